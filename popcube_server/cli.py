@@ -1,0 +1,57 @@
+"""The command line, `popcube-server COMMAND`.
+
+Each command is a module in `popcube_server/commands/` with `add_arguments(parser)` and `run(arguments) -> int`.
+Only the module that was asked for is imported: `version` should not wait for a whole server to load.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+# name -> (module in popcube_server.commands, one line of help)
+COMMANDS = {
+    "serve": ("serve", "run the server in the foreground"),
+    "generate-config": ("generate_config", "write a configuration file with fresh secrets and a signing key"),
+    "register-user": ("register_user", "create an account"),
+    "check-config": ("check_config", "read a configuration and say what is wrong with it"),
+    "version": ("version", "print the version"),
+}
+
+
+class Command(Protocol):
+    """What a module in `popcube_server.commands` offers."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+
+    def run(self, arguments: argparse.Namespace) -> int: ...
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status of the process: 0, 1 for a failure, 2 for wrong usage."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words == ["--version"]:
+        words = ["version"]
+    chooser = _chooser()
+    if not words or words[0] not in COMMANDS:
+        # argparse prints the help, or complains and leaves with status 2.
+        chooser.parse_args(words or ["--help"])
+        return 2
+    module_name, summary = COMMANDS[words[0]]
+    command = cast(Command, importlib.import_module(f"popcube_server.commands.{module_name}"))
+    parser = argparse.ArgumentParser(prog=f"popcube-server {words[0]}", description=summary)
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(words[1:]))
+
+
+def _chooser() -> argparse.ArgumentParser:
+    width = max(map(len, COMMANDS)) + 2
+    listing = "\n".join(f"  {name:<{width}}{summary}" for name, (_, summary) in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="popcube-server",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"commands:\n{listing}\n\n`popcube-server COMMAND --help` says more.",
+    )
+    parser.add_argument("command", choices=list(COMMANDS), metavar="COMMAND", help="one of the below")
+    return parser

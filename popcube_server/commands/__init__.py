@@ -1,0 +1,1 @@
+"""One module for each subcommand; `popcube_server.cli` chooses and imports just that one."""
