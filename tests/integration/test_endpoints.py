@@ -1,0 +1,66 @@
+"""Walks the specification's table of endpoints and compares what the server lacks with `not_yet.txt`."""
+
+import re
+from collections.abc import Iterator
+
+from tests.support.http_client import MatrixClient
+from tests.support.not_yet import read_not_yet
+from tests.support.openapi import Operation, specification
+from tests.support.server_test_case import ServerProcessTestCase
+
+# A value for each parameter, so that the server gets as far as it can without a user.
+PARAMETERS = {
+    "userId": "@alice:one.example",
+    "roomId": "!room:one.example",
+    "roomIdOrAlias": "!room:one.example",
+    "roomAlias": "%23room:one.example",
+    "eventId": "$event",
+    "serverName": "one.example",
+    "scope": "global",
+    "kind": "override",
+    "receiptType": "m.read",
+    "relType": "m.thread",
+    "keyName": "displayname",
+}
+
+
+def minimal_path(operation: Operation) -> str:
+    return re.sub(r"\{(\w+)\}", lambda found: PARAMETERS.get(found[1], "x"), operation.path)
+
+
+def client_operations() -> Iterator[Operation]:
+    for operation in specification().operations():
+        if operation.api == "cs":
+            yield operation
+
+
+class EndpointTests(ServerProcessTestCase):
+    def test_what_is_missing_is_what_the_list_says(self) -> None:
+        server = self.start_server()
+        # Without a token nothing is changed, and an endpoint that exists says that it wants one.
+        with MatrixClient(server.base_url, checked=False) as nobody:
+            missing = {
+                f"{operation.method} {operation.path}"
+                for operation in client_operations()
+                if self.is_unrecognized(nobody, operation)
+            }
+        listed = set(read_not_yet())
+        self.assertEqual(sorted(missing - listed), [], "missing, but not in not_yet.txt")
+        self.assertEqual(sorted(listed - missing), [], "in not_yet.txt, but there")
+
+    def test_each_entry_of_the_list_has_a_reason_and_is_an_operation(self) -> None:
+        known = {f"{operation.method} {operation.path}" for operation in client_operations()}
+        for entry, reason in read_not_yet().items():
+            self.assertIn(entry, known)
+            self.assertNotEqual(reason, "", f"{entry} has no reason")
+
+    def test_path_that_nobody_specified_is_unrecognized(self) -> None:
+        nobody = self.client(self.start_server())
+        nobody.get("/no_such_endpoint").expect_error(404, "M_UNRECOGNIZED")
+        nobody.delete("/sync").expect_error(405, "M_UNRECOGNIZED")
+
+    def is_unrecognized(self, nobody: MatrixClient, operation: Operation) -> bool:
+        body = {} if operation.method in ("POST", "PUT") else None
+        answer = nobody.request(operation.method, minimal_path(operation), body)
+        errcode = answer.json.get("errcode") if isinstance(answer.json, dict) else None
+        return answer.status in (404, 405) and errcode == "M_UNRECOGNIZED"
