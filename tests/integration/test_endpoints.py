@@ -60,7 +60,7 @@ class EndpointTests(ServerProcessTestCase):
         nobody.delete("/sync").expect_error(405, "M_UNRECOGNIZED")
 
     def is_unrecognized(self, nobody: MatrixClient, operation: Operation) -> bool:
-        body = {} if operation.method in ("POST", "PUT") else None
+        body: dict[str, object] | None = {} if operation.method in ("POST", "PUT") else None
         answer = nobody.request(operation.method, minimal_path(operation), body)
         errcode = answer.json.get("errcode") if isinstance(answer.json, dict) else None
         return answer.status in (404, 405) and errcode == "M_UNRECOGNIZED"
