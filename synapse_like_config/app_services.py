@@ -1,0 +1,14 @@
+"""Application services: bridges and bots."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from synapse_like_config import options
+
+
+@dataclass(frozen=True)
+class AppServicesSection:
+    """Each file is a registration as the application service API describes it."""
+
+    app_service_config_files: tuple[Path, ...] = options.paths()
+    track_appservice_user_ips: bool = options.boolean(False)
