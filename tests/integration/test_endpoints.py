@@ -44,15 +44,15 @@ class EndpointTests(ServerProcessTestCase):
                 for operation in client_operations()
                 if self.is_unrecognized(nobody, operation)
             }
-        listed = set(read_not_yet())
+        # An operation that shares its path with another cannot be seen to be missing from here.
+        listed = {entry.path for entry in read_not_yet() if not entry.operation_id}
         self.assertEqual(sorted(missing - listed), [], "missing, but not in not_yet.txt")
         self.assertEqual(sorted(listed - missing), [], "in not_yet.txt, but there")
 
     def test_each_entry_of_the_list_has_a_reason_and_is_an_operation(self) -> None:
-        known = {f"{operation.method} {operation.path}" for operation in client_operations()}
-        for entry, reason in read_not_yet().items():
-            self.assertIn(entry, known)
-            self.assertNotEqual(reason, "", f"{entry} has no reason")
+        for entry in read_not_yet():
+            self.assertTrue(any(map(entry.is_about, client_operations())), f"{entry.path} is no operation")
+            self.assertNotEqual(entry.reason, "", f"{entry.path} has no reason")
 
     def test_path_that_nobody_specified_is_unrecognized(self) -> None:
         nobody = self.client(self.start_server())

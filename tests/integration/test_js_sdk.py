@@ -4,8 +4,10 @@
 """
 
 import fcntl
+import json
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support.server_test_case import ServerProcessTestCase
@@ -14,6 +16,14 @@ DIRECTORY = Path(__file__).with_name("js_sdk")
 INSTALL_DEADLINE_S = 300.0
 SCENARIO_DEADLINE_S = 180.0
 ADVICE = "This test needs Node 20 or newer with npm: install Debian's packages `nodejs` and `npm`."
+
+
+def locked_versions(lock_file: Path) -> Mapping[str, str]:
+    """The version of each package in a lock file of npm; none if there is no file."""
+    if not lock_file.exists():
+        return {}
+    packages = json.loads(lock_file.read_text(encoding="utf-8"))["packages"]
+    return {path: package["version"] for path, package in packages.items() if path}
 
 
 class JsSdkTests(ServerProcessTestCase):
@@ -33,15 +43,12 @@ class JsSdkTests(ServerProcessTestCase):
 
     def install_once(self, npm: str) -> None:
         """Install what the lock file names, unless that has been done; one process at a time."""
-        modules = DIRECTORY / "node_modules"
-        wanted = (DIRECTORY / "package-lock.json").read_bytes()
         with (DIRECTORY / "package.json").open("rb") as one_at_a_time:
             fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
-            installed = modules / ".installed-package-lock.json"
-            if installed.exists() and installed.read_bytes() == wanted:
-                return
-            self.run_program([npm, "ci"], INSTALL_DEADLINE_S)
-            installed.write_bytes(wanted)
+            # npm writes down there what it has installed.
+            installed = locked_versions(DIRECTORY / "node_modules" / ".package-lock.json")
+            if installed != locked_versions(DIRECTORY / "package-lock.json"):
+                self.run_program([npm, "ci"], INSTALL_DEADLINE_S)
 
     def run_program(self, command: list[str], deadline_s: float) -> None:
         done = subprocess.run(

@@ -128,7 +128,7 @@ class Kill9Tests(ServerProcessTestCase):
     ) -> None:
         """As a client does that got no answer: the same transaction again. An answer is given only once."""
         unanswered = ledger.unanswered()
-        answered = [message for message in ledger.event_ids][-50:]
+        answered = list(ledger.event_ids)[-50:]
         for user, token in tokens.items():
             with MatrixClient(server.base_url, token, checked=False) as client:
                 for message in self.of(user, unanswered, ledger):

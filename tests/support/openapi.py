@@ -1,6 +1,6 @@
 """The specification's OpenAPI data as a judge: does this request, or this answer, have the promised shape?
 
-The data are in `shared/spec` beside the checkout, or where the environment variable POPCUBE_SPEC says; its
+The data are in `shared/spec` beside the checkout, or where the environment variable POPCUBE_SPEC_DIR says; its
 README.md tells how they are to be read. Files are read and schemas compiled when first needed, and kept.
 """
 
@@ -26,7 +26,7 @@ JSON = "application/json"
 SHOWN_ERRORS = 8
 
 
-class SpecificationViolation(AssertionError):  # noqa: N818 - it is a failure of a test, not an error in one
+class SpecificationViolation(AssertionError):
     """What was sent or answered differs from the specification. The text says where."""
 
 
@@ -48,7 +48,7 @@ class Operation:
 
 
 def specification_directory() -> Path:
-    return Path(os.environ.get("POPCUBE_SPEC") or CHECKOUT.parent / "shared" / "spec").resolve()
+    return Path(os.environ.get("POPCUBE_SPEC_DIR") or CHECKOUT.parent / "shared" / "spec").resolve()
 
 
 class _PlainLoader(yaml.CSafeLoader):
