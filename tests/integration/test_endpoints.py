@@ -38,7 +38,7 @@ class EndpointTests(ServerProcessTestCase):
     def test_what_is_missing_is_what_the_list_says(self) -> None:
         server = self.start_server()
         # Without a token nothing is changed, and an endpoint that exists says that it wants one.
-        with MatrixClient(server.base_url, checked=False) as nobody:
+        with MatrixClient(server.base_url) as nobody:
             missing = {
                 f"{operation.method} {operation.path}"
                 for operation in client_operations()

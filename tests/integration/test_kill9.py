@@ -105,11 +105,11 @@ class Kill9Tests(ServerProcessTestCase):
             load = Load(server, room_id, ledger, kill_after=moments.randint(20, 600))
             asyncio.run(asyncio.wait_for(load.run(tokens, kill_number), ROUND_DEADLINE_S))
             server.start()
-            with MatrixClient(server.base_url, tokens[users[0].user_id], checked=False) as reader:
+            with MatrixClient(server.base_url, tokens[users[0].user_id]) as reader:
                 self.check_history(reader, room_id, ledger)
             self.check_retries(server, room_id, tokens, ledger)
-        with MatrixClient(server.base_url, tokens[users[0].user_id]) as reader:
-            self.assertEqual(ledger.unanswered(), [])
+        self.assertEqual(ledger.unanswered(), [])
+        with MatrixClient(server.base_url, tokens[users[0].user_id], witness=self.witness) as reader:
             self.check_history(reader, room_id, ledger)
         self.assertEqual(server.terminate(), 0)
 
@@ -130,7 +130,7 @@ class Kill9Tests(ServerProcessTestCase):
         unanswered = ledger.unanswered()
         answered = list(ledger.event_ids)[-50:]
         for user, token in tokens.items():
-            with MatrixClient(server.base_url, token, checked=False) as client:
+            with MatrixClient(server.base_url, token) as client:
                 for message in self.of(user, unanswered, ledger):
                     ledger.event_ids[message] = self.send(client, room_id, message)
                 for message in self.of(user, answered, ledger):

@@ -10,7 +10,9 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from tests.support.configuration import Database, SqliteFile, write_configuration
 from tests.support.coverage import CoverageRecorder, coverage_path
 from tests.support.http_client import MatrixClient
+from tests.support.openapi import specification
 from tests.support.server_process import ServerProcess
+from tests.support.witness import Witness
 
 
 class ServerProcessTestCase(SynchronousTestCase):
@@ -19,7 +21,7 @@ class ServerProcessTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         super().setUp()
         self._servers: list[ServerProcess] = []
-        self.recorder = CoverageRecorder(coverage_path())
+        self.witness = Witness(specification(), CoverageRecorder(coverage_path()))
         setattr(self, self._testMethodName, self._with_logs(getattr(self, self._testMethodName)))
 
     def start_server(
@@ -35,7 +37,7 @@ class ServerProcessTestCase(SynchronousTestCase):
 
     def client(self, server: ServerProcess) -> MatrixClient:
         """A client without a user, which checks and records every answer."""
-        client = MatrixClient(server.base_url, recorder=self.recorder)
+        client = MatrixClient(server.base_url, witness=self.witness)
         self.addCleanup(client.close)
         return client
 
