@@ -1,0 +1,222 @@
+"""The process: the reactor, its threads, the listeners, and the organisations behind them."""
+
+import logging
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from twisted.internet import endpoints, ssl
+from twisted.internet import reactor as _installed_reactor
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+from twisted.web.server import Site as WebSite
+
+from federation.room_dag.signing import EventSigner, generate_key
+from popcube_server.logs import start_logging
+from popcube_server.organisation import Organisation, Threads, build_core, build_organisation
+from popcube_server.rest.resource import FrontDoor, RootResource, limited_request
+from popcube_server.services.platform import Platform
+from popcube_server.version import VERSION
+from storage.database import ThreadRunner
+from storage.engines.engine import Engine, StorageError
+from storage.engines.postgres import PostgresEngine
+from storage.engines.sqlite import SqliteEngine
+from storage.migrate import SchemaTooNew
+from synapse_like_config.config import ServerConfig
+from synapse_like_config.listeners import ListenerConfig
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+SQLITE_READERS = 4
+WORK_THREADS = 2
+
+_RESOURCE_PATHS: Mapping[str, tuple[str, ...]] = {
+    "client": ("/_matrix/client/", "/_synapse/", "/.well-known/", "/_matrix/static/"),
+    "media": ("/_matrix/media/", "/_matrix/client/v1/media/", "/_matrix/federation/v1/media/"),
+    "federation": ("/_matrix/federation/", "/.well-known/matrix/server"),
+    "keys": ("/_matrix/key/",),
+    "openid": ("/_matrix/federation/v1/openid/",),
+    "metrics": ("/metrics", "/_synapse/metrics"),
+    "static": ("/_matrix/static/", "/static/"),
+    "health": ("/health", "/ping"),
+}
+
+
+class Server:
+    """One process serving one configuration."""
+
+    def __init__(self, config: ServerConfig, reactor: Any) -> None:
+        self._config = config
+        self._reactor = reactor
+        self._pools: list[ThreadPool] = []
+        self._ports: list[IListeningPort] = []
+        self._requests = 0
+        self._organisation: Organisation | None = None
+
+    def open(self) -> None:
+        """Open the data. Raises `StorageError` or `SchemaTooNew`."""
+        engine = make_engine(self._config)
+        platform = Platform(self._reactor, secrets.token_bytes, self._runner("work", WORK_THREADS))
+        threads = Threads(self._runner("read", engine.readers), self._runner("write", 1))
+        core = build_core(
+            self._config,
+            make_signer(self._config),
+            engine,
+            platform,
+            threads,
+            lambda number: logger.info("Schema change %04d applied", number),
+        )
+        self._organisation = build_organisation(core)
+
+    async def start(self) -> None:
+        """Listen, and say where."""
+        assert self._organisation is not None
+        self._organisation.start()
+        for listener in self._config.listeners:
+            for address in listener.addresses:
+                await self._listen(listener, address)
+        if self._config.registration.enable_registration:
+            print("Anybody may register. Point a Matrix client at the address above and create an account.")
+        else:
+            print("Create an account with: popcube-server register-user -c FILE -u NAME -p PASSWORD")
+        sys.stdout.flush()
+
+    async def _listen(self, listener: ListenerConfig, address: str) -> None:
+        organisation = self._organisation
+        assert organisation is not None
+        names = listener.resource_names
+        proxies = self._config.popcube.trusted_proxies
+        door = FrontDoor(
+            find_site=lambda host: organisation.site,
+            x_forwarded=listener.believes_x_forwarded_for,
+            is_trusted_proxy=lambda peer: any(peer in network for network in proxies),
+            is_served=lambda path: is_served(names, path),
+            timer_s=time.perf_counter,
+            new_request_id=lambda: secrets.token_hex(4),
+        )
+        largest = max(self._config.media.max_upload_size_bytes, self._config.popcube.limits.max_body_size_bytes)
+        site = WebSite(RootResource(door), requestFactory=limited_request(largest + 1024))
+        site.displayTracebacks = False
+        endpoint, scheme = self._endpoint(listener, address)
+        try:
+            port = await endpoint.listen(site)
+        except OSError as error:
+            # An IPv4 wildcard beside an IPv6 one that takes both is no fault.
+            if address == "0.0.0.0" and self._ports:  # noqa: S104
+                return
+            raise SystemExit(f"Cannot listen on {address} port {listener.port}: {error}") from error
+        self._ports.append(port)
+        print(f"Listening on {_shown(scheme, address, port)} ({', '.join(sorted(names))})")
+
+    def _endpoint(self, listener: ListenerConfig, address: str) -> tuple[Any, str]:
+        if listener.path is not None:
+            return endpoints.UNIXServerEndpoint(self._reactor, str(listener.path), mode=listener.mode), "unix"
+        assert listener.port is not None
+        if listener.tls:
+            context = ssl.DefaultOpenSSLContextFactory(
+                str(self._config.tls.tls_private_key_path), str(self._config.tls.tls_certificate_path)
+            )
+            return endpoints.SSL4ServerEndpoint(self._reactor, listener.port, context, interface=address), "https"
+        if ":" in address:
+            return endpoints.TCP6ServerEndpoint(self._reactor, listener.port, interface=address), "http"
+        return endpoints.TCP4ServerEndpoint(self._reactor, listener.port, interface=address), "http"
+
+    def _runner(self, name: str, threads: int) -> ThreadRunner:
+        pool = ThreadPool(minthreads=0, maxthreads=threads, name=name)
+        pool.start()
+        self._pools.append(pool)
+
+        def run(function: Callable[[], T]) -> "Deferred[T]":
+            return deferToThreadPool(self._reactor, pool, function)
+
+        return run
+
+    async def stop(self) -> None:
+        """Take no new connections, finish what is under way, close the data."""
+        await DeferredList([Deferred.fromCoroutine(_stop_listening(port)) for port in self._ports])
+        if self._organisation is not None:
+            await self._organisation.stop()
+        for pool in self._pools:
+            pool.stop()
+
+
+async def _stop_listening(port: IListeningPort) -> None:
+    stopping = port.stopListening()
+    if stopping is not None:
+        await stopping
+
+
+def make_engine(config: ServerConfig) -> Engine:
+    """The database that the configuration names."""
+    database = config.database
+    if database.is_postgres:
+        return PostgresEngine(database.connection_arguments, readers=max(1, database.cp_max - 1))
+    path = Path(database.sqlite_path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return SqliteEngine(path, SQLITE_READERS)
+
+
+def make_signer(config: ServerConfig) -> EventSigner:
+    """The first signing key signs."""
+    key = config.keys.signing_keys[0]
+    entry = generate_key(key.version, key.seed)
+    return EventSigner(config.server.server_name, entry.key_id, entry.signing_key)
+
+
+def is_served(names: frozenset[str], path: str) -> bool:
+    """Whether a listener with these resources answers for a path. The most specific resource decides."""
+    best, length = "client", 0
+    for name, prefixes in _RESOURCE_PATHS.items():
+        for prefix in prefixes:
+            if path.startswith(prefix) and len(prefix) > length:
+                best, length = name, len(prefix)
+    return best in names
+
+
+def _shown(scheme: str, address: str, port: IListeningPort) -> str:
+    where = port.getHost()
+    if scheme == "unix":
+        return f"unix:{where.name.decode() if isinstance(where.name, bytes) else where.name}"
+    host = f"[{address}]" if ":" in address else address
+    return f"{scheme}://{host}:{where.port}"
+
+
+def run(config: ServerConfig) -> int:
+    """Serve until SIGTERM or SIGINT; the process's exit status."""
+    reactor: Any = _installed_reactor
+    start_logging(config.popcube.log)
+    server = Server(config, reactor)
+    try:
+        server.open()
+    except (StorageError, SchemaTooNew) as error:
+        print(f"The database cannot be opened: {error}", file=sys.stderr)
+        return 1
+    print(f"PopCube server {VERSION} for {config.server.server_name}")
+    status = [0]
+
+    def failed(failure: Failure) -> None:
+        status[0] = 1
+        print(f"The server cannot start: {failure.getErrorMessage()}", file=sys.stderr)
+        reactor.callWhenRunning(reactor.stop)
+
+    def begin() -> None:
+        Deferred.fromCoroutine(server.start()).addErrback(failed)
+
+    def hang_up(signum: int, frame: object) -> None:
+        reactor.callFromThread(reactor.stop)
+
+    reactor.callWhenRunning(begin)
+    reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(server.stop()))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, hang_up)
+    reactor.run()
+    return status[0]

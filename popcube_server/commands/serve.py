@@ -1,0 +1,37 @@
+"""`popcube-server serve`: run the server in the foreground."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from popcube_server.app import run as run_server
+from synapse_like_config.errors import ConfigError
+from synapse_like_config.load import load_config
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-c",
+        "--config-path",
+        action="append",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="a configuration file; later ones override earlier ones",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    try:
+        loaded = load_config(arguments.config_path)
+        if loaded.missing_files:
+            # First start: keys and secrets that the configuration names get made.
+            for missing in loaded.missing_files:
+                missing.write()
+            loaded = load_config(arguments.config_path)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    for warning in loaded.warnings:
+        print(f"Warning: {warning}", file=sys.stderr)
+    return run_server(loaded.config)

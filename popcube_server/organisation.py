@@ -1,0 +1,97 @@
+"""One organisation's object graph, built in one place by plain constructors.
+
+Nothing here is shared with another organisation of the same process but the platform (clock, threads) and the
+listeners. Read `build_organisation` from top to bottom to see what the server is made of.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from federation.room_dag.signing import EventSigner
+from popcube_server.building.accounts import build_accounts
+from popcube_server.building.core import Core
+from popcube_server.building.server import build_server
+from popcube_server.metrics import Metrics
+from popcube_server.rest.resource import Site
+from popcube_server.rest.router import Router
+from popcube_server.services.platform import Platform
+from storage.committer import Committer
+from storage.database import Database, ThreadRunner
+from storage.engines.engine import Engine
+from storage.log import Log, LogRepository
+from storage.migrate import migrate
+from storage.names import Names
+from synapse_like_config.config import ServerConfig
+
+NAMES_CACHE_SIZE = 200_000
+LOG_TAIL_SIZE = 20_000
+
+
+class Running(Protocol):
+    """Something with a life of its own: timers, followers, files."""
+
+    def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Threads:
+    """Where an organisation's database work runs."""
+
+    read: ThreadRunner
+    write: ThreadRunner
+
+
+class Organisation:
+    """A running organisation: its front door, and its life."""
+
+    def __init__(self, core: Core, site: Site, parts: Sequence[Running]) -> None:
+        self.server_name = core.server_name
+        self.site = site
+        self.core = core
+        self._parts = parts
+
+    def start(self) -> None:
+        """Begin background work. The database is already open and at the newest schema."""
+        for part in self._parts:
+            part.start()
+
+    async def stop(self) -> None:
+        """Let what was submitted reach the disk, then close."""
+        for part in reversed(self._parts):
+            await part.stop()
+        await self.core.committer.drain()
+        self.core.database.close()
+
+
+def build_core(
+    config: ServerConfig,
+    signer: EventSigner,
+    engine: Engine,
+    platform: Platform,
+    threads: Threads,
+    on_migration: Callable[[int], None],
+) -> Core:
+    """Open the database, bring it to the newest schema, and make what everything stands on."""
+    metrics = Metrics()
+    database = Database(engine, threads.read, threads.write, Names(NAMES_CACHE_SIZE))
+    migrate(engine, database, on_migration)
+    log = Log(LOG_TAIL_SIZE)
+    log.start_at(database.read_now(LogRepository().get_position))
+    metrics.watch_log_position(lambda: log.position)
+    committer = Committer(database, log, metrics, platform.now_ms, platform.now_s)
+    return Core(config, config.server.server_name, signer, platform, metrics, database, log, committer)
+
+
+def build_organisation(core: Core) -> Organisation:
+    """Everything over the core. The order is the order of dependencies."""
+    server = build_server(core)
+    accounts = build_accounts(core)
+    servlets = [
+        *server.servlets,
+        *accounts.servlets,
+    ]
+    parts: list[Running] = [*accounts.parts]
+    return Organisation(core, Site(Router(servlets), accounts.authenticator, core.metrics), parts)

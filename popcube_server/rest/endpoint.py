@@ -1,0 +1,134 @@
+"""What a servlet is made of: a class whose methods are marked with the paths that they answer.
+
+    class Tags:
+        @endpoint("PUT", "/_matrix/client/v3/user/{user_id}/rooms/{room_id}/tags/{tag}")
+        async def set(self, call: Call) -> Mapping[str, Any]:
+            ...
+
+The decorator only marks; the composition root gives the built objects to the router.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import IO, Any, TypeVar
+
+from popcube_server.services.errors import BadJson, MissingToken
+from popcube_server.services.requester import Requester
+
+
+class Access(Enum):
+    """Whose calls an endpoint takes."""
+
+    USER = "a valid access token"
+    GUEST = "a valid access token; guests too"
+    OPTIONAL = "with or without a token; a wrong token is refused"
+    OPEN = "anybody; a token is not even looked at"
+    ADMIN = "a server administrator's access token"
+
+
+class Payload(Enum):
+    """What an endpoint wants in the request's body."""
+
+    JSON_OBJECT = "a JSON object; an empty body is an error"
+    OPTIONAL_JSON_OBJECT = "a JSON object or nothing"
+    NONE = "nothing; whatever comes is ignored"
+    RAW = "bytes, read through Call.content"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer with a status, headers or bytes of its own. `body` is JSON already or raw bytes."""
+
+    body: bytes
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class FileAnswer:
+    """An answer streamed from an open file, which is closed afterwards."""
+
+    file: IO[bytes]
+    size_bytes: int
+    content_type: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, parsed. `path` holds the decoded variables of the endpoint's path."""
+
+    method: str
+    path: Mapping[str, str]
+    query: Mapping[str, tuple[str, ...]]
+    json: Any
+    content: IO[bytes]
+    content_length: int
+    headers: Mapping[str, str]
+    """Lower-case names; the last value if a header was repeated."""
+    client_address: str
+    """The client's IP address (behind a configured proxy, what the proxy says)."""
+    maybe_requester: Requester | None
+    endpoint_name: str
+    """The method and path template: what a transaction id is unique within."""
+    access_token: str | None
+    organisation_url: str
+    """Scheme and host that the client used, without a slash at the end."""
+
+    @property
+    def requester(self) -> Requester:
+        if self.maybe_requester is None:
+            raise MissingToken("This call needs an access token.")
+        return self.maybe_requester
+
+    @property
+    def body(self) -> Mapping[str, Any]:
+        """The JSON object of the body ({} if there was none and none is needed)."""
+        if not isinstance(self.json, dict):
+            raise BadJson("The body must be a JSON object.")
+        return self.json
+
+    def query_one(self, name: str) -> str | None:
+        """The query parameter's last value, or None."""
+        values = self.query.get(name)
+        return values[-1] if values else None
+
+
+Handler = Callable[[Call], Awaitable["Mapping[str, Any] | Answer | FileAnswer"]]
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What `endpoint` leaves on a method."""
+
+    method: str
+    path: str
+    access: Access
+    payload: Payload
+
+
+def endpoint(method: str, path: str, access: Access = Access.USER, payload: Payload | None = None) -> Callable[[F], F]:
+    """Mark a method as the answer to `method path`. May be given several times.
+
+    `/_matrix/client/v3/...` is served under `r0` too. PUT and POST want a JSON object unless told otherwise.
+    """
+    if payload is None:
+        payload = Payload.JSON_OBJECT if method in ("PUT", "POST") else Payload.NONE
+
+    def mark(function: F) -> F:
+        marks: tuple[Mark, ...] = getattr(function, "endpoint_marks", ())
+        function.endpoint_marks = (*marks, Mark(method, path, access, payload))  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def marked_methods(servlet: object) -> Iterator[tuple[Mark, Handler]]:
+    """The endpoints of a servlet object."""
+    for name in dir(type(servlet)):
+        function = getattr(type(servlet), name)
+        for mark in getattr(function, "endpoint_marks", ()):
+            yield mark, getattr(servlet, name)

@@ -1,0 +1,412 @@
+"""Between twisted.web and the servlets: finds the organisation and the endpoint, parses, answers, counts.
+
+The only file in `rest` that knows Twisted.
+"""
+
+import ipaddress
+import logging
+from collections.abc import Callable, Mapping
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+from urllib.parse import parse_qs
+
+import orjson
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IConsumer
+from twisted.protocols.basic import FileSender
+from twisted.python.failure import Failure
+from twisted.web.http import Request as HttpRequest
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET, Request
+from zope.interface import implementer
+
+from popcube_server.request_context import request_id
+from popcube_server.rest.endpoint import Access, Answer, Call, FileAnswer, Payload
+from popcube_server.rest.errors import answer_for, error_answer
+from popcube_server.rest.router import Route, Router
+from popcube_server.services.errors import (
+    BadJson,
+    InvalidParam,
+    MissingToken,
+    NotAllowed,
+    NotJson,
+    Refusal,
+    TooLarge,
+    UnknownToken,
+)
+from popcube_server.services.requester import Requester
+
+logger = logging.getLogger(__name__)
+
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+MAX_JSON_DEPTH = 100
+MAX_JSON_BYTES = 10 * 1024 * 1024
+MAX_QUERY_FIELDS = 200
+MAX_PATH_BYTES = 16 * 1024
+
+_CORS = (
+    (b"Access-Control-Allow-Origin", b"*"),
+    (b"Access-Control-Allow-Methods", b"GET, POST, PUT, DELETE, OPTIONS"),
+    (b"Access-Control-Allow-Headers", b"X-Requested-With, Content-Type, Authorization"),
+)
+
+
+class Authenticator(Protocol):
+    """Turns an access token into its owner."""
+
+    def find_requester(self, token: str) -> Requester | None:
+        """The owner if that is known without waiting."""
+
+    async def get_requester(self, token: str) -> Requester:
+        """Raises `UnknownToken`."""
+
+
+class RequestObserver(Protocol):
+    """Counts answers (metrics)."""
+
+    def answered(self, endpoint: str, code: int, duration_s: float) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What the front door needs of an organisation."""
+
+    router: Router
+    authenticator: Authenticator
+    observer: RequestObserver
+
+
+@dataclass(frozen=True, slots=True)
+class FrontDoor:
+    """What a listener serves: which organisation a host name means, and the listener's own settings."""
+
+    find_site: Callable[[str], Site | None]
+    """By the Host header without port, lower case."""
+    x_forwarded: bool
+    is_trusted_proxy: Callable[[IPAddress], bool]
+    """Whether an address's X-Forwarded-For is believed, if `x_forwarded`."""
+    is_served: Callable[[str], bool]
+    """Whether this listener has the resource that a path belongs to."""
+    timer_s: Callable[[], float]
+    new_request_id: Callable[[], str]
+
+
+@implementer(IResource)
+class RootResource(Resource):
+    """The whole URL space of a listener."""
+
+    isLeaf = True
+
+    def __init__(self, door: FrontDoor) -> None:
+        super().__init__()
+        self._door = door
+
+    def render(self, request: Request) -> int:  # type: ignore[override]
+        context = copy_context()
+        context.run(self._start, request)
+        return cast(int, NOT_DONE_YET)
+
+    def _start(self, request: Request) -> None:
+        identifier = self._door.new_request_id()
+        request_id.set(identifier)
+        exchange = _Exchange(request, self._door)
+        work = Deferred.fromCoroutine(exchange.run())
+        # A client that went away takes its waiting (a long-poll) with it; a write under way is finished all the same.
+        request.notifyFinish().addErrback(lambda _: exchange.disconnect(work))
+        work.addErrback(exchange.fault)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, request: Request, door: FrontDoor) -> None:
+        self._request = request
+        self._door = door
+        self._started_s = door.timer_s()
+        self._endpoint = "unknown"
+        self._observer: RequestObserver | None = None
+        self._connected = True
+        self._cancellable = False
+
+    def disconnect(self, work: "Deferred[None]") -> None:
+        self._connected = False
+        if self._cancellable:
+            work.cancel()
+
+    def fault(self, failure: Failure) -> None:
+        if failure.check(CancelledError) and not self._connected:
+            return
+        logger.error("Internal error in %s", self._endpoint, exc_info=failure.value)
+        self._send(error_answer(500, "M_UNKNOWN", "Internal server error."))
+
+    async def run(self) -> None:
+        try:
+            result = await self._call()
+        except Exception as error:
+            answer = answer_for(error)
+            if answer is None:
+                raise
+            self._send(answer)
+            return
+        if isinstance(result, FileAnswer):
+            await self._send_file(result)
+        elif isinstance(result, Answer):
+            self._send(result)
+        else:
+            self._send(Answer(orjson.dumps(result)))
+
+    async def _call(self) -> "Mapping[str, Any] | Answer | FileAnswer":
+        request = self._request
+        site = self._door.find_site(_host(request))
+        if site is None:
+            return error_answer(404, "M_UNRECOGNIZED", "This server does not know that host name.")
+        self._observer = site.observer
+        method = request.method.decode("latin-1")
+        raw_path = request.uri.split(b"?", 1)[0]
+        if len(raw_path) > MAX_PATH_BYTES or len(request.uri) > 4 * MAX_PATH_BYTES:
+            raise TooLarge("The path is too long.")
+        match = site.router.find(method, raw_path)
+        if method == "OPTIONS":
+            # CORS preflight: every path answers, nothing is done.
+            return Answer(b"{}")
+        if match is None or not self._door.is_served(raw_path.decode("latin-1")):
+            return error_answer(404, "M_UNRECOGNIZED", "There is no such endpoint.")
+        if match.route is None:
+            answer = error_answer(405, "M_UNRECOGNIZED", f"This endpoint does not answer {method}.")
+            return Answer(answer.body, 405, {"Allow": ", ".join((*match.methods, "OPTIONS"))})
+        self._endpoint = match.route.name
+        self._cancellable = method == "GET"
+        return await self._handle(site, match.route, match.path)
+
+    async def _handle(
+        self, site: Site, route: Route, path: Mapping[str, str]
+    ) -> "Mapping[str, Any] | Answer | FileAnswer":
+        query = _query(self._request.uri)
+        token = _access_token(self._request, query)
+        # The token is checked before the body is even looked at.
+        requester = await _authenticate(site.authenticator, route.mark.access, token)
+        call = Call(
+            method=route.mark.method,
+            path=path,
+            query=query,
+            json=_json(self._request, route.mark.payload),
+            content=self._request.content,
+            content_length=_content_length(self._request),
+            headers={
+                name.decode("latin-1").lower(): values[-1].decode("latin-1")
+                for name, values in self._request.requestHeaders.getAllRawHeaders()
+            },
+            client_address=_client_address(self._request, self._door),
+            maybe_requester=requester,
+            endpoint_name=route.name,
+            access_token=token,
+            organisation_url=_own_url(self._request, self._door),
+        )
+        return await route.handler(call)
+
+    def _send(self, answer: Answer) -> None:
+        self._count(answer.status)
+        if not self._connected:
+            return
+        self._head(answer.status, answer.content_type, len(answer.body), answer.headers)
+        self._request.write(answer.body)
+        self._request.finish()
+
+    async def _send_file(self, answer: FileAnswer) -> None:
+        self._count(200)
+        try:
+            if self._connected:
+                self._head(200, answer.content_type, answer.size_bytes, answer.headers)
+                self._cancellable = True
+                await FileSender().beginFileTransfer(answer.file, cast(IConsumer, self._request))
+                self._request.finish()
+        finally:
+            answer.file.close()
+
+    def _head(self, status: int, content_type: str, length: int, headers: Mapping[str, str]) -> None:
+        request = self._request
+        request.setResponseCode(status)
+        for name, value in _CORS:
+            request.setHeader(name, value)
+        request.setHeader(b"Content-Type", content_type.encode("latin-1", "replace"))
+        request.setHeader(b"Content-Length", str(length).encode())
+        for header, text in headers.items():
+            request.setHeader(header.encode("latin-1"), text.encode("latin-1", "replace"))
+
+    def _count(self, status: int) -> None:
+        duration_s = self._door.timer_s() - self._started_s
+        if self._observer is not None:
+            self._observer.answered(self._endpoint, status, duration_s)
+        if logger.isEnabledFor(logging.INFO):
+            # Neither query nor headers: both may carry a token.
+            path = self._request.uri.split(b"?", 1)[0].decode("latin-1")
+            logger.info("%s %s %d %.1f ms", self._request.method.decode("latin-1"), path, status, duration_s * 1000)
+
+
+async def _authenticate(authenticator: Authenticator, access: Access, token: str | None) -> Requester | None:
+    if access is Access.OPEN:
+        return None
+    if token is None:
+        if access is Access.OPTIONAL:
+            return None
+        raise MissingToken("This call needs an access token.")
+    requester = authenticator.find_requester(token) or await authenticator.get_requester(token)
+    if access is Access.ADMIN and not requester.is_admin:
+        raise NotAllowed("Only a server administrator may do this.")
+    if access is Access.USER and requester.is_guest:
+        raise _guest_refusal()
+    return requester
+
+
+def _guest_refusal() -> Refusal:
+    return NotAllowed("Guests may not do this.")
+
+
+def _access_token(request: Request, query: Mapping[str, tuple[str, ...]]) -> str | None:
+    headers = request.requestHeaders.getRawHeaders(b"Authorization") or []
+    if headers:
+        if len(headers) > 1:
+            raise MissingToken("There is more than one Authorization header.")
+        scheme, _, token = headers[0].partition(b" ")
+        if scheme.lower() != b"bearer" or not token:
+            raise MissingToken("The Authorization header must be 'Bearer' and the access token.")
+        try:
+            return token.decode("ascii").strip()
+        except UnicodeDecodeError:
+            raise UnknownToken("The access token is not known.") from None
+    # Deprecated since v1.11 of the specification, and part of every version before v1.20.
+    values = query.get("access_token")
+    return values[-1] if values else None
+
+
+def _query(uri: bytes) -> Mapping[str, tuple[str, ...]]:
+    _, mark, text = uri.partition(b"?")
+    if not mark or not text:
+        return {}
+    try:
+        fields = parse_qs(
+            text.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_QUERY_FIELDS
+        )
+    except ValueError:
+        raise InvalidParam("The query string cannot be read.") from None
+    return {name: tuple(values) for name, values in fields.items()}
+
+
+def _json(request: Request, payload: Payload) -> Any:
+    if payload is Payload.NONE or payload is Payload.RAW:
+        return {}
+    if _content_length(request) > MAX_JSON_BYTES:
+        raise TooLarge("The body is too large.")
+    data = request.content.read()
+    if not data and payload is Payload.OPTIONAL_JSON_OBJECT:
+        return {}
+    try:
+        value = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        raise NotJson("The body is not JSON.") from None
+    if not isinstance(value, dict):
+        raise BadJson("The body must be a JSON object.")
+    if len(data) > 2 * MAX_JSON_DEPTH and _is_too_deep(value):
+        raise BadJson("The body's JSON is nested too deeply.")
+    return value
+
+
+def _is_too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_JSON_DEPTH):
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                below.extend(child for child in item.values() if isinstance(child, (dict, list)))
+            else:
+                below.extend(child for child in item if isinstance(child, (dict, list)))
+        if not below:
+            return False
+        level = below
+    return True
+
+
+def _content_length(request: Request) -> int:
+    content = request.content
+    if content is None:
+        return 0
+    here = content.tell()
+    length = content.seek(0, 2)
+    content.seek(here)
+    return int(length)
+
+
+def _host(request: Request) -> str:
+    header = request.requestHeaders.getRawHeaders(b"Host") or [b""]
+    host = header[0].decode("latin-1").lower()
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0]
+
+
+def _client_address(request: Request, door: FrontDoor) -> str:
+    # A Unix socket has no address: whoever may open it is our proxy.
+    peer = getattr(request.getClientAddress(), "host", "") or ""
+    if not door.x_forwarded or (peer and not door.is_trusted_proxy(ipaddress.ip_address(peer.partition("%")[0]))):
+        return str(peer)
+    header = request.requestHeaders.getRawHeaders(b"X-Forwarded-For")
+    if not header:
+        return str(peer)
+    # The proxy appends the address that it saw: the last one is the only one that a client cannot make up.
+    text = header[-1].decode("latin-1").rpartition(",")[2].strip()
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return str(peer)
+
+
+def _own_url(request: Request, door: FrontDoor) -> str:
+    host = (request.requestHeaders.getRawHeaders(b"Host") or [b""])[0].decode("latin-1")
+    scheme = "https" if request.isSecure() else "http"
+    if door.x_forwarded:
+        forwarded = request.requestHeaders.getRawHeaders(b"X-Forwarded-Proto")
+        if forwarded and forwarded[-1].lower() in (b"http", b"https"):
+            scheme = forwarded[-1].decode("latin-1").lower()
+    return f"{scheme}://{host}"
+
+
+class LimitedRequest(Request):
+    """A request that is cut off while it arrives, once it is larger than anything that could be accepted."""
+
+    max_body_bytes: int
+
+    def gotLength(self, length: int | None) -> None:
+        if length is not None and length > self.max_body_bytes:
+            self._refuse()
+            return
+        super().gotLength(length)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        if self.content is not None and self.content.tell() + len(data) > self.max_body_bytes:
+            self._refuse()
+            return
+        super().handleContentChunk(data)
+
+    def _refuse(self) -> None:
+        body = error_answer(413, "M_TOO_LARGE", "The body is too large.").body
+        HttpRequest.gotLength(self, 0)
+        self.channel.writeHeaders(
+            b"HTTP/1.1",
+            b"413",
+            b"Request Entity Too Large",
+            [
+                (b"Content-Type", b"application/json"),
+                (b"Content-Length", str(len(body)).encode()),
+                (b"Connection", b"close"),
+                *_CORS,
+            ],
+        )
+        self.channel.write(body)
+        self.channel.loseConnection()
+
+
+def limited_request(max_body_bytes: int) -> type[LimitedRequest]:
+    """The request class of a listener whose largest body is `max_body_bytes`."""
+    return type("ListenerRequest", (LimitedRequest,), {"max_body_bytes": max_body_bytes})

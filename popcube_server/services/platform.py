@@ -1,0 +1,54 @@
+"""Time, chance and threads, as an argument: a server gives the real ones, a test its own."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from storage.database import ThreadRunner
+
+T = TypeVar("T")
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What the process offers to an organisation's services."""
+
+    clock: IReactorTime
+    random_bytes: Callable[[int], bytes]
+    run_in_thread: ThreadRunner
+    """For work that would hold up the reactor: password hashes, images, files."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since 1970, UTC."""
+        return int(self.clock.seconds() * 1000)
+
+    def now_s(self) -> float:
+        return float(self.clock.seconds())
+
+    def random_letters(self, length: int) -> str:
+        """A secret or an identifier of ASCII letters (5.7 bits each)."""
+        letters: list[str] = []
+        while len(letters) < length:
+            # Bytes at or above the largest multiple of 52 would make some letters likelier than others.
+            letters.extend(_LETTERS[byte % 52] for byte in self.random_bytes(length) if byte < 208)
+        return "".join(letters[:length])
+
+    def call_later(self, delay_s: float, function: Callable[[], object]) -> IDelayedCall:
+        """Call `function` on the reactor's thread after `delay_s`; the result can cancel it."""
+        return self.clock.callLater(delay_s, function)
+
+    async def sleep(self, delay_s: float) -> None:
+        """Wait; cancelling the waiting coroutine cancels the timer."""
+        call: IDelayedCall
+        waiting: Deferred[None] = Deferred(lambda _: call.cancel())
+        call = self.clock.callLater(delay_s, waiting.callback, None)
+        await waiting
+
+    async def in_thread(self, function: Callable[[], T]) -> T:
+        """Run `function` on a thread of the pool for slow work."""
+        return await self.run_in_thread(function)

@@ -1,0 +1,15 @@
+"""Who is asking."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Requester:
+    """The owner of a valid access token."""
+
+    user_id: str
+    device_id: str
+    session_id: str
+    """Which login this is: one session keeps its id over token refreshes."""
+    is_admin: bool = False
+    is_guest: bool = False

@@ -1,0 +1,232 @@
+"""The committer: the only writer. Whatever is ready goes into one transaction (group commit), then into the log.
+
+While one transaction is on its way to the disk, the submissions that arrive queue up and form the next. Positions are
+taken inside the transaction from the log's head row, whose lock makes the order of commits the order of positions,
+also when several replicas write.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import orjson
+
+from storage.change import Change, Conflict, LogEntry
+from storage.database import Database, Waiter, WriteTransaction, start
+from storage.engines.engine import StorageError
+from storage.log import Log
+
+logger = logging.getLogger(__name__)
+
+MAX_CHANGES_PER_COMMIT = 500
+
+
+class CommitFailed(Exception):
+    """The change is not on disk. Nothing of its submission was written."""
+
+
+class Fence:
+    """Ties together submissions that build on each other in memory (the events of one room).
+
+    When one of them fails, those behind it must fail too: what they were built on does not exist.
+    """
+
+    __slots__ = ("broken",)
+
+    def __init__(self) -> None:
+        self.broken = False
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Where a submission stands in the log, and what its changes gave back."""
+
+    position: int
+    """The last position it took; for a submission without logged changes, the log's position at the commit."""
+    results: tuple[object, ...]
+    """One per change: what its `write` returned for it, else None."""
+
+
+class CommitObserver(Protocol):
+    """Sees the size and time of each commit (metrics)."""
+
+    def committed(self, changes: int, duration_s: float) -> None: ...
+
+    def failed(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Submission:
+    changes: tuple[Change, ...]
+    fence: Fence | None
+    waiter: Waiter[Committed]
+
+
+@dataclass(slots=True)
+class _Written:
+    """What one transaction did: per change its position and result, and the log's new head."""
+
+    head: int
+    positions: list[int] = field(default_factory=list)
+    results: list[object] = field(default_factory=list)
+
+
+class Committer:
+    """Takes submissions and writes them in order."""
+
+    def __init__(
+        self,
+        database: Database,
+        log: Log,
+        observer: CommitObserver,
+        clock_ms: Callable[[], int],
+        timer_s: Callable[[], float],
+    ) -> None:
+        self._database = database
+        self._log = log
+        self._observer = observer
+        self._clock_ms = clock_ms
+        self._timer_s = timer_s
+        self._queue: deque[_Submission] = deque()
+        self._running = False
+        self._idle: list[Waiter[None]] = []
+
+    async def commit(self, *changes: Change, fence: Fence | None = None) -> Committed:
+        """Write these changes, all or none; returns once they are on disk and visible to followers.
+
+        Raises `Conflict` if one of them cannot be written over what is there, `CommitFailed` if the database failed
+        or the submission depended on one that failed.
+        """
+        return await self.submit(changes, fence)
+
+    def submit(self, changes: Iterable[Change], fence: Fence | None = None) -> Waiter[Committed]:
+        """Like `commit`, but queued before this returns: the order of calls is the order of positions."""
+        waiter: Waiter[Committed] = Waiter()
+        self._queue.append(_Submission(tuple(changes), fence, waiter))
+        if not self._running:
+            self._running = True
+            start(self._run(), lambda failure: logger.critical("The committer stopped: %s", failure))
+        return waiter
+
+    async def drain(self) -> None:
+        """Wait until everything that was submitted is written."""
+        if self._running:
+            waiter: Waiter[None] = Waiter()
+            self._idle.append(waiter)
+            await waiter
+
+    async def _run(self) -> None:
+        while self._queue:
+            await self._commit_batch(self._take_batch())
+        self._running = False
+        idle, self._idle = self._idle, []
+        for waiter in idle:
+            waiter.succeed(None)
+
+    def _take_batch(self) -> list[_Submission]:
+        batch = [self._queue.popleft()]
+        size = len(batch[0].changes)
+        while self._queue and size + len(self._queue[0].changes) <= MAX_CHANGES_PER_COMMIT:
+            submission = self._queue.popleft()
+            size += len(submission.changes)
+            batch.append(submission)
+        return batch
+
+    async def _commit_batch(self, batch: list[_Submission]) -> None:
+        batch = [submission for submission in batch if not self._fail_if_broken(submission)]
+        if not batch:
+            return
+        started_s = self._timer_s()
+        changes = [change for submission in batch for change in submission.changes]
+        try:
+            written = await self._database.write(lambda tx: self._write(tx, changes))
+        except Exception as error:  # whatever a change raised: it belongs to the submitter, the loop goes on
+            await self._after_failure(batch, error)
+            return
+        self._observer.committed(len(changes), self._timer_s() - started_s)
+        self._publish(changes, written)
+        self._answer(batch, written)
+
+    async def _after_failure(self, batch: list[_Submission], error: Exception) -> None:
+        if len(batch) > 1:
+            # One bad submission must not fail its neighbours: each again by itself, in the same order.
+            for submission in batch:
+                await self._commit_batch([submission])
+            return
+        self._observer.failed()
+        if batch[0].fence is not None:
+            batch[0].fence.broken = True
+        if isinstance(error, StorageError):
+            logger.error("A commit failed: %s", error)
+            failed = CommitFailed(str(error))
+            failed.__cause__ = error
+            error = failed
+        batch[0].waiter.fail(error)
+
+    def _fail_if_broken(self, submission: _Submission) -> bool:
+        if submission.fence is None or not submission.fence.broken:
+            return False
+        submission.waiter.fail(CommitFailed("an earlier change that this one builds on was not written"))
+        return True
+
+    def _write(self, tx: WriteTransaction, changes: Sequence[Change]) -> _Written:
+        logged = sum(change.logged for change in changes)
+        # The lock on the head row comes first in every writing transaction.
+        head: int = tx.all("UPDATE log_head SET position = position + ? RETURNING position", (logged,))[0][0]
+        written = _Written(head)
+        next_position = head - logged
+        for change in changes:
+            if change.logged:
+                next_position += 1
+            written.positions.append(next_position if change.logged else 0)
+        self._write_log(tx, changes, written.positions)
+        written.results = [None] * len(changes)
+        for run in _runs(changes):
+            results = type(changes[run[0]]).write(tx, [(written.positions[at], changes[at]) for at in run])
+            if results is not None:
+                for at, result in zip(run, results, strict=True):
+                    written.results[at] = result
+        return written
+
+    def _write_log(self, tx: WriteTransaction, changes: Sequence[Change], positions: Sequence[int]) -> None:
+        kinds = tx.intern({change.kind for change in changes if change.logged})
+        now_ms = self._clock_ms()
+        tx.many(
+            "INSERT INTO log (position, kind, at_ms, entry_key) VALUES (?, ?, ?, ?)",
+            [
+                (position, kinds[change.kind], now_ms, orjson.dumps(change.key()))
+                for position, change in zip(positions, changes, strict=True)
+                if change.logged
+            ],
+        )
+
+    def _publish(self, changes: Sequence[Change], written: _Written) -> None:
+        entries = [
+            LogEntry(position, change.kind, change.key(), change)
+            for position, change in zip(written.positions, changes, strict=True)
+            if change.logged
+        ]
+        if entries:
+            self._log.publish(entries)
+
+    def _answer(self, batch: Sequence[_Submission], written: _Written) -> None:
+        at = 0
+        for submission in batch:
+            end = at + len(submission.changes)
+            position = max(written.positions[at:end], default=0) or written.head
+            submission.waiter.succeed(Committed(position, tuple(written.results[at:end])))
+            at = end
+
+
+def _runs(changes: Sequence[Change]) -> list[list[int]]:
+    """Indexes of changes to be written together: per area in order, neighbours of one type in one run."""
+    by_area: dict[str, list[list[int]]] = {}
+    for at, change in enumerate(changes):
+        runs = by_area.setdefault(change.area, [])
+        if runs and type(changes[runs[-1][-1]]) is type(change):
+            runs[-1].append(at)
+        else:
+            runs.append([at])
+    return [run for runs in by_area.values() for run in runs]

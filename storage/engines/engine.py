@@ -1,0 +1,50 @@
+"""What `storage/database.py` asks of a database engine."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+Row = tuple[Any, ...]
+
+
+class StorageError(Exception):
+    """The database refused or failed; the transaction was rolled back."""
+
+
+class UniqueViolation(StorageError):
+    """A row with the same key exists."""
+
+
+class Connection(Protocol):
+    """One connection, used by one thread at a time. Statements use `?` for parameters."""
+
+    def begin_read(self) -> None:
+        """Start a transaction that sees one snapshot."""
+
+    def begin_write(self) -> None:
+        """Start the writing transaction."""
+
+    def execute(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
+        """The rows of the answer; an empty list for statements that return none."""
+
+    def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """The statement once per row, in as few round trips as the engine allows."""
+
+    def commit(self) -> None: ...
+
+    def rollback(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Engine(Protocol):
+    """Makes connections to one organisation's data."""
+
+    readers: int
+    """How many threads may read at the same time."""
+
+    def connect(self) -> Connection: ...
+
+    def table_exists(self, connection: Connection, table: str) -> bool: ...
+
+    def translate_schema(self, sql: str) -> str:
+        """A migration's text with the engine's own words for what has no common one."""

@@ -1,0 +1,116 @@
+"""PostgreSQL through psycopg2. One schema per organisation, chosen by the connection's search path."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import psycopg2
+import psycopg2.errors
+import psycopg2.extensions
+import psycopg2.extras
+
+from storage.engines.engine import Connection, Row, StorageError, UniqueViolation
+
+BULK_PAGE_ROWS = 1000
+
+_VALUES = re.compile(r"VALUES \((\?(?:, \?)*)\)")
+_BYTES = psycopg2.extensions.new_type(
+    (17,), "BYTES", lambda value, cursor: None if value is None else bytes(psycopg2.BINARY(value, cursor))
+)
+
+
+def _translate(error: psycopg2.Error) -> StorageError:
+    if isinstance(error, psycopg2.errors.UniqueViolation):
+        return UniqueViolation(str(error))
+    return StorageError(str(error))
+
+
+class PostgresConnection:
+    """A connection in autocommit mode: transactions begin and end only where we say so.
+
+    A connection that broke (the database was restarted) is opened again at the next begin.
+    """
+
+    def __init__(self, arguments: Mapping[str, Any], schema: str | None) -> None:
+        self._arguments = dict(arguments)
+        self._schema = schema
+        self._statements: dict[str, str] = {}
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            self._connection = psycopg2.connect(**self._arguments)
+        except psycopg2.Error as error:
+            raise _translate(error) from error
+        self._connection.autocommit = True
+        psycopg2.extensions.register_type(_BYTES, self._connection)
+        self._cursor = self._connection.cursor()
+        if self._schema is not None:
+            self.execute("SELECT set_config('search_path', ?, false)", (self._schema,))
+
+    def _begin(self, sql: str) -> None:
+        if self._connection.closed:
+            self._open()
+        self.execute(sql, ())
+
+    def begin_read(self) -> None:
+        self._begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+    def begin_write(self) -> None:
+        # The log's head row is locked first, so later statements see all that was committed before.
+        self._begin("BEGIN ISOLATION LEVEL READ COMMITTED")
+
+    def execute(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
+        try:
+            self._cursor.execute(self._statement(sql), parameters)
+            return [] if self._cursor.description is None else self._cursor.fetchall()
+        except psycopg2.Error as error:
+            raise _translate(error) from error
+
+    def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        match = _VALUES.search(sql)
+        try:
+            if match is None:
+                psycopg2.extras.execute_batch(self._cursor, self._statement(sql), list(rows))
+                return
+            bulk = sql[: match.start()].replace("%", "%%") + "VALUES %s"
+            bulk += self._statement(sql[match.end() :])
+            psycopg2.extras.execute_values(self._cursor, bulk, rows, page_size=BULK_PAGE_ROWS)
+        except psycopg2.Error as error:
+            raise _translate(error) from error
+
+    def _statement(self, sql: str) -> str:
+        statement = self._statements.get(sql)
+        if statement is None:
+            statement = sql.replace("%", "%%").replace("?", "%s")
+            if len(self._statements) < 4096:
+                self._statements[sql] = statement
+        return statement
+
+    def commit(self) -> None:
+        self.execute("COMMIT", ())
+
+    def rollback(self) -> None:
+        if not self._connection.closed:
+            self.execute("ROLLBACK", ())
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class PostgresEngine:
+    """`arguments` go to psycopg2.connect as they are; `schema` must exist, None is the server's default."""
+
+    def __init__(self, arguments: Mapping[str, Any], readers: int, schema: str | None = None) -> None:
+        self._arguments = arguments
+        self._schema = schema
+        self.readers = readers
+
+    def connect(self) -> PostgresConnection:
+        return PostgresConnection(self._arguments, self._schema)
+
+    def table_exists(self, connection: Connection, table: str) -> bool:
+        return connection.execute("SELECT to_regclass(?)", (table,))[0][0] is not None
+
+    def translate_schema(self, sql: str) -> str:
+        return sql

@@ -1,0 +1,86 @@
+"""SQLite: the embedded default. WAL, so that readers do not wait; `synchronous=FULL`, so that an answer is on disk."""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from storage.engines.engine import Connection, Row, StorageError, UniqueViolation
+
+BUSY_TIMEOUT_S = 30.0
+STATEMENT_CACHE_SIZE = 512
+
+
+def _translate(error: sqlite3.Error) -> StorageError:
+    if isinstance(error, sqlite3.IntegrityError) and error.sqlite_errorcode in (
+        sqlite3.SQLITE_CONSTRAINT_UNIQUE,
+        sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
+        sqlite3.SQLITE_CONSTRAINT_ROWID,
+    ):
+        return UniqueViolation(str(error))
+    return StorageError(str(error))
+
+
+class SqliteConnection:
+    """A connection in autocommit mode: transactions begin and end only where we say so."""
+
+    def __init__(self, path: Path, synchronous: str) -> None:
+        self._connection = sqlite3.connect(
+            path,
+            timeout=BUSY_TIMEOUT_S,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=STATEMENT_CACHE_SIZE,
+        )
+        self._cursor = self._connection.cursor()
+        self._cursor.execute("PRAGMA journal_mode=WAL")
+        self._cursor.execute(f"PRAGMA synchronous={synchronous}")
+        self._cursor.execute("PRAGMA foreign_keys=ON")
+
+    def begin_read(self) -> None:
+        self.execute("BEGIN", ())
+
+    def begin_write(self) -> None:
+        self.execute("BEGIN IMMEDIATE", ())
+
+    def execute(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
+        try:
+            return self._cursor.execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise _translate(error) from error
+
+    def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        try:
+            self._cursor.executemany(sql, rows)
+        except sqlite3.Error as error:
+            raise _translate(error) from error
+
+    def commit(self) -> None:
+        self.execute("COMMIT", ())
+
+    def rollback(self) -> None:
+        # SQLite has already rolled back by itself after some errors (disk full).
+        if self._connection.in_transaction:
+            self.execute("ROLLBACK", ())
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class SqliteEngine:
+    """One file. Its folder must exist. Only tests may give another `synchronous`: an answer must be on disk."""
+
+    def __init__(self, path: Path, readers: int, synchronous: str = "FULL") -> None:
+        self._path = path
+        self._synchronous = synchronous
+        self.readers = readers
+
+    def connect(self) -> SqliteConnection:
+        return SqliteConnection(self._path, self._synchronous)
+
+    def table_exists(self, connection: Connection, table: str) -> bool:
+        return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)))
+
+    def translate_schema(self, sql: str) -> str:
+        # Only a key declared exactly so is SQLite's own row number, without an index beside the table.
+        return sql.replace("BIGINT PRIMARY KEY", "INTEGER PRIMARY KEY")

@@ -1,0 +1,81 @@
+"""Rooms: that they exist, their version, and where their graph of events ends."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import orjson
+
+from storage.change import Change
+from storage.database import Transaction, WriteTransaction
+from storage.events import OUTLIER, REJECTED, SOFT_FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class AddRoom(Change):
+    """A room that this server begins to take part in; its first events come in the same submission or later."""
+
+    kind: ClassVar[str] = "room"
+    area: ClassVar[str] = "rooms"
+
+    room_id: str
+    version: str
+
+    def key(self) -> tuple[str, ...]:
+        return (self.room_id,)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        names = tx.intern(change.room_id for _, change in changes)
+        tx.many(
+            "INSERT INTO rooms (room, version, heads_at) VALUES (?, ?, ?)",
+            [(names[change.room_id], change.version, 0) for _, change in changes],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HeadRow:
+    """A forward extremity."""
+
+    event_id: str
+    nid: int
+    snapshot_nid: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoomRow:
+    room_id: str
+    version: str
+
+
+_NO_HEADS = REJECTED | SOFT_FAILED | OUTLIER
+
+
+class RoomsRepository:
+    """Reads what there is of rooms."""
+
+    def find(self, tx: Transaction, room_id: str) -> RoomRow | None:
+        version = tx.value("SELECT version FROM rooms WHERE room = ?", (tx.name_id(room_id),))
+        return None if version is None else RoomRow(room_id, version)
+
+    def get_heads(self, tx: Transaction, room_id: str) -> list[HeadRow]:
+        """The forward extremities; none if the server has no accepted event of the room."""
+        room = tx.name_id(room_id)
+        newest = tx.one(
+            "SELECT event_id, nid, snapshot FROM events WHERE room = ? AND flags = 0 ORDER BY ordering DESC LIMIT 1",
+            (room,),
+        )
+        if newest is None:
+            return []
+        stored = tx.one("SELECT heads_at, heads FROM rooms WHERE room = ?", (room,))
+        if stored is None or stored[1] is None or stored[0] < newest[1]:
+            return [HeadRow(*newest)]
+        rows = tx.all(
+            "SELECT event_id, nid, snapshot FROM events WHERE event_id IN (??)", (orjson.loads(stored[1]),)
+        )
+        return [HeadRow(*row) for row in rows]
+
+    def get_all_ids(self, tx: Transaction) -> list[str]:
+        """Every room. For administration: not for anything that happens often."""
+        names = tx.names_of(row[0] for row in tx.all("SELECT room FROM rooms"))
+        return list(names.values())

@@ -1,0 +1,130 @@
+"""Room state as snapshots, each stored as its difference to an earlier one.
+
+A snapshot's base is the one whose height is its own with the lowest set bit cleared. So a chain has at most as many
+links as the height has bits, and the differences of n changes hold about n log n entries in all: no snapshot ever
+stores the whole state again.
+"""
+
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
+
+StateNids = dict[tuple[int, int], int]
+"""(type, state key) to event, all as numbers."""
+
+GONE = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NewSnapshot:
+    """A snapshot to be written: `changes` against the snapshot `parent` (None at the room's beginning)."""
+
+    nid: int
+    parent: int | None
+    changes: Mapping[tuple[int, int], int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    nid: int
+    height: int
+    base: int | None
+    changes: Mapping[tuple[int, int], int]
+
+
+def pack(changes: Mapping[tuple[int, int], int]) -> bytes:
+    """The stored form of a difference."""
+    flat = array("q")
+    for (event_type, state_key), event in changes.items():
+        flat.extend((event_type, state_key, event))
+    return flat.tobytes()
+
+
+def unpack(data: bytes) -> StateNids:
+    flat = array("q")
+    flat.frombytes(data)
+    numbers = iter(flat)
+    return {(event_type, state_key): event for event_type, state_key, event in zip(numbers, numbers, numbers, strict=True)}
+
+
+class SnapshotsRepository:
+    """Reads whole states."""
+
+    def get_states(self, tx: Transaction, nids: Iterable[int]) -> dict[int, StateNids]:
+        """The state of each snapshot, without entries that are gone."""
+        wanted = set(nids)
+        links = _read_links(tx, wanted)
+        return {nid: _merge(_chain(links, nid)) for nid in wanted if nid in links}
+
+
+def write_snapshots(tx: WriteTransaction, snapshots: Sequence[NewSnapshot]) -> None:
+    """Write snapshots; a parent may be one of the same call that stands earlier."""
+    made = {snapshot.nid for snapshot in snapshots}
+    parents = {snapshot.parent for snapshot in snapshots if snapshot.parent is not None}
+    links = _read_heads(tx, parents - made)
+    rows = []
+    for snapshot in snapshots:
+        link = _link(tx, links, snapshot)
+        links[link.nid] = link
+        rows.append((link.nid, link.height, link.base, pack(link.changes)))
+    tx.many("INSERT INTO snapshots (nid, height, base, changes) VALUES (?, ?, ?, ?)", rows)
+
+
+def _link(tx: WriteTransaction, links: dict[int, _Link], snapshot: NewSnapshot) -> _Link:
+    if snapshot.parent is None:
+        return _Link(snapshot.nid, 0, None, snapshot.changes)
+    parent = links[snapshot.parent]
+    height = parent.height + 1
+    base_height = height & (height - 1)
+    changes: dict[tuple[int, int], int] = {}
+    below = [snapshot.changes]
+    # From the parent down to the base: the parent's own chain passes through it.
+    link = parent
+    while link.height > base_height:
+        below.append(link.changes)
+        assert link.base is not None
+        if link.base not in links:
+            links.update(_read_links(tx, {link.base}))
+        link = links[link.base]
+    for older in reversed(below):
+        changes.update(older)
+    return _Link(snapshot.nid, height, link.nid, changes)
+
+
+def _read_heads(tx: Transaction, nids: Iterable[int]) -> dict[int, _Link]:
+    links: dict[int, _Link] = {}
+    wanted = list(nids)
+    for start in range(0, len(wanted), IN_LIST_LIMIT):
+        rows = tx.all(
+            "SELECT nid, height, base, changes FROM snapshots WHERE nid IN (??)",
+            (wanted[start : start + IN_LIST_LIMIT],),
+        )
+        links.update((row[0], _Link(row[0], row[1], row[2], unpack(row[3]))) for row in rows)
+    return links
+
+
+def _read_links(tx: Transaction, nids: Iterable[int]) -> dict[int, _Link]:
+    """These snapshots and everything that they are based on: one read per level, at most 64 levels."""
+    links: dict[int, _Link] = {}
+    missing = set(nids)
+    while missing:
+        read = _read_heads(tx, missing)
+        links.update(read)
+        missing = {link.base for link in read.values() if link.base is not None} - links.keys()
+    return links
+
+
+def _chain(links: Mapping[int, _Link], nid: int) -> list[_Link]:
+    chain = [links[nid]]
+    while chain[-1].base is not None:
+        chain.append(links[chain[-1].base])
+    return chain
+
+
+def _merge(chain: Sequence[_Link]) -> StateNids:
+    state: StateNids = {}
+    for link in reversed(chain):
+        state.update(link.changes)
+    return {entry: event for entry, event in state.items() if event != GONE}

@@ -1,0 +1,46 @@
+"""Requests with a transaction ID: a repeat, also after a crash, gets the first answer and does nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from storage.change import Change, Conflict
+from storage.database import Transaction, WriteTransaction
+from storage.engines.engine import UniqueViolation
+
+
+@dataclass(frozen=True, slots=True)
+class RecordTransaction(Change):
+    """Committed together with what the request did. Raises `Conflict` if it was already done."""
+
+    kind: ClassVar[str] = "transaction"
+    area: ClassVar[str] = "transactions"
+
+    session_id: str
+    request: bytes
+    """Digest of endpoint, path variables and transaction ID."""
+    event_id: str
+    """What the request made; empty if it makes no event."""
+    at_ms: int
+
+    def key(self) -> tuple[str, ...]:
+        return (self.session_id, self.request.hex())
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        try:
+            tx.many(
+                "INSERT INTO transactions (session, request, event_id, at_ms) VALUES (?, ?, ?, ?)",
+                [(change.session_id, change.request, change.event_id, change.at_ms) for _, change in changes],
+            )
+        except UniqueViolation as error:
+            raise Conflict("the transaction was already done") from error
+
+
+class TransactionsRepository:
+    def find_event_id(self, tx: Transaction, session_id: str, request: bytes) -> str | None:
+        """What the first request made (empty for no event), or None if there was none."""
+        event_id: str | None = tx.value(
+            "SELECT event_id FROM transactions WHERE session = ? AND request = ?", (session_id, request)
+        )
+        return event_id

@@ -1,0 +1,29 @@
+"""What every request meets before a servlet does."""
+
+from tests.popcube_server.server_case import ServerTestCase
+
+
+class FrontDoorTests(ServerTestCase):
+    def test_ping_answers_pong(self) -> None:
+        self.assertEqual(self.get("/ping"), (200, b"pong"))
+
+    def test_unknown_path_is_404(self) -> None:
+        self.assert_refused(self.get("/_matrix/client/v3/nothing"), 404, "M_UNRECOGNIZED")
+
+    def test_wrong_method_is_405(self) -> None:
+        self.assert_refused(self.put("/ping", {}), 405, "M_UNRECOGNIZED")
+
+    def test_unknown_host_is_404(self) -> None:
+        self.assert_refused(self.call("GET", "/ping", server_name="three.example"), 404, "M_UNRECOGNIZED")
+
+    def test_options_answers_everywhere(self) -> None:
+        self.assertEqual(self.call("OPTIONS", "/_matrix/client/v3/nothing"), (200, {}))
+
+    def test_metrics_of_one_organisation_do_not_count_the_other(self) -> None:
+        self.get("/ping")
+        self.get("/ping")
+        self.call("GET", "/ping", server_name="two.example")
+        one = self.get("/metrics")[1].decode()
+        two = self.call("GET", "/metrics", server_name="two.example")[1].decode()
+        self.assertIn('popcube_requests_total{code="200",endpoint="GET /ping"} 2.0', one)
+        self.assertIn('popcube_requests_total{code="200",endpoint="GET /ping"} 1.0', two)

@@ -1,0 +1,120 @@
+"""The committer and the log: what was answered is there, in order, once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from storage.change import Change, Conflict
+from storage.committer import CommitFailed, Fence
+from storage.database import WriteTransaction
+from storage.log import LogRepository
+from tests.storage.storage_case import PostgresStorage, SqliteStorage, StorageMixin
+
+
+@dataclass(frozen=True, slots=True)
+class Note(Change):
+    """Writes a name; refuses 'bad'; breaks the database's rules for 'broken'."""
+
+    kind: ClassVar[str] = "note"
+    area: ClassVar[str] = "notes"
+
+    text: str
+
+    def key(self) -> tuple[str, ...]:
+        return (self.text,)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[object]:
+        for _, change in changes:
+            if change.text == "bad":
+                raise Conflict("bad")
+            if change.text == "broken":
+                tx.run("INSERT INTO no_such_table VALUES (1)")
+        numbers = tx.intern(change.text for _, change in changes)
+        return [numbers[change.text] for _, change in changes]
+
+
+@dataclass(frozen=True, slots=True)
+class Bookkeeping(Note):
+    logged: ClassVar[bool] = False
+
+
+class CommitterTests(StorageMixin):
+    def test_results_come_back_per_change(self) -> None:
+        committed = self.result(self.committer.commit(Note("a"), Note("b"), Note("a")))
+        self.assertEqual(committed.position, 3)
+        first, second, third = committed.results
+        self.assertEqual(first, third)
+        self.assertNotEqual(first, second)
+
+    def test_positions_go_on_after_a_restart(self) -> None:
+        self.result(self.committer.commit(Note("a")))
+        self.open()
+        self.assertEqual(self.log.position, 1)
+        self.assertEqual(self.result(self.committer.commit(Note("b"))).position, 2)
+        entries = self.read(lambda tx: LogRepository().read_after(tx, 0, 10))
+        self.assertEqual([(entry.position, entry.kind, entry.key) for entry in entries], [(1, "note", ("a",)), (2, "note", ("b",))])
+
+    def test_followers_see_each_commit_in_order(self) -> None:
+        seen: list[tuple[str, ...]] = []
+        self.log.follow(lambda entries: seen.extend(entry.key for entry in entries))
+        for text in ("a", "b", "c"):
+            self.result(self.committer.commit(Note(text)))
+        self.assertEqual(seen, [("a",), ("b",), ("c",)])
+        tail = self.log.since(1)
+        assert tail is not None
+        self.assertEqual([entry.position for entry in tail], [2, 3])
+
+    def test_refused_submission_writes_nothing_and_its_neighbours_are_written(self) -> None:
+        held: list[Deferred[None]] = []
+        outcomes = self._submit_together(held, [(Note("a"), Note("bad")), (Note("b"),), (Note("c"),)])
+        self.failureResultOf(outcomes[0], Conflict)
+        self.successResultOf(outcomes[1])
+        self.successResultOf(outcomes[2])
+        entries = self.read(lambda tx: LogRepository().read_after(tx, 0, 10))
+        self.assertEqual([entry.key for entry in entries], [("b",), ("c",)])
+        self.assertEqual([entry.position for entry in entries], [1, 2])
+        self.assertIsNone(self.read(lambda tx: tx.name_id("a")))
+
+    def test_failure_breaks_the_fence_for_what_was_built_on_it(self) -> None:
+        fence = Fence()
+        self.failure(self.committer.commit(Note("broken"), fence=fence), CommitFailed)
+        self.failure(self.committer.commit(Note("a"), fence=fence), CommitFailed)
+        self.result(self.committer.commit(Note("b")))
+        self.assertEqual(self.log.position, 1)
+
+    def test_bookkeeping_takes_no_position(self) -> None:
+        committed = self.result(self.committer.commit(Bookkeeping("a")))
+        self.assertEqual(committed.position, 0)
+        self.assertEqual(self.log.position, 0)
+
+    def test_list_parameters_are_expanded(self) -> None:
+        self.result(self.committer.commit(Note("a"), Note("b")))
+        self.assertEqual(self.read(lambda tx: tx.value("SELECT COUNT(*) FROM names WHERE name IN (??)", ([b"a", b"b"],))), 2)
+        self.assertEqual(self.read(lambda tx: tx.value("SELECT COUNT(*) FROM names WHERE name IN (??)", ([],))), 0)
+
+    def _submit_together(self, held: list["Deferred[None]"], submissions: list[tuple[Change, ...]]) -> list["Deferred[object]"]:
+        """Submit so that all go into one transaction: the first commit is kept waiting while they queue."""
+        gate: Deferred[None] = Deferred()
+        real_write = self.database._run_write
+
+        def wait_for_gate(function):  # type: ignore[no-untyped-def]
+            return gate.addCallback(lambda _: real_write(function)) if not gate.called else real_write(function)
+
+        self.database._run_write = wait_for_gate  # type: ignore[method-assign, assignment]
+        first = Deferred.fromCoroutine(self.committer.commit(Bookkeeping("first")))
+        outcomes = [Deferred.fromCoroutine(self.committer.commit(*submission)) for submission in submissions]
+        gate.callback(None)
+        self.successResultOf(first)
+        return outcomes
+
+
+class SqliteCommitterTests(SqliteStorage, CommitterTests, SynchronousTestCase):
+    pass
+
+
+class PostgresCommitterTests(PostgresStorage, CommitterTests, SynchronousTestCase):
+    pass
