@@ -9,8 +9,8 @@ TRIAL_JOBS ?= 2
 PIP_FLAGS ?= --quiet --disable-pip-version-check
 
 # Where tests find the specification's OpenAPI data. Absolute, because `trial -j` changes the directory.
-POPCUBE_SPEC_DIR ?= $(abspath ../shared/spec)
-export POPCUBE_SPEC_DIR
+POPCUBE_SPEC ?= $(abspath ../shared/spec)
+export POPCUBE_SPEC
 
 .PHONY: help run install install-test test lint clean
 
