@@ -29,6 +29,10 @@ class CoverageRecorder:
         self._path = path
         self._recorded: set[str] = set()
 
+    def recorded(self) -> frozenset[str]:
+        """The names of the operations recorded here."""
+        return frozenset(self._recorded)
+
     def record(self, operation: Operation, status: int) -> None:
         """Call it when an answer has been validated. Only 2xx counts."""
         if not 200 <= status < 300 or operation.name in self._recorded:

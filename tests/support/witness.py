@@ -14,6 +14,10 @@ class Witness:
         self._judge = judge
         self._recorder = recorder
 
+    def recorded(self) -> frozenset[str]:
+        """The names of the operations that this witness has seen succeed."""
+        return self._recorder.recorded()
+
     def saw(
         self,
         method: str,
