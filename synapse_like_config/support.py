@@ -6,6 +6,7 @@ Keys are as in the file, with dots for what is nested. An option that stands her
 # Read and checked, but nothing in the server looks at it yet.
 NOT_YET_IN_EFFECT = frozenset(
     (
+        "admin_contact",
         "allow_device_name_lookup_over_federation",
         "allow_guest_access",
         "allow_profile_lookup_over_federation",
@@ -43,6 +44,7 @@ NOT_YET_IN_EFFECT = frozenset(
         "media_retention",
         "media_storage_providers",
         "oidc_providers",
+        "pid_file",
         "prevent_media_downloads_from",
         "push.group_unread_count_by_room",
         "push.include_content",
@@ -61,6 +63,7 @@ NOT_YET_IN_EFFECT = frozenset(
         "retention",
         "room_prejoin_state",
         "serve_server_wellknown",
+        "soft_file_limit",
         "suppress_key_server_warning",
         "track_appservice_user_ips",
         "trusted_key_servers",
@@ -79,6 +82,7 @@ NOT_YET_IN_EFFECT = frozenset(
         "max_spider_size",
         "user_directory",
         "user_ips_max_age",
+        "user_agent_suffix",
         "web_client_location",
     )
 )
@@ -91,7 +95,6 @@ WITHOUT_EFFECT = {
     "database.txn_limit": "connections are not renewed by count",
     "database.allow_unsafe_locale": "nothing here depends on the locale of the database",
     "caches.per_cache_factors": "the caches of this server are others; see popcube.memory",
-    "soft_file_limit": "the limit is raised to the hard limit at start",
 }
 
 # Known from Synapse, and not read at all.
