@@ -11,7 +11,7 @@ from synapse_like_config.load import load_config
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-c",
-        "--config",
+        "--config-path",
         required=True,
         action="append",
         type=Path,
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     try:
-        loaded = load_config(arguments.config)
+        loaded = load_config(arguments.config_path)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1

@@ -1,12 +1,14 @@
 """`popcube-server serve`: run the server in the foreground."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from popcube_server.app import run as run_server
 from synapse_like_config.errors import ConfigError
 from synapse_like_config.load import load_config
+from synapse_like_config.secret_files import write_missing_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,9 +29,9 @@ def run(arguments: argparse.Namespace) -> int:
         if loaded.missing_files:
             # First start: keys and secrets that the configuration names get made.
             for missing in loaded.missing_files:
-                missing.write()
+                write_missing_file(missing, os.urandom)
             loaded = load_config(arguments.config_path)
-    except ConfigError as error:
+    except (ConfigError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     for warning in loaded.warnings:
