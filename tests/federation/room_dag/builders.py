@@ -1,8 +1,8 @@
 """Rooms for tests in one line: a DAG of signed events, with the state at each of them.
 
-``RoomBuilder("12")`` has a create event; ``given_room("12")`` is a public room with its creator joined. ``append``
-builds an event on the heads (or on ``prev``), with the auth events of the state there, and keeps it even if the auth
-rules reject it: see ``rejected``. Time is a counter.
+``RoomBuilder("12")`` has a create event; ``given_room("12")`` is a public room with its creator joined.
+``append`` builds an event on the heads (or on ``prev``), with the auth events of the state there, and keeps
+it even if the auth rules reject it: see ``rejected``. Time is a counter.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -78,7 +78,7 @@ class RoomBuilder:
         timestamp: int | None = None,
         redacts: str | None = None,
     ) -> Event:
-        """Build an event, check it and make it a head; check ``rejected`` to see whether it is in the room."""
+        """Build an event, check it and make it a head unless it is rejected."""
         event = self.build(
             event_type, sender, content, state_key, prev=prev, timestamp=timestamp, redacts=redacts
         )
@@ -182,7 +182,7 @@ class RoomBuilder:
 
 
 def given_room(version: str, creator: str = ALICE, join_rule: str = "public", **create: Any) -> RoomBuilder:
-    """A room with its creator joined, power levels (100 for the creator before version 12) and a join rule."""
+    """A room with its creator joined, power levels and a join rule."""
     room = RoomBuilder(version, creator, create)
     room.join(creator)
     room.set_power_levels(creator, {} if room.rules.privileged_creators else {creator: 100})

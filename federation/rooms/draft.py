@@ -1,0 +1,27 @@
+"""What a caller wants to append to a room; the engine adds everything else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event before its place in the room is known."""
+
+    room_id: str
+    type: str
+    sender: str
+    state_key: str | None
+    content: Mapping[str, Any]
+    redacts: str | None = None
+    origin_server_ts: int | None = None
+    """None: now. Only application services choose it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionKey:
+    """Names a request with a transaction ID: the session that sent it, and a digest of endpoint, path and ID."""
+
+    session_id: str
+    request: bytes

@@ -1,0 +1,106 @@
+"""Events by ID: those used last in memory, the others from the database."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+
+from federation.rooms.stored_event import StoredEvent, from_row
+from storage.change import LogEntry
+from storage.database import Database, Transaction
+from storage.events import ORDERING_STEP, EventRow, EventsRepository, StoreEvent
+from storage.log import Log
+
+
+class EventStore:
+    """A bounded cache of committed events, kept true by following the log."""
+
+    def __init__(self, database: Database, repository: EventsRepository, log: Log, size: int) -> None:
+        self._database = database
+        self._repository = repository
+        self._size = size
+        self._events: OrderedDict[str, StoredEvent] = OrderedDict()
+        self.hits = 0
+        self.misses = 0
+        log.follow(self._follow)
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def find_cached(self, event_id: str) -> StoredEvent | None:
+        """The event if it is in memory."""
+        stored = self._events.get(event_id)
+        if stored is None:
+            self.misses += 1
+            return None
+        self.hits += 1
+        self._events.move_to_end(event_id)
+        return stored
+
+    async def find(self, event_id: str) -> StoredEvent | None:
+        """The event, or None if this server does not have it."""
+        return (await self.get_many((event_id,))).get(event_id)
+
+    async def get_many(self, event_ids: Iterable[str]) -> dict[str, StoredEvent]:
+        """Those of the events that this server has, by ID."""
+        found: dict[str, StoredEvent] = {}
+        missing: list[str] = []
+        for event_id in event_ids:
+            stored = self.find_cached(event_id)
+            if stored is None:
+                missing.append(event_id)
+            else:
+                found[event_id] = stored
+        if missing:
+            rows = await self._database.read(lambda tx: self._repository.get_by_id(tx, missing))
+            found.update((stored.event.event_id, stored) for stored in self.keep(rows))
+        return found
+
+    def get_many_within(self, tx: Transaction, event_ids: Iterable[str]) -> dict[str, StoredEvent]:
+        """As `get_many`, on a database thread within a reading transaction. Does not touch the cache."""
+        found: dict[str, StoredEvent] = {}
+        missing: list[str] = []
+        for event_id in event_ids:
+            stored = self._events.get(event_id)
+            if stored is None:
+                missing.append(event_id)
+            else:
+                found[event_id] = stored
+        found.update((row.event_id, from_row(row)) for row in self._repository.get_by_id(tx, missing))
+        return found
+
+    def keep(self, rows: Sequence[EventRow]) -> list[StoredEvent]:
+        """The events of rows that were read, remembered; in the same order. Call on the reactor's thread."""
+        events = []
+        for row in rows:
+            stored = self._events.get(row.event_id)
+            if stored is None:
+                stored = from_row(row)
+                self._put(stored)
+            events.append(stored)
+        return events
+
+    def put_committed(self, stored: StoredEvent) -> None:
+        """Remember an event that was just committed."""
+        self._put(stored)
+
+    def _put(self, stored: StoredEvent) -> None:
+        self._events[stored.event.event_id] = stored
+        if len(self._events) > self._size:
+            self._events.popitem(last=False)
+
+    def _follow(self, entries: Sequence[LogEntry]) -> None:
+        for entry in entries:
+            change = entry.change
+            if isinstance(change, StoreEvent) and change.redacts is not None:
+                target = self._events.get(change.redacts)
+                if target is not None and target.redacted_by is None:
+                    self._events[change.redacts] = target.redacted(change.event_id)
+
+
+def live_ordering(position: int) -> int:
+    """The place in the timeline of an event that was stored as it happened."""
+    return position * ORDERING_STEP
+
+
+def position_bound(position: int) -> int:
+    """The highest ordering that an event stored at or before `position` has."""
+    return position * ORDERING_STEP

@@ -1,0 +1,63 @@
+"""The state of a room at one moment, as a persistent value: the next one shares nearly all of it."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from immutables import Map
+
+StatePair = tuple[str, str]
+
+MEMBER = "m.room.member"
+
+
+@dataclass(frozen=True, slots=True)
+class RoomState:
+    """What every entry of the state is, and who is in the room by it."""
+
+    entries: "Map[StatePair, str]"
+    """(type, state key) to event ID."""
+    memberships: "Map[str, str]"
+    """User ID to membership (`join`, `invite`, `knock`, `leave`, `ban`)."""
+    joined_count: int
+    invited_count: int
+
+    def find(self, event_type: str, state_key: str = "") -> str | None:
+        """The event ID of an entry."""
+        return self.entries.get((event_type, state_key))
+
+    def membership_of(self, user_id: str) -> str | None:
+        """The user's membership, None if there never was one."""
+        return self.memberships.get(user_id)
+
+    def is_joined(self, user_id: str) -> bool:
+        return self.memberships.get(user_id) == "join"
+
+    def joined_members(self) -> Iterator[str]:
+        """User IDs of those in the room."""
+        return (user for user, membership in self.memberships.items() if membership == "join")
+
+    def with_entry(self, pair: StatePair, event_id: str | None, membership: str | None) -> "RoomState":
+        """The state with one entry changed (None: taken out); `membership` is that of a member event."""
+        entries = self.entries.set(pair, event_id) if event_id is not None else self.entries.delete(pair)
+        if pair[0] != MEMBER:
+            return RoomState(entries, self.memberships, self.joined_count, self.invited_count)
+        old = self.memberships.get(pair[1])
+        if event_id is None or membership is None:
+            memberships = self.memberships.delete(pair[1]) if old is not None else self.memberships
+        else:
+            memberships = self.memberships.set(pair[1], membership)
+        return RoomState(
+            entries,
+            memberships,
+            self.joined_count + (membership == "join") - (old == "join"),
+            self.invited_count + (membership == "invite") - (old == "invite"),
+        )
+
+
+EMPTY_STATE = RoomState(Map(), Map(), 0, 0)
+
+
+def make_state(entries: Iterable[tuple[StatePair, str]], memberships: "Map[str, str]") -> RoomState:
+    """A state from all its entries and memberships."""
+    values = list(memberships.values())
+    return RoomState(Map(entries), memberships, values.count("join"), values.count("invite"))
