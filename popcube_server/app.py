@@ -103,7 +103,9 @@ class Server:
             timer_s=time.perf_counter,
             new_request_id=lambda: secrets.token_hex(4),
         )
-        largest = max(self._config.media.max_upload_size_bytes, self._config.popcube.limits.max_body_size_bytes)
+        largest = max(
+            self._config.media.max_upload_size_bytes, self._config.popcube.limits.max_body_size_bytes
+        )
         site = WebSite(RootResource(door), requestFactory=limited_request(largest + 1024))
         site.displayTracebacks = False
         endpoint, scheme = self._endpoint(listener, address)
@@ -125,7 +127,9 @@ class Server:
             context = ssl.DefaultOpenSSLContextFactory(
                 str(self._config.tls.tls_private_key_path), str(self._config.tls.tls_certificate_path)
             )
-            return endpoints.SSL4ServerEndpoint(self._reactor, listener.port, context, interface=address), "https"
+            return endpoints.SSL4ServerEndpoint(
+                self._reactor, listener.port, context, interface=address
+            ), "https"
         if ":" in address:
             return endpoints.TCP6ServerEndpoint(self._reactor, listener.port, interface=address), "http"
         return endpoints.TCP4ServerEndpoint(self._reactor, listener.port, interface=address), "http"

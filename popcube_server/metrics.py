@@ -67,14 +67,18 @@ class Metrics:
         gauge = Gauge("popcube_log_position", "The newest position in the log.", registry=self.registry)
         gauge.set_function(position)
 
-    def cache(self, name: str, size: Callable[[], int], hits: Callable[[], int], misses: Callable[[], int]) -> None:
+    def cache(
+        self, name: str, size: Callable[[], int], hits: Callable[[], int], misses: Callable[[], int]
+    ) -> None:
         """Publish a cache's size and hits; `name` is part of the metrics' names."""
         for suffix, meaning, function in (
             ("size", "Entries", size),
             ("hits", "Look-ups answered", hits),
             ("misses", "Look-ups not answered", misses),
         ):
-            gauge = Gauge(f"popcube_cache_{name}_{suffix}", f"{meaning} in the cache.", registry=self.registry)
+            gauge = Gauge(
+                f"popcube_cache_{name}_{suffix}", f"{meaning} in the cache.", registry=self.registry
+            )
             gauge.set_function(function)
 
     def render(self) -> bytes:

@@ -130,7 +130,9 @@ class Database:
     Each thread keeps a connection of its own. `read` may run beside anything; `write` is for the committer alone.
     """
 
-    def __init__(self, engine: Engine, read_runner: ThreadRunner, write_runner: ThreadRunner, names: Names) -> None:
+    def __init__(
+        self, engine: Engine, read_runner: ThreadRunner, write_runner: ThreadRunner, names: Names
+    ) -> None:
         self._engine = engine
         self._run_read = read_runner
         self._run_write = write_runner

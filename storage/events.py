@@ -135,7 +135,13 @@ class _EventWriter:
         write_memberships(
             tx,
             [
-                (names[change.room_id], names[membership.user_id], self._nids[membership.event_id], position, membership)
+                (
+                    names[change.room_id],
+                    names[membership.user_id],
+                    self._nids[membership.event_id],
+                    position,
+                    membership,
+                )
                 for position, change in self._changes
                 for membership in change.memberships
             ],
@@ -143,7 +149,11 @@ class _EventWriter:
         tx.many(
             "INSERT INTO relations (child, parent, room, rel_type, type, sender, ordering, annotation)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            [self._relation_row(position, change) for position, change in self._changes if change.relation is not None],
+            [
+                self._relation_row(position, change)
+                for position, change in self._changes
+                if change.relation is not None
+            ],
         )
         tx.many(
             "INSERT INTO personal_push (user_nid, room, event, push, default_push, thread, actions)"
@@ -198,7 +208,9 @@ class _EventWriter:
 
     def _numbered(self, changes: Sequence[StateChange]) -> dict[tuple[int, int], int]:
         return {
-            (self._names[event_type], self._names[state_key]): GONE if event_id is None else self._nids[event_id]
+            (self._names[event_type], self._names[state_key]): GONE
+            if event_id is None
+            else self._nids[event_id]
             for event_type, state_key, event_id in changes
         }
 
@@ -245,7 +257,9 @@ def _names(change: StoreEvent) -> Iterable[str]:
     if change.relation is not None:
         yield change.relation.rel_type
     if change.new_state is not None:
-        for event_type, state_key, _ in itertools.chain(change.new_state.changes, change.new_state.current_changes):
+        for event_type, state_key, _ in itertools.chain(
+            change.new_state.changes, change.new_state.current_changes
+        ):
             yield event_type
             yield state_key
     for membership in change.memberships:
@@ -314,7 +328,9 @@ class EventsRepository:
         """The first events of a room with `after` < ordering <= `upto`, oldest first."""
         return self._range(tx, _FORWARD, room_id, after, upto, limit)
 
-    def get_backward(self, tx: Transaction, room_id: str, after: int, upto: int, limit: int) -> list[EventRow]:
+    def get_backward(
+        self, tx: Transaction, room_id: str, after: int, upto: int, limit: int
+    ) -> list[EventRow]:
         """The last events of a room with `after` < ordering <= `upto`, newest first."""
         return self._range(tx, _BACKWARD, room_id, after, upto, limit)
 
@@ -323,7 +339,9 @@ class EventsRepository:
         room = tx.name_id(room_id)
         return [] if room is None else _rows(tx, tx.all(_STATE_BETWEEN, (room, after, upto)))
 
-    def get_reset_entries(self, tx: Transaction, room_id: str, after: int, upto: int) -> list[tuple[str, str]]:
+    def get_reset_entries(
+        self, tx: Transaction, room_id: str, after: int, upto: int
+    ) -> list[tuple[str, str]]:
         """(type, state key) of entries that state resolution changed at positions `after` < p <= `upto`."""
         room = tx.name_id(room_id)
         rows = tx.all(
@@ -333,7 +351,9 @@ class EventsRepository:
         names = tx.names_of(itertools.chain.from_iterable(rows))
         return [(names[row[0]], names[row[1]]) for row in rows]
 
-    def _range(self, tx: Transaction, sql: str, room_id: str, after: int, upto: int, limit: int) -> list[EventRow]:
+    def _range(
+        self, tx: Transaction, sql: str, room_id: str, after: int, upto: int, limit: int
+    ) -> list[EventRow]:
         room = tx.name_id(room_id)
         return [] if room is None else _rows(tx, tx.all(sql, (room, after, upto, limit)))
 
@@ -345,7 +365,9 @@ class EventsRepository:
 
 
 def _rows(tx: Transaction, rows: Sequence[Row]) -> list[EventRow]:
-    names = tx.names_of(itertools.chain((row[2] for row in rows), (row[11] for row in rows if row[11] is not None)))
+    names = tx.names_of(
+        itertools.chain((row[2] for row in rows), (row[11] for row in rows if row[11] is not None))
+    )
     return [_row(names, row) for row in rows]
 
 

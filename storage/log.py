@@ -62,7 +62,8 @@ class LogRepository:
 
     def read_after(self, tx: Transaction, position: int, limit: int) -> list[LogEntry]:
         rows = tx.all(
-            "SELECT position, kind, entry_key FROM log WHERE position > ? ORDER BY position LIMIT ?", (position, limit)
+            "SELECT position, kind, entry_key FROM log WHERE position > ? ORDER BY position LIMIT ?",
+            (position, limit),
         )
         kinds = tx.names_of(row[1] for row in rows)
         return [LogEntry(row[0], kinds[row[1]], tuple(orjson.loads(row[2])), None) for row in rows]

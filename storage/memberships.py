@@ -101,5 +101,6 @@ class MembershipsRepository:
 def _rows(tx: Transaction, rows: Sequence[Row]) -> list[MembershipRow]:
     names = tx.names_of(number for row in rows for number in row[:2])
     return [
-        MembershipRow(names[row[0]], names[row[1]], _WORDS[row[2]], row[3], row[4], bool(row[5])) for row in rows
+        MembershipRow(names[row[0]], names[row[1]], _WORDS[row[2]], row[3], row[4], bool(row[5]))
+        for row in rows
     ]

@@ -32,13 +32,17 @@ def read_migrations(folder: Path, engine: Engine) -> list[Migration]:
     for path in sorted(folder.iterdir()):
         match = _NAME.fullmatch(path.name)
         if match is not None:
-            migrations.append(Migration(int(match[1]), _statements(engine.translate_schema(path.read_text()))))
+            migrations.append(
+                Migration(int(match[1]), _statements(engine.translate_schema(path.read_text())))
+            )
     return migrations
 
 
 def _statements(text: str) -> tuple[str, ...]:
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("--")]
-    return tuple(piece.strip() for piece in re.split(r";\s*(?:--.*)?$", "\n".join(lines), flags=re.M) if piece.strip())
+    return tuple(
+        piece.strip() for piece in re.split(r";\s*(?:--.*)?$", "\n".join(lines), flags=re.M) if piece.strip()
+    )
 
 
 def migrate(engine: Engine, database: Database, on_step: Callable[[int], None]) -> None:

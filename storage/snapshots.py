@@ -46,7 +46,10 @@ def unpack(data: bytes) -> StateNids:
     flat = array("q")
     flat.frombytes(data)
     numbers = iter(flat)
-    return {(event_type, state_key): event for event_type, state_key, event in zip(numbers, numbers, numbers, strict=True)}
+    return {
+        (event_type, state_key): event
+        for event_type, state_key, event in zip(numbers, numbers, numbers, strict=True)
+    }
 
 
 class SnapshotsRepository:

@@ -38,13 +38,19 @@ class CreateRoom:
     """The only way in which rooms begin on this server."""
 
     def __init__(
-        self, rooms: LiveRooms, events: EventStore, committer: Committer, send_event: SendEvent, author: Author
+        self,
+        rooms: LiveRooms,
+        events: EventStore,
+        committer: Committer,
+        send_event: SendEvent,
+        author: Author,
     ) -> None:
         self._rooms = rooms
         self._events = events
         self._committer = committer
         self._send_event = send_event
         self._author = author
+        self._last_ms = 0
 
     async def create(
         self,
@@ -66,7 +72,7 @@ class CreateRoom:
             room_id=room_id,
             state_key="",
             content=create_content,
-            origin_server_ts=self._author.now_ms(),
+            origin_server_ts=self._unique_ms(),
             depth=1,
             prev_events=(),
             auth_events=(),
@@ -86,3 +92,8 @@ class CreateRoom:
         self._rooms.add(room)
         committed = await self._send_event.finish(room, self._committer.submit(changes, room.fence))
         return NewRoom(room.room_id, create.event_id, committed.position)
+
+    def _unique_ms(self) -> int:
+        # The ID of a version 12 room is the hash of its create event: two that are alike must differ in their time.
+        self._last_ms = max(self._last_ms + 1, self._author.now_ms())
+        return self._last_ms

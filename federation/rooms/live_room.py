@@ -129,7 +129,11 @@ class LiveRoom:
         if new_state is not None:
             self.snapshot = Snapshot(event.event_id, None)
         self.pending[event.event_id] = Pending(event, state, change)
-        if event.state_key == "" and event.type in ("m.room.create", "m.room.power_levels", "m.room.join_rules"):
+        if event.state_key == "" and event.type in (
+            "m.room.create",
+            "m.room.power_levels",
+            "m.room.join_rules",
+        ):
             self.auth_events[event.event_id] = event
             if replaces is not None:
                 self.auth_events.pop(replaces, None)

@@ -171,7 +171,15 @@ class LiveRooms:
             snapshot_nid = None if named is None else named.position
         ordering = live_ordering(position) if change.ordering is None else change.ordering
         return StoredEvent(
-            event, position, ordering, change.flags, change.push, snapshot_nid, change.replaces, None, change.thread
+            event,
+            position,
+            ordering,
+            change.flags,
+            change.push,
+            snapshot_nid,
+            change.replaces,
+            None,
+            change.thread,
         )
 
     def _load_many(self, tx: Transaction, room_ids: Sequence[str]) -> dict[str, _Loaded]:

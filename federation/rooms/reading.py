@@ -21,13 +21,17 @@ class Reading:
     def missing(self, room: LiveRoom, draft: Draft) -> set[str]:
         """IDs that are in no memory yet and were not looked for."""
         wanted = {
-            event_id for pair in needed_pairs(room, draft) if (event_id := room.state.entries.get(pair)) is not None
+            event_id
+            for pair in needed_pairs(room, draft)
+            if (event_id := room.state.entries.get(pair)) is not None
         }
         if room.rules.event_format is EventFormat.ID_AND_HASH_PAIRS:
             wanted.update(head.event_id for head in room.prev_heads)
         wanted.update(related_ids(draft))
         return {
-            event_id for event_id in wanted if event_id not in self._loaded and self.find(room, event_id) is None
+            event_id
+            for event_id in wanted
+            if event_id not in self._loaded and self.find(room, event_id) is None
         }
 
     async def load(self, event_ids: set[str]) -> None:

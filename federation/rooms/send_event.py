@@ -72,7 +72,12 @@ class SendEvent:
     """The one way in which this server's own events get into rooms."""
 
     def __init__(
-        self, rooms: LiveRooms, events: EventStore, committer: Committer, outcomes: PushOutcomes, author: Author
+        self,
+        rooms: LiveRooms,
+        events: EventStore,
+        committer: Committer,
+        outcomes: PushOutcomes,
+        author: Author,
     ) -> None:
         self._rooms = rooms
         self._events = events
@@ -104,7 +109,9 @@ class SendEvent:
             event_id, changes = same, list(others)
         if transaction is not None:
             changes.append(
-                RecordTransaction(transaction.session_id, transaction.request, event_id, self._author.now_ms())
+                RecordTransaction(
+                    transaction.session_id, transaction.request, event_id, self._author.now_ms()
+                )
             )
         if not changes:
             return Sent(event_id, 0)
@@ -126,7 +133,9 @@ class SendEvent:
         event = self.build(room, reading, draft)
         check_event_auth(event, lambda pair: reading.find_state(room, pair))
         facts = Facts(
-            self._outcome(room, reading, event), _effective_redaction(room, reading, event), _thread(room, reading, event)
+            self._outcome(room, reading, event),
+            _effective_redaction(room, reading, event),
+            _thread(room, reading, event),
         )
         return room.append(event, facts)
 
@@ -147,7 +156,9 @@ class SendEvent:
             room_id=draft.room_id,
             state_key=draft.state_key,
             content=draft.content,
-            origin_server_ts=self._author.now_ms() if draft.origin_server_ts is None else draft.origin_server_ts,
+            origin_server_ts=self._author.now_ms()
+            if draft.origin_server_ts is None
+            else draft.origin_server_ts,
             depth=room.depth + 1,
             prev_events=prev_ids,
             auth_events=auth_ids,

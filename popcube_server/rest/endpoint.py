@@ -110,7 +110,9 @@ class Mark:
     payload: Payload
 
 
-def endpoint(method: str, path: str, access: Access = Access.USER, payload: Payload | None = None) -> Callable[[F], F]:
+def endpoint(
+    method: str, path: str, access: Access = Access.USER, payload: Payload | None = None
+) -> Callable[[F], F]:
     """Mark a method as the answer to `method path`. May be given several times.
 
     `/_matrix/client/v3/...` is served under `r0` too. PUT and POST want a JSON object unless told otherwise.

@@ -242,7 +242,9 @@ class _Exchange:
         if logger.isEnabledFor(logging.INFO):
             # Neither query nor headers: both may carry a token.
             path = self._request.uri.split(b"?", 1)[0].decode("latin-1")
-            logger.info("%s %s %d %.1f ms", self._request.method.decode("latin-1"), path, status, duration_s * 1000)
+            logger.info(
+                "%s %s %d %.1f ms", self._request.method.decode("latin-1"), path, status, duration_s * 1000
+            )
 
 
 async def _authenticate(authenticator: Authenticator, access: Access, token: str | None) -> Requester | None:
@@ -349,7 +351,9 @@ def _host(request: Request) -> str:
 def _client_address(request: Request, door: FrontDoor) -> str:
     # A Unix socket has no address: whoever may open it is our proxy.
     peer = getattr(request.getClientAddress(), "host", "") or ""
-    if not door.x_forwarded or (peer and not door.is_trusted_proxy(ipaddress.ip_address(peer.partition("%")[0]))):
+    if not door.x_forwarded or (
+        peer and not door.is_trusted_proxy(ipaddress.ip_address(peer.partition("%")[0]))
+    ):
         return str(peer)
     header = request.requestHeaders.getRawHeaders(b"X-Forwarded-For")
     if not header:

@@ -26,6 +26,10 @@ class BoundedCache(Generic[K, V]):
         self._entries.move_to_end(key)
         return value
 
+    def peek(self, key: K) -> V | None:
+        """As `get`, but it counts as no use: for keeping entries true."""
+        return self._entries.get(key)
+
     def put(self, key: K, value: V) -> None:
         self._entries[key] = value
         self._entries.move_to_end(key)

@@ -79,7 +79,9 @@ class SqliteEngine:
         return SqliteConnection(self._path, self._synchronous)
 
     def table_exists(self, connection: Connection, table: str) -> bool:
-        return bool(connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,)))
+        return bool(
+            connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,))
+        )
 
     def translate_schema(self, sql: str) -> str:
         # Only a key declared exactly so is SQLite's own row number, without an index beside the table.

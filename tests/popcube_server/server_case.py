@@ -1,10 +1,10 @@
 """The base of tests that call a server inside the test's own process: two organisations, a clock, no threads.
 
-    class RoomSendTests(ServerTestCase):
-        def test_stranger_is_forbidden(self) -> None:
-            alice = self.given_user("alice")
-            ...
-            status, body = self.put(f"/_matrix/client/v3/rooms/{room}/send/m.room.message/1", {...}, alice)
+class RoomSendTests(ServerTestCase):
+    def test_stranger_is_forbidden(self) -> None:
+        alice = self.given_user("alice")
+        ...
+        status, body = self.put(f"/_matrix/client/v3/rooms/{room}/send/m.room.message/1", {...}, alice)
 """
 
 import random
@@ -120,7 +120,10 @@ class ServerTestCase(SynchronousTestCase):
 
     def configuration(self, server_name: str) -> ServerConfig:
         text = CONFIGURATION.format(
-            server_name=server_name, directory=self.directory / server_name, limits=self.limits, extra=self.extra_configuration
+            server_name=server_name,
+            directory=self.directory / server_name,
+            limits=self.limits,
+            extra=self.extra_configuration,
         )
         return parse_config([("test.yaml", text)], self.directory).config
 
@@ -155,7 +158,13 @@ class ServerTestCase(SynchronousTestCase):
     # Calls
 
     def begin(
-        self, method: str, path: str, body: Body = None, user: TestUser | None = None, headers: Mapping[str, str] | None = None, server_name: str = ONE
+        self,
+        method: str,
+        path: str,
+        body: Body = None,
+        user: TestUser | None = None,
+        headers: Mapping[str, str] | None = None,
+        server_name: str = ONE,
     ) -> "Deferred[IResponse]":
         """Send a request; the answer may come later (a long-poll)."""
         names = Headers({"Host": [server_name if user is None else user.server_name]})
@@ -165,7 +174,9 @@ class ServerTestCase(SynchronousTestCase):
             names.setRawHeaders(name, [value])
         data = body if isinstance(body, bytes) or body is None else orjson.dumps(body)
         producer = None if data is None else FileBodyProducer(BytesIO(data), cooperator=_Eager())  # type: ignore[arg-type]
-        pending = self._agent.request(method.encode(), f"https://{server_name}{path}".encode(), names, producer)
+        pending = self._agent.request(
+            method.encode(), f"https://{server_name}{path}".encode(), names, producer
+        )
         self._agent.flush()
         return pending
 
@@ -185,7 +196,13 @@ class ServerTestCase(SynchronousTestCase):
         self.assertNoResult(pending)
 
     def call(
-        self, method: str, path: str, body: Body = None, user: TestUser | None = None, headers: Mapping[str, str] | None = None, server_name: str = ONE
+        self,
+        method: str,
+        path: str,
+        body: Body = None,
+        user: TestUser | None = None,
+        headers: Mapping[str, str] | None = None,
+        server_name: str = ONE,
     ) -> tuple[int, Any]:
         """Send a request and take its answer."""
         return self.finish(self.begin(method, path, body, user, headers, server_name))
@@ -241,7 +258,9 @@ class ServerTestCase(SynchronousTestCase):
     def given_joined(self, user: TestUser, room_id: str) -> None:
         self.ok(self.post(f"/_matrix/client/v3/rooms/{room_id}/join", {}, user))
 
-    def given_message(self, user: TestUser, room_id: str, text: str = "hello", txn_id: str | None = None) -> str:
+    def given_message(
+        self, user: TestUser, room_id: str, text: str = "hello", txn_id: str | None = None
+    ) -> str:
         """The event ID of a new message."""
         transaction = txn_id or f"t{self._random.getrandbits(60)}"
         path = f"/_matrix/client/v3/rooms/{room_id}/send/m.room.message/{transaction}"

@@ -56,7 +56,10 @@ class CommitterTests(StorageMixin):
         self.assertEqual(self.log.position, 1)
         self.assertEqual(self.result(self.committer.commit(Note("b"))).position, 2)
         entries = self.read(lambda tx: LogRepository().read_after(tx, 0, 10))
-        self.assertEqual([(entry.position, entry.kind, entry.key) for entry in entries], [(1, "note", ("a",)), (2, "note", ("b",))])
+        self.assertEqual(
+            [(entry.position, entry.kind, entry.key) for entry in entries],
+            [(1, "note", ("a",)), (2, "note", ("b",))],
+        )
 
     def test_followers_see_each_commit_in_order(self) -> None:
         seen: list[tuple[str, ...]] = []
@@ -93,16 +96,25 @@ class CommitterTests(StorageMixin):
 
     def test_list_parameters_are_expanded(self) -> None:
         self.result(self.committer.commit(Note("a"), Note("b")))
-        self.assertEqual(self.read(lambda tx: tx.value("SELECT COUNT(*) FROM names WHERE name IN (??)", ([b"a", b"b"],))), 2)
-        self.assertEqual(self.read(lambda tx: tx.value("SELECT COUNT(*) FROM names WHERE name IN (??)", ([],))), 0)
+        self.assertEqual(
+            self.read(lambda tx: tx.value("SELECT COUNT(*) FROM names WHERE name IN (??)", ([b"a", b"b"],))),
+            2,
+        )
+        self.assertEqual(
+            self.read(lambda tx: tx.value("SELECT COUNT(*) FROM names WHERE name IN (??)", ([],))), 0
+        )
 
-    def _submit_together(self, held: list["Deferred[None]"], submissions: list[tuple[Change, ...]]) -> list["Deferred[object]"]:
+    def _submit_together(
+        self, held: list["Deferred[None]"], submissions: list[tuple[Change, ...]]
+    ) -> list["Deferred[object]"]:
         """Submit so that all go into one transaction: the first commit is kept waiting while they queue."""
         gate: Deferred[None] = Deferred()
         real_write = self.database._run_write
 
         def wait_for_gate(function):  # type: ignore[no-untyped-def]
-            return gate.addCallback(lambda _: real_write(function)) if not gate.called else real_write(function)
+            return (
+                gate.addCallback(lambda _: real_write(function)) if not gate.called else real_write(function)
+            )
 
         self.database._run_write = wait_for_gate  # type: ignore[method-assign, assignment]
         first = Deferred.fromCoroutine(self.committer.commit(Bookkeeping("first")))

@@ -70,7 +70,9 @@ class EngineMixin(StorageMixin):
         draft = Draft(room_id, "m.room.message", sender, None, {"body": text})
         return self.result(self.send_event.send(draft, transaction)).event_id
 
-    def set_state(self, room_id: str, sender: str, event_type: str, state_key: str, content: Mapping[str, Any]) -> str:
+    def set_state(
+        self, room_id: str, sender: str, event_type: str, state_key: str, content: Mapping[str, Any]
+    ) -> str:
         draft = Draft(room_id, event_type, sender, state_key, content)
         return self.result(self.send_event.send(draft)).event_id
 

@@ -70,7 +70,9 @@ class SendEventTests(EngineMixin):
     def test_redaction_takes_the_content_away(self) -> None:
         room_id = self.given_room()
         event_id = self.send(room_id, ALICE, "secret")
-        redaction = self.result(self.send_event.send(Draft(room_id, "m.room.redaction", ALICE, None, {}, event_id)))
+        redaction = self.result(
+            self.send_event.send(Draft(room_id, "m.room.redaction", ALICE, None, {}, event_id))
+        )
         for _ in range(2):
             stored = self.result(self.events.find(event_id))
             assert stored is not None
@@ -92,7 +94,9 @@ class SendEventTests(EngineMixin):
         room_id = self.given_room()
         first = self.send(room_id, ALICE, "first")
         self.database.write_now(lambda tx: tx.run("ALTER TABLE events RENAME TO hidden"))
-        self.failure(self.send_event.send(Draft(room_id, "m.room.message", ALICE, None, {"body": "lost"})), Exception)
+        self.failure(
+            self.send_event.send(Draft(room_id, "m.room.message", ALICE, None, {"body": "lost"})), Exception
+        )
         self.database.write_now(lambda tx: tx.run("ALTER TABLE hidden RENAME TO events"))
         event_id = self.send(room_id, ALICE, "second")
         stored = self.result(self.events.find(event_id))

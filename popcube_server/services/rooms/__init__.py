@@ -1,0 +1,1 @@
+"""Rooms as users deal with them: creating, joining, talking, reading."""

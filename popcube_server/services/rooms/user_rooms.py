@@ -1,0 +1,89 @@
+"""In which rooms a user is: asked by every sync, so kept in memory and true by following the log."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from federation.rooms.live_rooms import LiveRooms
+from popcube_server.services.bounded_cache import BoundedCache
+from storage.change import LogEntry
+from storage.database import Database
+from storage.events import StoreEvent
+from storage.log import Log
+from storage.memberships import ForgetRoom, MembershipRow, MembershipsRepository
+
+
+class UserRooms:
+    """Memberships by user, and members by room."""
+
+    def __init__(
+        self, database: Database, repository: MembershipsRepository, rooms: LiveRooms, log: Log, size: int
+    ) -> None:
+        self._database = database
+        self._repository = repository
+        self._rooms = rooms
+        self._log = log
+        self._users: BoundedCache[str, dict[str, MembershipRow]] = BoundedCache(size)
+        log.follow(self._follow)
+
+    async def of_user(self, user_id: str) -> Mapping[str, MembershipRow]:
+        """Every room that the user ever had a membership in, by room ID. Read only, and only until the next wait."""
+        cached = self._users.get(user_id)
+        if cached is not None:
+            return cached
+        while True:
+            position = self._log.position
+            rows = await self._database.read(lambda tx: self._repository.get_of_user(tx, user_id))
+            # A commit that came in between may or may not be in what was read: read again rather than guess.
+            if self._log.position == position:
+                break
+        cached = {row.room_id: row for row in rows}
+        self._users.put(user_id, cached)
+        return cached
+
+    def find_cached(self, user_id: str) -> Mapping[str, MembershipRow] | None:
+        """As `of_user` if that is in memory."""
+        return self._users.get(user_id)
+
+    async def joined_rooms(self, user_id: str) -> list[str]:
+        """IDs of the rooms that the user is in."""
+        return [room_id for room_id, row in (await self.of_user(user_id)).items() if row.membership == "join"]
+
+    async def joined_members(self, room_id: str) -> Collection[str]:
+        """IDs of the users in a room; none if this server does not know it."""
+        rooms = await self._rooms.get_many((room_id,))
+        room = rooms.get(room_id)
+        return [] if room is None else list(room.committed.joined_members())
+
+    async def do_share_a_room(self, user_id: str, other_id: str) -> bool:
+        """Whether both are joined to some room."""
+        mine = await self.of_user(user_id)
+        theirs = await self.of_user(other_id)
+        if len(theirs) < len(mine):
+            mine, theirs = theirs, mine
+        return any(
+            row.membership == "join" and room_id in theirs and theirs[room_id].membership == "join"
+            for room_id, row in mine.items()
+        )
+
+    def _follow(self, entries: Sequence[LogEntry]) -> None:
+        for entry in entries:
+            change = entry.change
+            if isinstance(change, StoreEvent):
+                self._move(change, entry.position)
+            elif isinstance(change, ForgetRoom):
+                cached = self._users.peek(change.user_id)
+                if cached is not None and change.room_id in cached:
+                    cached[change.room_id] = replace(cached[change.room_id], forgotten=True)
+
+    def _move(self, change: StoreEvent, position: int) -> None:
+        for membership in change.memberships:
+            cached = self._users.peek(membership.user_id)
+            if cached is None:
+                continue
+            if membership.event_id != change.event_id:
+                # An older event is in force again: only the database knows its number.
+                self._users.drop(membership.user_id)
+                continue
+            cached[change.room_id] = MembershipRow(
+                change.room_id, membership.user_id, membership.membership, position, position, False
+            )

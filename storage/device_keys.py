@@ -1,0 +1,98 @@
+"""Identity keys of devices."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from storage.change import Change
+from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
+
+
+@dataclass(frozen=True, slots=True)
+class SetDeviceKeys(Change):
+    """A device published its identity keys. If they are others than before, uploaded signatures of them go."""
+
+    kind: ClassVar[str] = "device_keys"
+    area: ClassVar[str] = "keys"
+
+    user_id: str
+    device_id: str
+    json: bytes
+    """Canonical JSON without `unsigned`."""
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id, self.device_id)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        names = tx.intern(change.user_id for _, change in changes)
+        newest = {
+            (names[change.user_id], change.device_id.encode()): (position, change.json) for position, change in changes
+        }
+        for (user, device), (position, json) in newest.items():
+            old = tx.value("SELECT json FROM device_keys WHERE user_nid = ? AND device = ?", (user, device))
+            if old == json:
+                continue
+            if old is not None:
+                tx.run("DELETE FROM key_signatures WHERE user_nid = ? AND target = ?", (user, device))
+            tx.run(
+                "INSERT INTO device_keys (user_nid, device, position, json) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (user_nid, device) DO UPDATE SET position = excluded.position, json = excluded.json",
+                (user, device, position, json),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveDeviceKeys(Change):
+    """Devices are gone: with them their identity keys, signatures of these, one-time and fallback keys."""
+
+    kind: ClassVar[str] = "device_keys_removed"
+    area: ClassVar[str] = "keys"
+
+    user_id: str
+    device_ids: tuple[str, ...]
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id, *self.device_ids)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        names = tx.intern(change.user_id for _, change in changes)
+        devices = [(names[change.user_id], device.encode()) for _, change in changes for device in change.device_ids]
+        tx.many("DELETE FROM device_keys WHERE user_nid = ? AND device = ?", devices)
+        tx.many("DELETE FROM key_signatures WHERE user_nid = ? AND target = ?", devices)
+        tx.many("DELETE FROM one_time_keys WHERE user_nid = ? AND device = ?", devices)
+        tx.many("DELETE FROM fallback_keys WHERE user_nid = ? AND device = ?", devices)
+        tx.many("DELETE FROM claimed_keys WHERE user_nid = ? AND device = ?", devices)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceKeysRow:
+    user_id: str
+    device_id: str
+    json: bytes
+
+
+class DeviceKeysRepository:
+    def find(self, tx: Transaction, user_id: str, device_id: str) -> bytes | None:
+        """The device's keys as canonical JSON."""
+        user = tx.name_id(user_id)
+        if user is None:
+            return None
+        json: bytes | None = tx.value(
+            "SELECT json FROM device_keys WHERE user_nid = ? AND device = ?", (user, device_id.encode())
+        )
+        return json
+
+    def get_of_users(self, tx: Transaction, user_ids: Iterable[str]) -> list[DeviceKeysRow]:
+        """The keys of all devices of these users."""
+        users = {number: name for name, number in tx.name_ids(user_ids).items()}
+        numbers = list(users)
+        found = []
+        for start in range(0, len(numbers), IN_LIST_LIMIT):
+            rows = tx.all(
+                "SELECT user_nid, device, json FROM device_keys WHERE user_nid IN (??)",
+                (numbers[start : start + IN_LIST_LIMIT],),
+            )
+            found += [DeviceKeysRow(users[user], device.decode(), json) for user, device, json in rows]
+        return found

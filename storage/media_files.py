@@ -1,0 +1,145 @@
+"""Files of media on the local disk.
+
+A file has a random key and is never changed: what is stored under a key is whole or absent, also after a power cut.
+The same keys serve for a bucket, and for another site's copy. Everything here blocks: call it on a thread.
+"""
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+CHUNK_BYTES = 256 * 1024
+
+_KEY = re.compile(r"[0-9a-f]{32}")
+
+
+class MediaFileMissing(Exception):
+    """The store has no such file."""
+
+
+class SourceTooLarge(Exception):
+    """The source had more bytes than allowed; nothing was stored."""
+
+
+class SourceClosed(Exception):
+    """The source went away while it was read; nothing was stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """What was stored."""
+
+    size_bytes: int
+    sha256: bytes
+
+
+class LocalMediaFiles:
+    """A folder: `files/` holds what is stored, `incoming/` what is on its way."""
+
+    def __init__(self, folder: Path) -> None:
+        self._files = folder / "files"
+        self._incoming = folder / "incoming"
+        # Folders whose own entry is known to be on disk. Threads share it: adding twice does no harm.
+        self._durable: set[Path] = set()
+
+    def prepare(self) -> None:
+        """Make the folders. Raises `OSError` if that cannot be."""
+        self._files.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._incoming.mkdir(mode=0o700, exist_ok=True)
+        _sync_folder(self._files.parent)
+
+    def put(self, key: str, source: IO[bytes], max_bytes: int) -> StoredFile:
+        """Store what `source` holds from where it stands; on disk when this returns.
+
+        Raises `SourceTooLarge`, `SourceClosed` or `OSError`. A key is to be used once.
+        """
+        temporary = self._incoming / _checked(key)
+        try:
+            with temporary.open("xb", opener=_private) as target:
+                stored = _copy(source, target, max_bytes)
+                target.flush()
+                os.fsync(target.fileno())
+            self._publish(temporary, self._path(key))
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        return stored
+
+    def open(self, key: str) -> IO[bytes]:
+        """The file, for reading; the reader closes it. Raises `MediaFileMissing`."""
+        try:
+            return self._path(key).open("rb")
+        except FileNotFoundError:
+            raise MediaFileMissing(key) from None
+
+    def delete(self, key: str) -> None:
+        """Forget a file; readers that have it open go on reading. An absent one is no error."""
+        self._path(key).unlink(missing_ok=True)
+
+    def remove_leftovers(self, older_than_s: float) -> int:
+        """Remove what processes that died were writing: not touched since `older_than_s` (a Unix time)."""
+        removed = 0
+        for path in self._incoming.iterdir():
+            try:
+                if path.stat().st_mtime < older_than_s:
+                    path.unlink()
+                    removed += 1
+            except FileNotFoundError:
+                # Another replica finished or removed it meanwhile.
+                continue
+        return removed
+
+    def _publish(self, temporary: Path, path: Path) -> None:
+        folder = path.parent
+        if folder not in self._durable:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            _sync_folder(self._files)
+            self._durable.add(folder)
+        temporary.rename(path)
+        # The name must outlive a power cut as the bytes do.
+        _sync_folder(folder)
+
+    def _path(self, key: str) -> Path:
+        return self._files / _checked(key)[:2] / key[2:]
+
+
+def _checked(key: str) -> str:
+    # A key is ours, never a client's; all the same, nothing else may ever become a path.
+    if not _KEY.fullmatch(key):
+        raise ValueError("a key is 32 hexadecimal digits")
+    return key
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _copy(source: IO[bytes], target: IO[bytes], max_bytes: int) -> StoredFile:
+    digest = hashlib.sha256()
+    size_bytes = 0
+    while chunk := _read(source):
+        size_bytes += len(chunk)
+        if size_bytes > max_bytes:
+            raise SourceTooLarge(f"more than {max_bytes} bytes")
+        digest.update(chunk)
+        target.write(chunk)
+    return StoredFile(size_bytes, digest.digest())
+
+
+def _read(source: IO[bytes]) -> bytes:
+    try:
+        return source.read(CHUNK_BYTES)
+    except ValueError as error:
+        # The web server closes the body of a request whose client goes away.
+        raise SourceClosed("the source was closed while it was read") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

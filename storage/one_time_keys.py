@@ -1,0 +1,305 @@
+"""One-time keys and fallback keys: each one-time key is given out at most once.
+
+Uploads and claims are decided inside the writing transaction, which is serialised: no two claims see the same key.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from storage.change import Change, Conflict
+from storage.database import Transaction, WriteTransaction
+
+MAX_PER_DEVICE = 1000
+"""One-time keys that a device may have on the server; clients keep 50 to 100."""
+MAX_FALLBACK_ALGORITHMS = 10
+CLAIMED_REMEMBERED = 500
+"""Of how many claims per device it is remembered that they happened."""
+
+_CHUNK = 400
+# Below: a device's number and ID, and an algorithm.
+_Pool = tuple[int, bytes, bytes]
+
+
+class KeyExists(Conflict):
+    """Another key with the same algorithm and ID is there."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"a different one-time key {name} exists")
+        self.name = name
+
+
+class TooManyKeys(Conflict):
+    """The device would have more keys than it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class OneTimeKey:
+    """A one-time or fallback key; its name is `algorithm:key_id`."""
+
+    algorithm: str
+    key_id: str
+    json: bytes
+    """Canonical JSON: a string or an object."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.algorithm}:{self.key_id}"
+
+    @property
+    def digest(self) -> bytes:
+        return hashlib.sha256(self.name.encode() + b"\0" + self.json).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceKeyCounts:
+    """What a device has left."""
+
+    one_time: Mapping[str, int]
+    """Unclaimed one-time keys by algorithm; without those of which there are none."""
+    unused_fallback: tuple[str, ...]
+    """Algorithms whose fallback key was not given out yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddOneTimeKeys(Change):
+    """A device uploaded keys. The result is its `DeviceKeyCounts`; raises `KeyExists` or `TooManyKeys`."""
+
+    kind: ClassVar[str] = "one_time_keys"
+    area: ClassVar[str] = "keys"
+
+    user_id: str
+    device_id: str
+    keys: tuple[OneTimeKey, ...]
+    fallback_keys: tuple[OneTimeKey, ...] = ()
+    """At most one per algorithm."""
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id, self.device_id)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[DeviceKeyCounts]:
+        return [_Upload(tx, position, change).write() for position, change in changes]
+
+
+class _Upload:
+    """Writes one device's upload."""
+
+    def __init__(self, tx: WriteTransaction, position: int, change: AddOneTimeKeys) -> None:
+        self._tx = tx
+        self._position = position
+        self._change = change
+        self._of = (tx.intern_one(change.user_id), change.device_id.encode())
+
+    def write(self) -> DeviceKeyCounts:
+        self._write_keys()
+        self._write_fallback_keys()
+        counts = _read_counts(self._tx, *self._of)
+        if sum(counts.one_time.values()) > MAX_PER_DEVICE or len(self._fallback_algorithms()) > MAX_FALLBACK_ALGORITHMS:
+            raise TooManyKeys("the device has too many keys")
+        return counts
+
+    def _write_keys(self) -> None:
+        if not self._change.keys:
+            return
+        tx = self._tx
+        present = {
+            (algorithm, key_id): json
+            for algorithm, key_id, json in tx.all(
+                "SELECT algorithm, key_id, json FROM one_time_keys WHERE user_nid = ? AND device = ?", self._of
+            )
+        }
+        claimed = {
+            row[0] for row in tx.all("SELECT digest FROM claimed_keys WHERE user_nid = ? AND device = ?", self._of)
+        }
+        rows = []
+        for key in self._change.keys:
+            name = (key.algorithm.encode(), key.key_id.encode())
+            old = present.get(name)
+            if old is not None and old != key.json:
+                raise KeyExists(key.name)
+            # "each one-time key is returned at most once": also if the client, having lost our answer, repeats itself.
+            if old is None and key.digest not in claimed:
+                present[name] = key.json
+                rows.append((*self._of, *name, self._position, key.json))
+        tx.many(
+            "INSERT INTO one_time_keys (user_nid, device, algorithm, key_id, position, json)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            rows,
+        )
+        if len(claimed) > CLAIMED_REMEMBERED:
+            self._forget_claims()
+
+    def _forget_claims(self) -> None:
+        limit = self._tx.value(
+            "SELECT position FROM claimed_keys WHERE user_nid = ? AND device = ? ORDER BY position DESC LIMIT 1 OFFSET ?",
+            (*self._of, CLAIMED_REMEMBERED),
+        )
+        self._tx.run(
+            "DELETE FROM claimed_keys WHERE user_nid = ? AND device = ? AND position <= ?", (*self._of, limit)
+        )
+
+    def _write_fallback_keys(self) -> None:
+        for key in self._change.fallback_keys:
+            # The same key again is no new key: it stays used.
+            self._tx.run(
+                "INSERT INTO fallback_keys (user_nid, device, algorithm, key_id, position, used, json)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_nid, device, algorithm) DO UPDATE SET"
+                " used = CASE WHEN fallback_keys.key_id = excluded.key_id AND fallback_keys.json = excluded.json"
+                " THEN fallback_keys.used ELSE 0 END,"
+                " key_id = excluded.key_id, position = excluded.position, json = excluded.json",
+                (*self._of, key.algorithm.encode(), key.key_id.encode(), self._position, 0, key.json),
+            )
+
+    def _fallback_algorithms(self) -> list[object]:
+        return [
+            row[0]
+            for row in self._tx.all(
+                "SELECT algorithm FROM fallback_keys WHERE user_nid = ? AND device = ?", self._of
+            )
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimKey(Change):
+    """Somebody wants a key of a device. The result is the `OneTimeKey`, or None if there is not even a fallback key."""
+
+    kind: ClassVar[str] = "one_time_keys"
+    area: ClassVar[str] = "keys"
+
+    user_id: str
+    device_id: str
+    algorithm: str
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id, self.device_id)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[OneTimeKey | None]:
+        results: list[OneTimeKey | None] = []
+        for start in range(0, len(changes), _CHUNK):
+            results += _claim(tx, changes[start : start + _CHUNK])
+        return results
+
+
+def _claim(tx: WriteTransaction, changes: Sequence[tuple[int, ClaimKey]]) -> list[OneTimeKey | None]:
+    names = tx.intern(change.user_id for _, change in changes)
+    claims: dict[_Pool, list[int]] = defaultdict(list)
+    for index, (_, change) in enumerate(changes):
+        claims[(names[change.user_id], change.device_id.encode(), change.algorithm.encode())].append(index)
+    results: list[OneTimeKey | None] = [None] * len(changes)
+    used, remembered = [], []
+    for pool, keys in _oldest(tx, claims).items():
+        for index, key in zip(claims[pool], keys, strict=False):
+            results[index] = key
+            used.append((*pool, key.key_id.encode()))
+            remembered.append((*pool[:2], key.digest, changes[index][0]))
+    tx.many("DELETE FROM one_time_keys WHERE user_nid = ? AND device = ? AND algorithm = ? AND key_id = ?", used)
+    tx.many(
+        "INSERT INTO claimed_keys (user_nid, device, digest, position) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        remembered,
+    )
+    _use_fallback_keys(tx, claims, results)
+    return results
+
+
+def _oldest(tx: Transaction, claims: Mapping[_Pool, Sequence[int]]) -> dict[_Pool, list[OneTimeKey]]:
+    """As many keys of each pool as are claimed, or as there are."""
+    # "One-time keys are given out in the order that they were uploaded"
+    rows = tx.all(
+        "SELECT user_nid, device, algorithm, key_id, json FROM ("
+        " SELECT user_nid, device, algorithm, key_id, json, ROW_NUMBER() OVER ("
+        "  PARTITION BY user_nid, device, algorithm ORDER BY position, key_id) AS place"
+        " FROM one_time_keys WHERE user_nid IN (??) AND device IN (??)) AS ranked"
+        " WHERE place <= ? ORDER BY place",
+        (
+            list({pool[0] for pool in claims}),
+            list({pool[1] for pool in claims}),
+            max(len(indexes) for indexes in claims.values()),
+        ),
+    )
+    found: dict[_Pool, list[OneTimeKey]] = defaultdict(list)
+    for user, device, algorithm, key_id, json in rows:
+        pool = (user, device, algorithm)
+        # Users and devices were asked for as two lists: what another pair brought is left alone.
+        if len(found[pool]) < len(claims.get(pool, ())):
+            found[pool].append(OneTimeKey(algorithm.decode(), key_id.decode(), json))
+    return found
+
+
+def _use_fallback_keys(
+    tx: WriteTransaction, claims: Mapping[_Pool, Sequence[int]], results: list[OneTimeKey | None]
+) -> None:
+    wanting = [pool for pool, indexes in claims.items() if any(results[index] is None for index in indexes)]
+    if not wanting:
+        return
+    rows = tx.all(
+        "SELECT user_nid, device, algorithm, key_id, json FROM fallback_keys"
+        " WHERE user_nid IN (??) AND device IN (??)",
+        (list({pool[0] for pool in wanting}), list({pool[1] for pool in wanting})),
+    )
+    keys = {
+        (user, device, algorithm): OneTimeKey(algorithm.decode(), key_id.decode(), json)
+        for user, device, algorithm, key_id, json in rows
+    }
+    used = [pool for pool in wanting if pool in keys]
+    for pool in used:
+        for index in claims[pool]:
+            if results[index] is None:
+                results[index] = keys[pool]
+    tx.many("UPDATE fallback_keys SET used = 1 WHERE user_nid = ? AND device = ? AND algorithm = ?", used)
+
+
+def _read_counts(tx: Transaction, user: int, device: bytes) -> DeviceKeyCounts:
+    counts = tx.all(
+        "SELECT algorithm, COUNT(*) FROM one_time_keys WHERE user_nid = ? AND device = ? GROUP BY algorithm",
+        (user, device),
+    )
+    unused = tx.all(
+        "SELECT algorithm FROM fallback_keys WHERE user_nid = ? AND device = ? AND used = 0 ORDER BY algorithm",
+        (user, device),
+    )
+    return DeviceKeyCounts(
+        {algorithm.decode(): count for algorithm, count in counts}, tuple(row[0].decode() for row in unused)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPool:
+    """What a claim of one algorithm of one device would find."""
+
+    has_one_time_key: bool
+    fallback_key: OneTimeKey | None
+    fallback_used: bool
+
+
+class OneTimeKeysRepository:
+    def get_counts(self, tx: Transaction, user_id: str, device_id: str) -> DeviceKeyCounts:
+        user = tx.name_id(user_id)
+        return DeviceKeyCounts({}, ()) if user is None else _read_counts(tx, user, device_id.encode())
+
+    def find_pools(
+        self, tx: Transaction, devices: Iterable[tuple[str, str]]
+    ) -> dict[tuple[str, str, str], KeyPool]:
+        """By user, device and algorithm, for at most 400 devices: every pool that can give a key."""
+        wanted = set(devices)
+        users = {number: name for name, number in tx.name_ids({user for user, _ in wanted}).items()}
+        parameters = (list(users), [device.encode() for device in {device for _, device in wanted}])
+        pools: dict[tuple[str, str, str], KeyPool] = {}
+        for user, device, algorithm in tx.all(
+            "SELECT DISTINCT user_nid, device, algorithm FROM one_time_keys"
+            " WHERE user_nid IN (??) AND device IN (??)",
+            parameters,
+        ):
+            pools[(users[user], device.decode(), algorithm.decode())] = KeyPool(True, None, False)
+        for user, device, algorithm, key_id, used, json in tx.all(
+            "SELECT user_nid, device, algorithm, key_id, used, json FROM fallback_keys"
+            " WHERE user_nid IN (??) AND device IN (??)",
+            parameters,
+        ):
+            key = OneTimeKey(algorithm.decode(), key_id.decode(), json)
+            name = (users[user], device.decode(), key.algorithm)
+            pools[name] = KeyPool(name in pools, key, bool(used))
+        return {name: pool for name, pool in pools.items() if name[:2] in wanted}

@@ -1,0 +1,73 @@
+"""Profiles of local users: fields with JSON values."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from storage.change import Change, Conflict
+from storage.database import Transaction, WriteTransaction
+
+MAX_PROFILE_BYTES = 64 * 1024
+
+
+class ProfileTooLarge(Conflict):
+    """With this field, the whole profile would have more than 64 KiB."""
+
+
+class ProfilesRepository:
+    def get(self, tx: Transaction, user_id: str) -> Mapping[str, bytes]:
+        """All fields, values as JSON."""
+        rows = tx.all("SELECT field, value FROM profiles WHERE user_id = ? ORDER BY field", (user_id,))
+        return {field: bytes(value) for field, value in rows}
+
+    def find_field(self, tx: Transaction, user_id: str, field: str) -> bytes | None:
+        value = tx.value("SELECT value FROM profiles WHERE user_id = ? AND field = ?", (user_id, field))
+        return None if value is None else bytes(value)
+
+
+@dataclass(frozen=True, slots=True)
+class SetProfileField(Change):
+    """Raises `ProfileTooLarge`."""
+
+    kind: ClassVar[str] = "profile"
+    area: ClassVar[str] = "profiles"
+
+    user_id: str
+    field: str
+    value: bytes
+    """Canonical JSON."""
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id, self.field)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        for position, change in changes:
+            tx.run(
+                "INSERT INTO profiles (user_id, field, value, position) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (user_id, field) DO UPDATE SET value = excluded.value, position = excluded.position",
+                (change.user_id, change.field, change.value, position),
+            )
+            sizes = tx.all("SELECT field, LENGTH(value) FROM profiles WHERE user_id = ?", (change.user_id,))
+            # As one JSON object: braces, and for each field two quotes, a colon and a comma.
+            if 1 + sum(len(field) + length + 4 for field, length in sizes) > MAX_PROFILE_BYTES:
+                raise ProfileTooLarge("the profile is too large")
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteProfileField(Change):
+    kind: ClassVar[str] = "profile"
+    area: ClassVar[str] = "profiles"
+
+    user_id: str
+    field: str
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id, self.field)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        tx.many(
+            "DELETE FROM profiles WHERE user_id = ? AND field = ?",
+            [(change.user_id, change.field) for _, change in changes],
+        )

@@ -1,0 +1,188 @@
+"""Sessions: logins, whose tokens are macaroons that name the session and its generation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from storage.change import Change
+from storage.database import Transaction, WriteTransaction
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A session that was not ended."""
+
+    session_id: str
+    user_id: str
+    device_id: str
+    created_ms: int
+    generation: int
+    nonce: str
+    next_nonce: str | None
+
+
+_COLUMNS = "session_id, user_id, device_id, created_ms, generation, nonce, next_nonce"
+
+
+class SessionsRepository:
+    def find(self, tx: Transaction, session_id: str) -> SessionRow | None:
+        """The session, or None if it was ended or never was."""
+        row = tx.one(
+            f"SELECT {_COLUMNS} FROM sessions WHERE session_id = ? AND ended_ms IS NULL", (session_id,)
+        )
+        return None if row is None else SessionRow(*row)
+
+
+@dataclass(frozen=True, slots=True)
+class CreateSession(Change):
+    kind: ClassVar[str] = "session"
+    area: ClassVar[str] = "sessions"
+
+    session_id: str
+    user_id: str
+    device_id: str
+    created_ms: int
+    nonce: str
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id, self.session_id)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        tx.many(
+            "INSERT INTO sessions (session_id, user_id, device_id, created_ms, generation, nonce, position)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    change.session_id,
+                    change.user_id,
+                    change.device_id,
+                    change.created_ms,
+                    0,
+                    change.nonce,
+                    position,
+                )
+                for position, change in changes
+            ],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class IssueNextTokens(Change):
+    """A refresh: tokens of the next generation are on their way; earlier unused ones are void.
+
+    Its result is False if `generation` is not the newest any more: then nothing was written.
+    """
+
+    kind: ClassVar[str] = "session"
+    area: ClassVar[str] = "sessions"
+
+    session_id: str
+    user_id: str
+    generation: int
+    next_nonce: str
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id, self.session_id)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> Sequence[object]:
+        return [
+            bool(
+                tx.all(
+                    "UPDATE sessions SET next_nonce = ?, position = ?"
+                    " WHERE session_id = ? AND generation = ? AND ended_ms IS NULL RETURNING generation",
+                    (change.next_nonce, position, change.session_id, change.generation),
+                )
+            )
+            for position, change in changes
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class UseNextTokens(Change):
+    """A token of the next generation was used: it is the present one now, those before it are void."""
+
+    kind: ClassVar[str] = "session"
+    area: ClassVar[str] = "sessions"
+
+    session_id: str
+    user_id: str
+    next_nonce: str
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id, self.session_id)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        tx.many(
+            "UPDATE sessions SET generation = generation + 1, nonce = next_nonce, next_nonce = NULL, position = ?"
+            " WHERE session_id = ? AND next_nonce = ?",
+            [(position, change.session_id, change.next_nonce) for position, change in changes],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EndSession(Change):
+    """A logout that leaves the device (there is none, or it goes by a change of its own)."""
+
+    kind: ClassVar[str] = "session"
+    area: ClassVar[str] = "sessions"
+
+    session_id: str
+    user_id: str
+    at_ms: int
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id, self.session_id)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        tx.many(
+            "UPDATE sessions SET ended_ms = ?, position = ? WHERE session_id = ? AND ended_ms IS NULL",
+            [(change.at_ms, position, change.session_id) for position, change in changes],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EndSessionsOfDevice(Change):
+    """Every login on a device ends; the device itself may stay for the next one."""
+
+    kind: ClassVar[str] = "session"
+    area: ClassVar[str] = "sessions"
+
+    user_id: str
+    device_id: str
+    at_ms: int
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id, "")
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        tx.many(
+            "UPDATE sessions SET ended_ms = ?, position = ?"
+            " WHERE user_id = ? AND device_id = ? AND ended_ms IS NULL",
+            [(change.at_ms, position, change.user_id, change.device_id) for position, change in changes],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EndSessionsOfUser(Change):
+    """Every login of an account ends."""
+
+    kind: ClassVar[str] = "session"
+    area: ClassVar[str] = "sessions"
+
+    user_id: str
+    at_ms: int
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id, "")
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        tx.many(
+            "UPDATE sessions SET ended_ms = ?, position = ? WHERE user_id = ? AND ended_ms IS NULL",
+            [(change.at_ms, position, change.user_id) for position, change in changes],
+        )
