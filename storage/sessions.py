@@ -21,15 +21,13 @@ class SessionRow:
     next_nonce: str | None
 
 
-_COLUMNS = "session_id, user_id, device_id, created_ms, generation, nonce, next_nonce"
+_COLUMNS = "session_id, user_id, device_id, created_ms, generation, nonce, next_nonce FROM sessions"
 
 
 class SessionsRepository:
     def find(self, tx: Transaction, session_id: str) -> SessionRow | None:
         """The session, or None if it was ended or never was."""
-        row = tx.one(
-            f"SELECT {_COLUMNS} FROM sessions WHERE session_id = ? AND ended_ms IS NULL", (session_id,)
-        )
+        row = tx.one(f"SELECT {_COLUMNS} WHERE session_id = ? AND ended_ms IS NULL", (session_id,))
         return None if row is None else SessionRow(*row)
 
 

@@ -36,6 +36,8 @@ def answer_for(error: Exception) -> Answer | None:
     """The answer to a refusal; None if the exception is no refusal but a fault of ours."""
     if isinstance(error, errors.WithCode):
         return error_answer(error.status, error.errcode, error.message, error.extra)
+    if isinstance(error, errors.AuthenticationNeeded):
+        return Answer(orjson.dumps(error.extra), 401)
     if isinstance(error, errors.Refusal):
         status, errcode = _TABLE[type(error)]
         return error_answer(status, errcode, error.message, error.extra)

@@ -57,6 +57,10 @@ class UnknownToken(Refusal):
     """M_UNKNOWN_TOKEN; give `soft_logout=True` if logging in again keeps the device."""
 
 
+class AuthenticationNeeded(Refusal):
+    """401 of user-interactive authentication: `extra` is the whole answer, with an error code only after a failure."""
+
+
 class LimitExceeded(Refusal):
     """M_LIMIT_EXCEEDED."""
 

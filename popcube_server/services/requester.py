@@ -13,3 +13,7 @@ class Requester:
     """Which login this is: one session keeps its id over token refreshes."""
     is_admin: bool = False
     is_guest: bool = False
+    is_locked: bool = False
+    """Shut out by an administrator: may only log out."""
+    is_suspended: bool = False
+    """See `services/accounts/suspension.py`."""

@@ -1,0 +1,1 @@
+"""Endpoints under `/_synapse/admin`, with Synapse's wire format, for tools made for it."""

@@ -1,0 +1,1 @@
+"""Accounts: registering, passwords, deactivating, devices, moderation. Start at `register_account.py`."""

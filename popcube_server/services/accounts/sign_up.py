@@ -1,0 +1,104 @@
+"""Registration as the public meets it: who may, after which stages, and then the account and its first session."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from popcube_server.services.accounts.register_account import NewAccount, RegisterAccount
+from popcube_server.services.auth.interactive_auth import Flow, InteractiveAuth
+from popcube_server.services.auth.interactive_session import Operation
+from popcube_server.services.auth.login_bans import address_key
+from popcube_server.services.auth.password_policy import check_password
+from popcube_server.services.auth.stages import DUMMY, REGISTRATION_TOKEN
+from popcube_server.services.auth.start_session import DeviceChoice, NewTokens, StartSession
+from popcube_server.services.errors import InvalidParam, NotAllowed
+from popcube_server.services.rate_limits import RateLimiter
+from storage.change import Change
+from storage.registration_tokens import TokenUsedUp, UseRegistrationToken
+from synapse_like_config.passwords import PasswordPolicy
+from synapse_like_config.registration import RegistrationSection
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What somebody wants to register. None: the client did not say."""
+
+    name: str | None
+    password: str | None
+    device: DeviceChoice
+    auth: Mapping[str, Any] | None
+    inhibit_login: bool
+
+
+class SignUp:
+    """Registers people and guests, as far as the configuration lets them."""
+
+    def __init__(
+        self,
+        section: RegistrationSection,
+        policy: PasswordPolicy,
+        interactive_auth: InteractiveAuth,
+        register_account: RegisterAccount,
+        start_session: StartSession,
+        by_address: RateLimiter,
+    ) -> None:
+        self._section = section
+        self._policy = policy
+        self._interactive_auth = interactive_auth
+        self._register_account = register_account
+        self._start_session = start_session
+        self._by_address = by_address
+
+    def check_enabled(self) -> None:
+        if not self._section.enable_registration:
+            raise NotAllowed("Registration is closed on this server.")
+
+    async def register(self, wanted: Wanted, endpoint: str, address: str) -> tuple[str, NewTokens | None]:
+        """The new user's ID, and tokens unless the client wants none."""
+        self.check_enabled()
+        # What cannot work is refused before anybody is led through stages.
+        if wanted.password is not None:
+            check_password(self._policy, wanted.password)
+        if wanted.name is not None:
+            await self._check_name(wanted.name)
+        self._by_address.check(address_key(address))
+        operation = Operation(endpoint, "", wanted.name or "")
+        confirmed = await self._interactive_auth.confirm(operation, self._flows(), wanted.auth, address)
+        if wanted.password is None:
+            raise InvalidParam("'password' is missing.")
+        user_id = await self._user_id(wanted.name)
+        self._by_address.spend(address_key(address))
+        also: list[Change] = []
+        if confirmed.registration_token is not None:
+            also.append(UseRegistrationToken(confirmed.registration_token, confirmed.session_id))
+        try:
+            await self._register_account.register(NewAccount(user_id, wanted.password), *also)
+        except TokenUsedUp as error:
+            raise NotAllowed("The registration token cannot be used any more.") from error
+        if wanted.inhibit_login:
+            return user_id, None
+        return user_id, await self._start_session.start(user_id, wanted.device)
+
+    async def register_guest(self, device: DeviceChoice, address: str) -> NewTokens:
+        """Guests have a random name and no password: they are gone once they log out."""
+        if not self._section.allow_guest_access:
+            raise NotAllowed("Guests are not allowed on this server.")
+        self._by_address.spend(address_key(address))
+        user_id = self._register_account.random_user_id()
+        await self._register_account.register(NewAccount(user_id, None, is_guest=True))
+        # "device_id is ignored for guests": the server always chooses it.
+        return await self._start_session.start(user_id, DeviceChoice(None, device.display_name, False))
+
+    def _flows(self) -> tuple[Flow, ...]:
+        return ((REGISTRATION_TOKEN,),) if self._section.registration_requires_token else ((DUMMY,),)
+
+    async def _check_name(self, name: str) -> None:
+        if self._section.inhibit_user_in_use_error:
+            self._register_account.check_possible(name)
+        else:
+            await self._register_account.check_available(name)
+
+    async def _user_id(self, name: str | None) -> str:
+        if name is None:
+            return self._register_account.random_user_id()
+        return await self._register_account.check_available(name)

@@ -1,0 +1,92 @@
+"""Turns an access token into its owner."""
+
+from collections.abc import Callable, Sequence
+
+from popcube_server.services.auth.session_tokens import Purpose, SessionTokens, TokenClaims
+from popcube_server.services.auth.token_cache import KnownToken, TokenCache
+from popcube_server.services.errors import UnknownToken
+from popcube_server.services.requester import Requester
+from storage.accounts import AccountRow, AccountsRepository
+from storage.change import LogEntry
+from storage.committer import Committer
+from storage.database import Database, Transaction
+from storage.sessions import SessionRow, SessionsRepository, UseNextTokens
+
+# Kinds of log entries, whose key begins with the user, that say that what is known of a token may be wrong now.
+_KINDS = frozenset(("account", "account_deactivated", "session"))
+
+
+class TokenAuthenticator:
+    """Checks access tokens. Owns the cache of those that are good, kept true by following the log."""
+
+    def __init__(
+        self,
+        tokens: SessionTokens,
+        cache: TokenCache,
+        database: Database,
+        committer: Committer,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._tokens = tokens
+        self._cache = cache
+        self._database = database
+        self._committer = committer
+        self._now_ms = now_ms
+        self._accounts = AccountsRepository()
+        self._sessions = SessionsRepository()
+
+    def follow(self, entries: Sequence[LogEntry]) -> None:
+        """Forget what changed; to be called with the log's entries."""
+        for entry in entries:
+            if entry.kind in _KINDS:
+                self._cache.drop_user(entry.key[0])
+
+    def find_requester(self, token: str) -> Requester | None:
+        """The owner, if the token was used lately."""
+        return self._cache.find(token, self._now_ms())
+
+    async def get_requester(self, token: str) -> Requester:
+        """The owner. Raises `UnknownToken`, softly if the session could go on with a new token."""
+        claims = self._tokens.read(token)
+        if claims is None or claims.purpose is not Purpose.ACCESS:
+            raise UnknownToken("The access token is not known.")
+        drops = self._cache.drops
+        session, account = await self._database.read(lambda tx: self._read(tx, claims))
+        if session is None or account is None or not is_current(claims, session):
+            raise UnknownToken("The access token is not known, or was logged out.")
+        if claims.until_ms is not None and claims.until_ms <= self._now_ms():
+            raise UnknownToken("The access token has expired.", soft_logout=True)
+        if claims.nonce == session.next_nonce:
+            # The first use of a new token makes the ones before it void.
+            await self._committer.commit(UseNextTokens(session.session_id, session.user_id, claims.nonce))
+            drops = self._cache.drops
+        requester = _requester(session, account)
+        # If something changed while we read, what was read may be old: not to be kept.
+        if self._cache.drops == drops:
+            self._cache.put(token, KnownToken(requester, claims.until_ms))
+        return requester
+
+    def _read(self, tx: Transaction, claims: TokenClaims) -> tuple[SessionRow | None, AccountRow | None]:
+        session = self._sessions.find(tx, claims.session_id)
+        if session is None or session.user_id != claims.user_id:
+            return None, None
+        return session, self._accounts.find(tx, session.user_id)
+
+
+def is_current(claims: TokenClaims, session: SessionRow) -> bool:
+    """Whether a token is of the session's present generation, or of the next one."""
+    if claims.generation == session.generation:
+        return claims.nonce == session.nonce
+    return claims.generation == session.generation + 1 and claims.nonce == session.next_nonce
+
+
+def _requester(session: SessionRow, account: AccountRow) -> Requester:
+    return Requester(
+        session.user_id,
+        session.device_id,
+        session.session_id,
+        account.is_admin,
+        account.is_guest,
+        account.is_locked,
+        account.is_suspended,
+    )

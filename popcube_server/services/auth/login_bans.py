@@ -1,0 +1,56 @@
+"""Addresses that guess passwords: banned for longer each time.
+
+Ten failures: five minutes. Ten more: a week. Ten more, and each ten after that: two months.
+"""
+
+import ipaddress
+from collections.abc import Callable
+
+from popcube_server.services.errors import LimitExceeded
+from storage.committer import Committer
+from storage.database import Transaction
+from storage.login_bans import BanRules, ForgetLoginFailures, LoginBansRepository, RecordLoginFailure
+
+_DAY_MS = 24 * 3600 * 1000
+RULES = BanRules(
+    failures=10,
+    durations_ms=(5 * 60 * 1000, 7 * _DAY_MS, 61 * _DAY_MS),
+    # Somebody who mistypes now and then is not kept out.
+    forget_failures_ms=_DAY_MS,
+    forget_bans_ms=61 * _DAY_MS,
+)
+
+
+class LoginBans:
+    """Counts failed logins by address and refuses the addresses that are banned. Kept over restarts."""
+
+    def __init__(self, committer: Committer, now_ms: Callable[[], int]) -> None:
+        self._committer = committer
+        self._now_ms = now_ms
+        self._bans = LoginBansRepository()
+
+    def check(self, tx: Transaction, address: str) -> None:
+        """Raise `LimitExceeded` if the address is banned."""
+        until_ms = self._bans.find_ban_end_ms(tx, address_key(address))
+        if until_ms is not None and until_ms > self._now_ms():
+            raise LimitExceeded("Too many failed logins from this address.", until_ms - self._now_ms())
+
+    async def record_failure(self, address: str, user_id: str) -> None:
+        await self._committer.commit(RecordLoginFailure(address_key(address), user_id, self._now_ms(), RULES))
+
+    async def record_success(self, address: str, user_id: str) -> None:
+        """Forget the failures of this account from this address: not those of others, which may be guesses."""
+        await self._committer.commit(ForgetLoginFailures(address_key(address), user_id))
+
+
+def address_key(address: str) -> str:
+    """What is counted: an IPv4 address, or the /64 network that one customer of an IPv6 provider has."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))

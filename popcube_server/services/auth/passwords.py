@@ -1,0 +1,65 @@
+"""Password hashes: argon2id for what we write, bcrypt too for what Synapse wrote."""
+
+import hashlib
+import hmac
+import unicodedata
+
+import bcrypt
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import Type
+
+from popcube_server.services.platform import Platform
+from synapse_like_config.popcube import Argon2Config
+
+BCRYPT_MAX_BYTES = 72
+
+
+class Passwords:
+    """Makes and checks hashes, on a thread: they are meant to be slow."""
+
+    def __init__(self, platform: Platform, cost: Argon2Config, pepper: str | None) -> None:
+        self._platform = platform
+        self._pepper = pepper or ""
+        self._hasher = PasswordHasher(
+            time_cost=cost.time_cost,
+            memory_cost=cost.memory_bytes // 1024,
+            parallelism=cost.parallelism,
+            type=Type.ID,
+        )
+        # Checked when there is no account, so that the answer takes as long as if there were one.
+        self._nobody = self._hasher.hash(platform.random_bytes(16).hex())
+
+    async def hash(self, password: str) -> str:
+        return await self._platform.in_thread(lambda: self._hasher.hash(self._prepared(password)))
+
+    async def is_right(self, password: str, password_hash: str | None) -> bool:
+        """Whether the hash is of this password. Takes as long if there is no hash."""
+        return await self._platform.in_thread(lambda: self._is_right(password, password_hash))
+
+    def is_outdated(self, password_hash: str) -> bool:
+        """Whether a new hash of the same password would be a better one."""
+        return not password_hash.startswith("$argon2id$") or self._hasher.check_needs_rehash(password_hash)
+
+    def _is_right(self, password: str, password_hash: str | None) -> bool:
+        if password_hash is not None and password_hash.startswith("$2"):
+            return self._is_right_bcrypt(password, password_hash)
+        try:
+            right = self._hasher.verify(password_hash or self._nobody, self._prepared(password))
+        except (VerificationError, InvalidHashError):
+            return False
+        return right and password_hash is not None
+
+    def _is_right_bcrypt(self, password: str, password_hash: str) -> bool:
+        # COMPAT: Synapse hashes the NFKC form with the pepper behind it, of which bcrypt takes 72 bytes.
+        secret = (unicodedata.normalize("NFKC", password) + self._pepper).encode()[:BCRYPT_MAX_BYTES]
+        try:
+            return bcrypt.checkpw(secret, password_hash.encode())
+        except ValueError:
+            return False
+
+    def _prepared(self, password: str) -> bytes:
+        secret = unicodedata.normalize("NFKC", password).encode()
+        if self._pepper:
+            return hmac.new(self._pepper.encode(), secret, hashlib.sha256).digest()
+        return secret

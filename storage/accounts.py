@@ -1,0 +1,177 @@
+"""Accounts: who has one, with which password, and what an administrator said about it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar, Self
+
+from storage.change import Change, Conflict
+from storage.database import Transaction, WriteTransaction
+from storage.engines.engine import Row, UniqueViolation
+
+
+class AccountExists(Conflict):
+    """The user ID is taken, perhaps by a deactivated account."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRow:
+    """An account. `password_hash` is None if nobody logs in with a password."""
+
+    user_id: str
+    password_hash: str | None
+    created_ms: int
+    is_guest: bool
+    is_admin: bool
+    user_type: str | None
+    is_deactivated: bool
+    is_erased: bool
+    is_locked: bool
+    is_suspended: bool
+
+
+_COLUMNS = (
+    "user_id, password_hash, created_ms, is_guest, is_admin, user_type,"
+    " is_deactivated, is_erased, is_locked, is_suspended FROM accounts"
+)
+
+
+def _row(row: Row) -> AccountRow:
+    user_id, password_hash, created_ms, is_guest, is_admin, user_type, *flags = row
+    is_deactivated, is_erased, is_locked, is_suspended = map(bool, flags)
+    return AccountRow(
+        user_id=user_id,
+        password_hash=password_hash,
+        created_ms=created_ms,
+        is_guest=bool(is_guest),
+        is_admin=bool(is_admin),
+        user_type=user_type,
+        is_deactivated=is_deactivated,
+        is_erased=is_erased,
+        is_locked=is_locked,
+        is_suspended=is_suspended,
+    )
+
+
+class AccountsRepository:
+    def find(self, tx: Transaction, user_id: str) -> AccountRow | None:
+        row = tx.one(f"SELECT {_COLUMNS} WHERE user_id = ?", (user_id,))
+        return None if row is None else _row(row)
+
+    def exists(self, tx: Transaction, user_id: str) -> bool:
+        """Whether the name is taken; deactivated accounts keep theirs."""
+        return tx.one("SELECT 1 FROM accounts WHERE user_id = ?", (user_id,)) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class CreateAccount(Change):
+    """Raises `AccountExists`."""
+
+    kind: ClassVar[str] = "account"
+    area: ClassVar[str] = "accounts"
+
+    user_id: str
+    password_hash: str | None
+    created_ms: int
+    is_guest: bool
+    is_admin: bool
+    user_type: str | None
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id,)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        try:
+            tx.many(
+                "INSERT INTO accounts (user_id, password_hash, created_ms, is_guest, is_admin, user_type,"
+                " is_deactivated, is_erased, is_locked, is_suspended, position)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        change.user_id,
+                        change.password_hash,
+                        change.created_ms,
+                        int(change.is_guest),
+                        int(change.is_admin),
+                        change.user_type,
+                        *(0, 0, 0, 0),
+                        position,
+                    )
+                    for position, change in changes
+                ],
+            )
+        except UniqueViolation as error:
+            raise AccountExists("the user ID is taken") from error
+
+
+@dataclass(frozen=True, slots=True)
+class SetPasswordHash(Change):
+    """A new password, or none any more."""
+
+    kind: ClassVar[str] = "account"
+    area: ClassVar[str] = "accounts"
+
+    user_id: str
+    password_hash: str | None
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id,)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        tx.many(
+            "UPDATE accounts SET password_hash = ?, position = ? WHERE user_id = ? AND is_deactivated = 0",
+            [(change.password_hash, position, change.user_id) for position, change in changes],
+        )
+
+
+class AccountFlag(Enum):
+    """What can be said of an account and taken back. The values are columns."""
+
+    ADMIN = "is_admin"
+    LOCKED = "is_locked"
+    SUSPENDED = "is_suspended"
+
+
+@dataclass(frozen=True, slots=True)
+class SetAccountFlag(Change):
+    kind: ClassVar[str] = "account"
+    area: ClassVar[str] = "accounts"
+
+    user_id: str
+    flag: AccountFlag
+    value: bool
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id,)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        for position, change in changes:
+            tx.run(
+                f"UPDATE accounts SET {change.flag.value} = ?, position = ? WHERE user_id = ?",  # noqa: S608
+                (int(change.value), position, change.user_id),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class DeactivateAccount(Change):
+    """Nobody logs in to it any more. Followers take the user out of the rooms."""
+
+    kind: ClassVar[str] = "account_deactivated"
+    area: ClassVar[str] = "accounts"
+
+    user_id: str
+    erase: bool
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id,)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        tx.many(
+            "UPDATE accounts SET password_hash = NULL, is_deactivated = 1, is_admin = 0, is_erased = ?, position = ?"
+            " WHERE user_id = ?",
+            [(int(change.erase), position, change.user_id) for position, change in changes],
+        )
