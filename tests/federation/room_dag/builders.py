@@ -160,9 +160,11 @@ class RoomBuilder:
         """A user changes the membership of another, or their own."""
         return self.append("m.room.member", sender, {"membership": membership}, target, **options)
 
-    def set_power_levels(self, sender: str, users: Mapping[str, int], **levels: Any) -> Event:
+    def set_power_levels(
+        self, sender: str, users: Mapping[str, int], *, prev: Sequence[Event] | None = None, **levels: Any
+    ) -> Event:
         """A user changes the power levels."""
-        return self.append("m.room.power_levels", sender, {"users": dict(users), **levels}, "")
+        return self.append("m.room.power_levels", sender, {"users": dict(users), **levels}, "", prev=prev)
 
     def say(self, sender: str, body: str = "hello", **options: Any) -> Event:
         """A user sends a message."""
