@@ -4,13 +4,43 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from storage.change import Change
+from storage.change import Change, Conflict
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
+
+_CHUNK = 400
+
+
+class DeviceGone(Conflict):
+    """The device was deleted."""
+
+
+def find_existing_devices(tx: Transaction, devices: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Those of these (user ID, device ID) that there are."""
+    wanted = [(user, device) for user, device in dict.fromkeys(devices) if "\0" not in user + device]
+    found: set[tuple[str, str]] = set()
+    for start in range(0, len(wanted), _CHUNK):
+        chunk = wanted[start : start + _CHUNK]
+        rows = tx.all(
+            "SELECT user_id, device_id FROM devices WHERE user_id IN (??) AND device_id IN (??)",
+            (list({user for user, _ in chunk}), list({device for _, device in chunk})),
+        )
+        # Users and devices were asked for as two lists: other pairs may come with them.
+        found.update(set(chunk).intersection(rows))
+    return found
+
+
+def check_device_exists(tx: Transaction, user_id: str, device_id: str) -> None:
+    """Raise `DeviceGone` unless the device is there: a request may be under way while its device is deleted."""
+    if not find_existing_devices(tx, [(user_id, device_id)]):
+        raise DeviceGone("the device was deleted")
 
 
 @dataclass(frozen=True, slots=True)
 class SetDeviceKeys(Change):
-    """A device published its identity keys. If they are others than before, uploaded signatures of them go."""
+    """A device published its identity keys. If they are others than before, uploaded signatures of them go.
+
+    Raises `DeviceGone`.
+    """
 
     kind: ClassVar[str] = "device_keys"
     area: ClassVar[str] = "keys"
@@ -26,8 +56,11 @@ class SetDeviceKeys(Change):
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         names = tx.intern(change.user_id for _, change in changes)
+        for _, change in changes:
+            check_device_exists(tx, change.user_id, change.device_id)
         newest = {
-            (names[change.user_id], change.device_id.encode()): (position, change.json) for position, change in changes
+            (names[change.user_id], change.device_id.encode()): (position, change.json)
+            for position, change in changes
         }
         for (user, device), (position, json) in newest.items():
             old = tx.value("SELECT json FROM device_keys WHERE user_nid = ? AND device = ?", (user, device))
@@ -58,7 +91,9 @@ class RemoveDeviceKeys(Change):
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         names = tx.intern(change.user_id for _, change in changes)
-        devices = [(names[change.user_id], device.encode()) for _, change in changes for device in change.device_ids]
+        devices = [
+            (names[change.user_id], device.encode()) for _, change in changes for device in change.device_ids
+        ]
         tx.many("DELETE FROM device_keys WHERE user_nid = ? AND device = ?", devices)
         tx.many("DELETE FROM key_signatures WHERE user_nid = ? AND target = ?", devices)
         tx.many("DELETE FROM one_time_keys WHERE user_nid = ? AND device = ?", devices)
@@ -83,6 +118,21 @@ class DeviceKeysRepository:
             "SELECT json FROM device_keys WHERE user_nid = ? AND device = ?", (user, device_id.encode())
         )
         return json
+
+    def get_device_names(self, tx: Transaction, user_ids: Iterable[str]) -> dict[str, dict[str, str | None]]:
+        """The devices of those users that have accounts here, with the names that people gave to them."""
+        wanted = [user for user in user_ids if "\0" not in user]
+        found: dict[str, dict[str, str | None]] = {}
+        for start in range(0, len(wanted), IN_LIST_LIMIT):
+            chunk = wanted[start : start + IN_LIST_LIMIT]
+            for (user,) in tx.all("SELECT user_id FROM accounts WHERE user_id IN (??)", (chunk,)):
+                found[user] = {}
+            rows = tx.all(
+                "SELECT user_id, device_id, display_name FROM devices WHERE user_id IN (??)", (chunk,)
+            )
+            for user, device, name in rows:
+                found.setdefault(user, {})[device] = None if name is None else name.decode()
+        return found
 
     def get_of_users(self, tx: Transaction, user_ids: Iterable[str]) -> list[DeviceKeysRow]:
         """The keys of all devices of these users."""

@@ -11,6 +11,7 @@ from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 
 EVERYBODY = 0
 _JOIN = 1
+"""How `memberships.membership` says join (storage/memberships.py)."""
 MAX_MEMBERSHIP_STEPS = 64
 """How many changes of one membership are followed backwards."""
 
@@ -33,7 +34,10 @@ class DeviceListChanged(Change):
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         names = tx.intern(name for _, change in changes for name in change.key())
         newest = {
-            (names[change.user_id], EVERYBODY if change.viewer_id is None else names[change.viewer_id]): position
+            (
+                names[change.user_id],
+                EVERYBODY if change.viewer_id is None else names[change.viewer_id],
+            ): position
             for position, change in changes
         }
         tx.many(
@@ -81,9 +85,7 @@ class DeviceListsRepository:
 
     def get_last_position(self, tx: Transaction) -> int:
         """Position of the newest change of anybody's keys or membership."""
-        newest: int = tx.value(
-            "SELECT COALESCE((SELECT MAX(position) FROM device_list_changes), 0)"
-        )
+        newest: int = tx.value("SELECT COALESCE((SELECT MAX(position) FROM device_list_changes), 0)")
         newest_membership: int = tx.value("SELECT COALESCE((SELECT MAX(position) FROM memberships), 0)")
         return max(newest, newest_membership)
 
@@ -101,7 +103,9 @@ class DeviceListsRepository:
         rooms = list(tx.name_ids(room_ids).values())
         found = []
         for chunk in _chunks(rooms):
-            found += self._presences(tx, f"room IN (??) AND membership = {_JOIN} AND position <= ?", (chunk, upto))
+            found += self._presences(
+                tx, "room IN (??) AND membership = ? AND position <= ?", (chunk, _JOIN, upto)
+            )
         return found
 
     def _presences(self, tx: Transaction, where: str, parameters: Sequence[object]) -> list[Presence]:
@@ -115,9 +119,13 @@ class DeviceListsRepository:
             for room, user, membership, position, event in rows
         ]
 
-    def find_joined_at(self, tx: Transaction, presences: Sequence[Presence], position: int) -> set[tuple[str, str]]:
+    def find_joined_at(
+        self, tx: Transaction, presences: Sequence[Presence], position: int
+    ) -> set[tuple[str, str]]:
         """(room, user) of those who were joined at the position, by the events that their memberships replaced."""
-        joined = {(one.room_id, one.user_id) for one in presences if one.position <= position and one.is_joined}
+        joined = {
+            (one.room_id, one.user_id) for one in presences if one.position <= position and one.is_joined
+        }
         # A membership that state resolution set back to an older event says nothing about the time between.
         following = {
             one.event_nid: (one.room_id, one.user_id)
@@ -148,8 +156,8 @@ class DeviceListsRepository:
             users.update(
                 row[0]
                 for row in tx.all(
-                    f"SELECT user_nid FROM memberships WHERE room IN (??) AND membership = {_JOIN}",  # noqa: S608
-                    (chunk,),
+                    "SELECT user_nid FROM memberships WHERE room IN (??) AND membership = ?",
+                    (chunk, _JOIN),
                 )
             )
         return set(tx.names_of(users).values())
@@ -164,9 +172,9 @@ class DeviceListsRepository:
         for chunk in _chunks(list(numbers)):
             rows = tx.all(
                 "SELECT DISTINCT m.user_nid FROM memberships m JOIN memberships mine"
-                f" ON mine.room = m.room AND mine.user_nid = ? AND mine.membership = {_JOIN}"  # noqa: S608
-                f" WHERE m.user_nid IN (??) AND m.membership = {_JOIN}",
-                (user, chunk),
+                " ON mine.room = m.room AND mine.user_nid = ? AND mine.membership = ?"
+                " WHERE m.user_nid IN (??) AND m.membership = ?",
+                (user, _JOIN, chunk, _JOIN),
             )
             sharing.update(numbers[row[0]] for row in rows)
         return sharing

@@ -11,6 +11,7 @@ from typing import ClassVar, Self
 
 from storage.change import Change, Conflict
 from storage.database import Transaction, WriteTransaction
+from storage.device_keys import check_device_exists
 
 MAX_PER_DEVICE = 1000
 """One-time keys that a device may have on the server; clients keep 50 to 100."""
@@ -65,7 +66,7 @@ class DeviceKeyCounts:
 
 @dataclass(frozen=True, slots=True)
 class AddOneTimeKeys(Change):
-    """A device uploaded keys. The result is its `DeviceKeyCounts`; raises `KeyExists` or `TooManyKeys`."""
+    """A device uploaded keys. The result is its `DeviceKeyCounts`; raises `KeyExists`, `TooManyKeys`, `DeviceGone`."""
 
     kind: ClassVar[str] = "one_time_keys"
     area: ClassVar[str] = "keys"
@@ -94,10 +95,14 @@ class _Upload:
         self._of = (tx.intern_one(change.user_id), change.device_id.encode())
 
     def write(self) -> DeviceKeyCounts:
+        check_device_exists(self._tx, self._change.user_id, self._change.device_id)
         self._write_keys()
         self._write_fallback_keys()
         counts = _read_counts(self._tx, *self._of)
-        if sum(counts.one_time.values()) > MAX_PER_DEVICE or len(self._fallback_algorithms()) > MAX_FALLBACK_ALGORITHMS:
+        if (
+            sum(counts.one_time.values()) > MAX_PER_DEVICE
+            or len(self._fallback_algorithms()) > MAX_FALLBACK_ALGORITHMS
+        ):
             raise TooManyKeys("the device has too many keys")
         return counts
 
@@ -108,11 +113,13 @@ class _Upload:
         present = {
             (algorithm, key_id): json
             for algorithm, key_id, json in tx.all(
-                "SELECT algorithm, key_id, json FROM one_time_keys WHERE user_nid = ? AND device = ?", self._of
+                "SELECT algorithm, key_id, json FROM one_time_keys WHERE user_nid = ? AND device = ?",
+                self._of,
             )
         }
         claimed = {
-            row[0] for row in tx.all("SELECT digest FROM claimed_keys WHERE user_nid = ? AND device = ?", self._of)
+            row[0]
+            for row in tx.all("SELECT digest FROM claimed_keys WHERE user_nid = ? AND device = ?", self._of)
         }
         rows = []
         for key in self._change.keys:
@@ -134,7 +141,8 @@ class _Upload:
 
     def _forget_claims(self) -> None:
         limit = self._tx.value(
-            "SELECT position FROM claimed_keys WHERE user_nid = ? AND device = ? ORDER BY position DESC LIMIT 1 OFFSET ?",
+            "SELECT position FROM claimed_keys WHERE user_nid = ? AND device = ?"
+            " ORDER BY position DESC LIMIT 1 OFFSET ?",
             (*self._of, CLAIMED_REMEMBERED),
         )
         self._tx.run(
@@ -196,7 +204,9 @@ def _claim(tx: WriteTransaction, changes: Sequence[tuple[int, ClaimKey]]) -> lis
             results[index] = key
             used.append((*pool, key.key_id.encode()))
             remembered.append((*pool[:2], key.digest, changes[index][0]))
-    tx.many("DELETE FROM one_time_keys WHERE user_nid = ? AND device = ? AND algorithm = ? AND key_id = ?", used)
+    tx.many(
+        "DELETE FROM one_time_keys WHERE user_nid = ? AND device = ? AND algorithm = ? AND key_id = ?", used
+    )
     tx.many(
         "INSERT INTO claimed_keys (user_nid, device, digest, position) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
         remembered,

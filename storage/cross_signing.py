@@ -1,0 +1,201 @@
+"""Cross-signing keys, and the signatures that were uploaded for keys."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from storage.change import Change, Conflict
+from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
+
+MASTER = "master"
+SELF_SIGNING = "self_signing"
+USER_SIGNING = "user_signing"
+
+_NUMBERS = {MASTER: 1, SELF_SIGNING: 2, USER_SIGNING: 3}
+_WORDS = {number: word for word, number in _NUMBERS.items()}
+
+MAX_SIGNATURES_PER_KEY = 1000
+"""Signatures that one signer may put on one key."""
+
+
+class KeysMovedOn(Conflict):
+    """The user's cross-signing keys are no longer those that the change was decided upon."""
+
+
+class TooManySignatures(Conflict):
+    """The signer has put too many signatures on one key."""
+
+
+@dataclass(frozen=True, slots=True)
+class CrossSigningKey:
+    """One public key; `usage` is `master`, `self_signing` or `user_signing`."""
+
+    usage: str
+    public_key: str
+    """Unpadded Base64."""
+    json: bytes
+    """Canonical JSON without `unsigned`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetCrossSigningKeys(Change):
+    """A user published cross-signing keys. Raises `KeysMovedOn` if the master key is not the one expected.
+
+    What was signed by a master key that is replaced goes with it, and so do signatures of keys that are replaced.
+    """
+
+    kind: ClassVar[str] = "cross_signing_keys"
+    area: ClassVar[str] = "keys"
+
+    user_id: str
+    keys: tuple[CrossSigningKey, ...]
+    """At most one for each usage."""
+    expected_master: str | None
+    """The public master key before, None if there was none: the decision rests on it."""
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id,)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        for position, change in changes:
+            user = tx.intern_one(change.user_id)
+            old = {
+                _WORDS[row[0]]: row[1]
+                for row in tx.all(
+                    "SELECT usage, public_key FROM cross_signing_keys WHERE user_nid = ?", (user,)
+                )
+            }
+            expected = None if change.expected_master is None else change.expected_master.encode()
+            if old.get(MASTER) != expected:
+                raise KeysMovedOn("the cross-signing keys were changed at the same time")
+            new = {key.usage: key.public_key.encode() for key in change.keys}
+            replaced = {
+                usage for usage, public_key in new.items() if usage in old and old[usage] != public_key
+            }
+            if MASTER in replaced:
+                replaced |= old.keys()
+            tx.many(
+                "DELETE FROM key_signatures WHERE user_nid = ? AND target = ?",
+                [(user, old[usage]) for usage in replaced],
+            )
+            tx.many(
+                "DELETE FROM cross_signing_keys WHERE user_nid = ? AND usage = ?",
+                [(user, _NUMBERS[usage]) for usage in replaced],
+            )
+            tx.many(
+                "INSERT INTO cross_signing_keys (user_nid, usage, public_key, position, json) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT (user_nid, usage) DO UPDATE SET public_key = excluded.public_key,"
+                " position = excluded.position, json = excluded.json",
+                [
+                    (user, _NUMBERS[key.usage], key.public_key.encode(), position, key.json)
+                    for key in change.keys
+                ],
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A signature on a key of a user."""
+
+    user_id: str
+    """Whose key is signed."""
+    target: str
+    """The signed key: a device ID or a cross-signing public key."""
+    signer_id: str
+    signing_key: str
+    """With algorithm: `ed25519:...`."""
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddSignature(Change):
+    """A checked signature. Raises `TooManySignatures`."""
+
+    kind: ClassVar[str] = "key_signature"
+    area: ClassVar[str] = "keys"
+
+    signature: Signature
+
+    def key(self) -> tuple[str, ...]:
+        one = self.signature
+        return (one.user_id, one.target, one.signer_id, one.signing_key)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        names = tx.intern(
+            name for _, change in changes for name in (change.signature.user_id, change.signature.signer_id)
+        )
+        newest: dict[tuple[int, bytes, int, bytes], tuple[bytes, int]] = {}
+        for position, change in changes:
+            one = change.signature
+            at = (names[one.user_id], one.target.encode(), names[one.signer_id], one.signing_key.encode())
+            newest[at] = (one.signature.encode(), position)
+        tx.many(
+            "INSERT INTO key_signatures (user_nid, target, signer_nid, signing_key, signature, position)"
+            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (user_nid, target, signer_nid, signing_key)"
+            " DO UPDATE SET signature = excluded.signature, position = excluded.position",
+            [(*at, *value) for at, value in newest.items()],
+        )
+        for user, target, signer in {at[:3] for at in newest}:
+            count = tx.value(
+                "SELECT COUNT(*) FROM key_signatures WHERE user_nid = ? AND target = ? AND signer_nid = ?",
+                (user, target, signer),
+            )
+            if count > MAX_SIGNATURES_PER_KEY:
+                raise TooManySignatures("there are too many signatures on this key")
+
+
+@dataclass(frozen=True, slots=True)
+class CrossSigningRow:
+    user_id: str
+    key: CrossSigningKey
+
+
+class CrossSigningRepository:
+    def get_of_user(self, tx: Transaction, user_id: str) -> dict[str, CrossSigningKey]:
+        """The user's keys by usage."""
+        return {row.key.usage: row.key for row in self.get_of_users(tx, (user_id,))}
+
+    def get_of_users(self, tx: Transaction, user_ids: Iterable[str]) -> list[CrossSigningRow]:
+        users = {number: name for name, number in tx.name_ids(user_ids).items()}
+        numbers = list(users)
+        found = []
+        for start in range(0, len(numbers), IN_LIST_LIMIT):
+            rows = tx.all(
+                "SELECT user_nid, usage, public_key, json FROM cross_signing_keys WHERE user_nid IN (??)",
+                (numbers[start : start + IN_LIST_LIMIT],),
+            )
+            found += [
+                CrossSigningRow(users[user], CrossSigningKey(_WORDS[usage], public_key.decode(), json))
+                for user, usage, public_key, json in rows
+            ]
+        return found
+
+    def has_public_key(self, tx: Transaction, user_id: str, public_key: str) -> bool:
+        """Whether the user has a cross-signing key that is called so: no device may be."""
+        user = tx.name_id(user_id)
+        return user is not None and bool(
+            tx.all(
+                "SELECT 1 FROM cross_signing_keys WHERE user_nid = ? AND public_key = ?",
+                (user, public_key.encode()),
+            )
+        )
+
+    def get_signatures(self, tx: Transaction, user_ids: Iterable[str], viewer_id: str) -> list[Signature]:
+        """Signatures on keys of these users that the viewer may see: the users' own, and the viewer's."""
+        users = tx.name_ids(user_ids)
+        viewer = tx.name_id(viewer_id)
+        numbers = list(users.values())
+        found = []
+        for start in range(0, len(numbers), IN_LIST_LIMIT):
+            found += tx.all(
+                "SELECT user_nid, target, signer_nid, signing_key, signature FROM key_signatures"
+                " WHERE user_nid IN (??) AND (signer_nid = user_nid OR signer_nid = ?)",
+                (numbers[start : start + IN_LIST_LIMIT], -1 if viewer is None else viewer),
+            )
+        names = tx.names_of(number for row in found for number in (row[0], row[2]))
+        return [
+            Signature(names[user], target.decode(), names[signer], signing_key.decode(), signature.decode())
+            for user, target, signer, signing_key, signature in found
+        ]

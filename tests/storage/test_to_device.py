@@ -1,0 +1,116 @@
+"""To-device messages: in order, once, bounded."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from storage.log import LogRepository
+from storage.to_device import (
+    MAX_PENDING,
+    PendingRange,
+    RemoveToDeviceMessages,
+    SendToDevice,
+    ToDeviceDelivered,
+    ToDeviceMessage,
+    ToDeviceRepository,
+    pairs,
+)
+from tests.storage.keys_case import ALICE, BOB, KeysMixin
+from tests.storage.storage_case import PostgresStorage, SqliteStorage
+
+A1, A2, B1 = (ALICE, "A1"), (ALICE, "A2"), (BOB, "B1")
+
+
+class ToDeviceTests(KeysMixin):
+    def send(self, *messages: tuple[bytes, tuple[tuple[str, str], ...]]) -> int:
+        change = SendToDevice(tuple(ToDeviceMessage(*message) for message in messages))
+        return self.result(self.committer.commit(change)).position
+
+    def after(
+        self, device: tuple[str, str], since: int = 0, upto: int = 10**9, limit: int = 100
+    ) -> list[bytes]:
+        rows = self.read(lambda tx: ToDeviceRepository().get_after(tx, *device, since, upto, limit))
+        return [event for _, event in rows]
+
+    def acknowledge(self, device: tuple[str, str], upto: int) -> None:
+        self.result(self.committer.commit(ToDeviceDelivered(*device, upto)))
+
+    def test_messages_come_in_order(self) -> None:
+        positions = [self.send((b"%d" % number, (A1,))) for number in range(5)]
+        self.assertEqual(self.after(A1), [b"0", b"1", b"2", b"3", b"4"])
+        self.assertEqual(self.after(A1, limit=2), [b"0", b"1"])
+        self.assertEqual(self.after(A1, positions[1], positions[3]), [b"2", b"3"])
+        self.assertEqual(self.after(A2), [])
+        self.assertEqual(self.after(("@nobody:one.example", "X")), [])
+
+    def test_one_event_for_many_is_stored_once(self) -> None:
+        self.send((b"shared", (A1, A2)), (b"alone", (B1,)))
+        self.assertEqual(
+            [self.after(device) for device in (A1, A2, B1)], [[b"shared"], [b"shared"], [b"alone"]]
+        )
+        self.assertEqual(self.count("to_device_shared"), 1)
+
+    def test_shared_event_goes_with_its_last_recipient(self) -> None:
+        position = self.send((b"shared", (A1, A2)))
+        self.acknowledge(A1, position)
+        self.acknowledge(A1, position)
+        self.assertEqual(self.after(A2), [b"shared"])
+        self.acknowledge(A2, position)
+        self.assertEqual(self.count("to_device_shared") + self.count("to_device_inbox"), 0)
+
+    def test_delivered_messages_go_and_later_ones_stay(self) -> None:
+        first = self.send((b"1", (A1, A2)))
+        self.send((b"2", (A1,)))
+        self.acknowledge(A1, first)
+        self.assertEqual(self.after(A1), [b"2"])
+        self.assertEqual(self.after(A2), [b"1"])
+
+    def test_range_of_what_waits(self) -> None:
+        self.assertIsNone(self.read(lambda tx: ToDeviceRepository().find_range(tx, *A1)))
+        first, last = self.send((b"1", (A1,))), self.send((b"2", (A1,)))
+        self.assertEqual(
+            self.read(lambda tx: ToDeviceRepository().find_range(tx, *A1)), PendingRange(first, last)
+        )
+
+    def test_log_names_the_recipients(self) -> None:
+        position = self.send((b"1", (A1, B1)), (b"2", (A2,)))
+        entry = self.read(lambda tx: LogRepository().read_after(tx, position - 1, 1))[0]
+        self.assertEqual((entry.kind, pairs(entry.key)), ("to_device", [A1, B1, A2]))
+
+    def test_device_that_is_gone_gets_nothing(self) -> None:
+        self.send((b"1", (A1, (ALICE, "gone"), (ALICE, "\0"))), (b"2", ((ALICE, "gone"),)))
+        self.assertEqual(self.after(A1), [b"1"])
+        self.assertEqual(self.count("to_device_inbox"), 1)
+        self.assertEqual(self.count("to_device_shared"), 0)
+
+    def test_removed_device_loses_what_waited(self) -> None:
+        self.send((b"1", (A1, A2)))
+        self.result(self.committer.commit(RemoveToDeviceMessages(ALICE, ("A1", "unknown"))))
+        self.assertEqual(self.after(A1), [])
+        self.assertEqual(self.after(A2), [b"1"])
+        self.assertEqual(self.count("to_device_pending"), 1)
+
+    def test_oldest_messages_beyond_the_cap_are_dropped(self) -> None:
+        batch = 500
+        for start in range(0, MAX_PENDING, batch):
+            changes = [SendToDevice((ToDeviceMessage(b"%d" % (start + n), (A1,)),)) for n in range(batch)]
+            self.result(self.committer.commit(*changes))
+        self.send((b"shared", (A1, A2)))
+        self.send((b"last", (A1,)))
+        self.assertEqual(self.count("to_device_inbox"), MAX_PENDING + 1)
+        self.assertEqual(self.after(A1, limit=1), [b"2"])
+        self.assertEqual(self.after(A1, limit=2 * MAX_PENDING)[-2:], [b"shared", b"last"])
+
+    def test_a_hundred_devices_in_one_request(self) -> None:
+        devices = [(ALICE, f"D{number}") for number in range(100)]
+        for device in devices:
+            self.given_device(*device)
+        self.send(*((b"to %d" % number, (device,)) for number, device in enumerate(devices)))
+        self.assertEqual(self.after(devices[42]), [b"to 42"])
+        self.assertEqual(self.count("to_device_inbox"), 100)
+
+
+class SqliteToDeviceTests(SqliteStorage, ToDeviceTests, SynchronousTestCase):
+    pass
+
+
+class PostgresToDeviceTests(PostgresStorage, ToDeviceTests, SynchronousTestCase):
+    pass
