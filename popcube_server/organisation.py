@@ -11,6 +11,7 @@ from typing import Protocol
 from federation.room_dag.signing import EventSigner
 from popcube_server.building.accounts import build_accounts
 from popcube_server.building.core import Core
+from popcube_server.building.media import build_media
 from popcube_server.building.server import build_server
 from popcube_server.metrics import Metrics
 from popcube_server.rest.resource import Site
@@ -89,9 +90,11 @@ def build_organisation(core: Core) -> Organisation:
     """Everything over the core. The order is the order of dependencies."""
     server = build_server(core)
     accounts = build_accounts(core)
+    media = build_media(core)
     servlets = [
         *server.servlets,
+        *media.servlets,
         *accounts.servlets,
     ]
-    parts: list[Running] = [*accounts.parts]
+    parts: list[Running] = [*accounts.parts, *media.parts]
     return Organisation(core, Site(Router(servlets), accounts.authenticator, core.metrics), parts)

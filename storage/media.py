@@ -198,7 +198,7 @@ class ThumbnailRow:
 
 @dataclass(frozen=True, slots=True)
 class AddThumbnail(Change):
-    """A thumbnail was made. The result is False if there is one already: the new one's file is then of no use."""
+    """A thumbnail was made. The result is the row that holds from now on: another replica may have been quicker."""
 
     kind: ClassVar[str] = "thumbnail"
     area: ClassVar[str] = "media"
@@ -208,26 +208,8 @@ class AddThumbnail(Change):
     thumbnail: ThumbnailRow
 
     @classmethod
-    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[bool]:
-        return [bool(cls._insert(tx, change.media_id, change.thumbnail)) for _, change in changes]
-
-    @staticmethod
-    def _insert(tx: WriteTransaction, media_id: str, row: ThumbnailRow) -> list[Row]:
-        return tx.all(
-            "INSERT INTO thumbnails (media_id, width, height, method, animated, content_type, size_bytes, file_key)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-            " ON CONFLICT (media_id, width, height, method, animated) DO NOTHING RETURNING media_id",
-            (
-                media_id,
-                row.key.width,
-                row.key.height,
-                row.key.method,
-                int(row.key.animated),
-                row.content_type,
-                row.size_bytes,
-                row.file_key,
-            ),
-        )
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[ThumbnailRow]:
+        return [_add_thumbnail(tx, change.media_id, change.thumbnail) for _, change in changes]
 
 
 class MediaRepository:
@@ -252,12 +234,38 @@ class MediaRepository:
         _check_quota(tx, number, now_ms, size_bytes, limits)
 
     def list_thumbnails(self, tx: Transaction, media_id: str) -> list[ThumbnailRow]:
-        rows = tx.all(
-            "SELECT width, height, method, animated, content_type, size_bytes, file_key FROM thumbnails"
-            " WHERE media_id = ? ORDER BY width, height, method, animated",
-            (media_id,),
-        )
-        return [ThumbnailRow(ThumbnailKey(*row[:3], bool(row[3])), *row[4:]) for row in rows]
+        return _list_thumbnails(tx, media_id)
+
+
+def _list_thumbnails(tx: Transaction, media_id: str) -> list[ThumbnailRow]:
+    rows = tx.all(
+        "SELECT width, height, method, animated, content_type, size_bytes, file_key FROM thumbnails"
+        " WHERE media_id = ? ORDER BY width, height, method, animated",
+        (media_id,),
+    )
+    return [ThumbnailRow(ThumbnailKey(row[0], row[1], row[2], bool(row[3])), *row[4:]) for row in rows]
+
+
+def _add_thumbnail(tx: WriteTransaction, media_id: str, thumbnail: ThumbnailRow) -> ThumbnailRow:
+    for row in _list_thumbnails(tx, media_id):
+        if row.key == thumbnail.key:
+            return row
+    key = thumbnail.key
+    tx.run(
+        "INSERT INTO thumbnails (media_id, width, height, method, animated, content_type, size_bytes, file_key)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            media_id,
+            key.width,
+            key.height,
+            key.method,
+            int(key.animated),
+            thumbnail.content_type,
+            thumbnail.size_bytes,
+            thumbnail.file_key,
+        ),
+    )
+    return thumbnail
 
 
 def _check_limits(tx: Transaction, owner: int, content: ContentRecord, limits: Sequence[UploadLimit]) -> None:

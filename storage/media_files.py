@@ -7,37 +7,18 @@ The same keys serve for a bucket, and for another site's copy. Everything here b
 import hashlib
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+from storage.media_store import MediaFileMissing, SourceClosed, SourceTooLarge, StoredFile
 
 CHUNK_BYTES = 256 * 1024
 
 _KEY = re.compile(r"[0-9a-f]{32}")
 
 
-class MediaFileMissing(Exception):
-    """The store has no such file."""
-
-
-class SourceTooLarge(Exception):
-    """The source had more bytes than allowed; nothing was stored."""
-
-
-class SourceClosed(Exception):
-    """The source went away while it was read; nothing was stored."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFile:
-    """What was stored."""
-
-    size_bytes: int
-    sha256: bytes
-
-
 class LocalMediaFiles:
-    """A folder: `files/` holds what is stored, `incoming/` what is on its way."""
+    """A `MediaStore` in a folder: `files/` holds what is stored, `incoming/` what is on its way."""
 
     def __init__(self, folder: Path) -> None:
         self._files = folder / "files"
@@ -50,6 +31,7 @@ class LocalMediaFiles:
         self._files.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._incoming.mkdir(mode=0o700, exist_ok=True)
         _sync_folder(self._files.parent)
+        _sync_folder(self._files.parent.parent)
 
     def put(self, key: str, source: IO[bytes], max_bytes: int) -> StoredFile:
         """Store what `source` holds from where it stands; on disk when this returns.
@@ -58,7 +40,7 @@ class LocalMediaFiles:
         """
         temporary = self._incoming / _checked(key)
         try:
-            with temporary.open("xb", opener=_private) as target:
+            with open(temporary, "xb", opener=_private) as target:
                 stored = _copy(source, target, max_bytes)
                 target.flush()
                 os.fsync(target.fileno())

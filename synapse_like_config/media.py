@@ -37,6 +37,14 @@ class MediaStorageProvider:
 
 
 @dataclass(frozen=True)
+class MediaUploadLimit:
+    """At most `max_size` of uploads per user within any `time_period`."""
+
+    time_period_ms: int = options.duration_ms("24h", 1000)
+    max_size_bytes: int = options.size_bytes("1G", 1)
+
+
+@dataclass(frozen=True)
 class MediaSection:
     """`thumbnail_sizes` is what a thumbnail request is rounded to unless `dynamic_thumbnails` is on."""
 
@@ -47,6 +55,7 @@ class MediaSection:
     max_image_pixels: int = options.size_bytes("32M", 1)
     max_pending_media_uploads: int = options.integer(5, 1)
     unused_expiration_time_ms: int = options.duration_ms("24h", 1000)
+    media_upload_limits: tuple[MediaUploadLimit, ...] = options.sections(MediaUploadLimit)
     dynamic_thumbnails: bool = options.boolean(False)
     thumbnail_sizes: tuple[ThumbnailSize, ...] = options.sections(
         ThumbnailSize,

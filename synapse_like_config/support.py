@@ -134,7 +134,6 @@ UNSUPPORTED = frozenset(
         "mau_trial_days",
         "max_mau_value",
         "media_instance_running_background_jobs",
-        "media_upload_limits",
         "metrics_flags",
         "modules",
         "next_link_domain_whitelist",

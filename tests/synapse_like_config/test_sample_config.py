@@ -83,6 +83,7 @@ class SampleConfigTests(SynchronousTestCase):
             "auto_join.auto_join_mxid_localpart",
             "passwords.password_config.pepper",
             "media.media_storage_providers",
+            "media.media_upload_limits",
             "url_previews.url_preview_ip_range_blacklist",
             "url_previews.url_preview_url_blacklist",
             "rate_limits.rc_admin_redaction",

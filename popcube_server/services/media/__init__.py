@@ -1,0 +1,1 @@
+"""The content repository: uploads, downloads and thumbnails. Start reading at `find_media.py`."""

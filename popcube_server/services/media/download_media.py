@@ -1,0 +1,45 @@
+"""Opens the file of a content for reading."""
+
+import logging
+from dataclasses import dataclass
+from typing import IO
+
+from popcube_server.services.errors import NotFound
+from popcube_server.services.media.find_media import MediaFinder
+from popcube_server.services.media.media_address import MediaRequest
+from popcube_server.services.platform import Platform
+from storage.media_store import MediaFileMissing, MediaStore
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedMedia:
+    """An open file, which the receiver closes, and what it is."""
+
+    file: IO[bytes]
+    size_bytes: int
+    content_type: str
+    file_name: str | None
+
+
+async def open_file(platform: Platform, store: MediaStore, file_key: str) -> IO[bytes]:
+    """Raises `NotFound` if the store has lost it."""
+    try:
+        return await platform.in_thread(lambda: store.open(file_key))
+    except MediaFileMissing:
+        logger.error("The media store has no file %s", file_key)
+        raise NotFound("The content of this media is missing on the server.") from None
+
+
+class DownloadMedia:
+    def __init__(self, platform: Platform, store: MediaStore, find: MediaFinder) -> None:
+        self._platform = platform
+        self._store = store
+        self._find = find
+
+    async def open(self, request: MediaRequest) -> OpenedMedia:
+        """Raises what the finder raises."""
+        content = await self._find.get(request)
+        file = await open_file(self._platform, self._store, content.file_key)
+        return OpenedMedia(file, content.size_bytes, content.content_type, content.file_name)

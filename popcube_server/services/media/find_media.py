@@ -1,0 +1,102 @@
+"""From a media request to the content's record: what downloads and thumbnails begin with."""
+
+from typing import Protocol
+
+from popcube_server.services.errors import NotFound, WithCode
+from popcube_server.services.media.awaited_uploads import AwaitedUploads
+from popcube_server.services.media.media_address import MediaAddress, MediaRequest
+from popcube_server.services.platform import Platform
+from storage.database import Database
+from storage.media import ContentRecord, MediaRepository, MediaRow
+
+
+class MediaFinder(Protocol):
+    """Gives the content of a request that it allows."""
+
+    async def get(self, request: MediaRequest) -> ContentRecord:
+        """Raises `NotFound`, or 504 if the content does not come in time."""
+
+
+class RemoteMedia(Protocol):
+    """Media of other servers, brought into our store."""
+
+    async def get(self, address: MediaAddress, timeout_ms: int) -> ContentRecord:
+        """Raises `NotFound`, or 502 or 504 as the other server has it."""
+
+
+class NoRemoteMedia:
+    """For a server that does not federate: other servers' media are unknown."""
+
+    async def get(self, address: MediaAddress, timeout_ms: int) -> ContentRecord:
+        raise NotFound(f"This server has no media of {address.server_name}.")
+
+
+class FindMedia:
+    """The finder for those who are logged in."""
+
+    def __init__(
+        self,
+        server_name: str,
+        platform: Platform,
+        database: Database,
+        media: MediaRepository,
+        awaited: AwaitedUploads,
+        remote: RemoteMedia,
+    ) -> None:
+        self._server_name = server_name
+        self._platform = platform
+        self._database = database
+        self._media = media
+        self._awaited = awaited
+        self._remote = remote
+
+    async def get(self, request: MediaRequest) -> ContentRecord:
+        """The content, once it is uploaded. Raises `NotFound`, or 504 if that takes too long."""
+        if request.address.server_name != self._server_name:
+            return await self._get_remote(request)
+        media_id = request.address.media_id
+        row = await self._get_row(media_id)
+        if row.content is not None:
+            return row.content
+        return await self._wait(media_id, request.timeout_ms)
+
+    async def _get_remote(self, request: MediaRequest) -> ContentRecord:
+        # allow_remote=false: the server should not attempt to fetch the media if it is deemed remote.
+        if not request.allow_remote:
+            raise NotFound("That is media of another server.")
+        return await self._remote.get(request.address, request.timeout_ms)
+
+    async def _get_row(self, media_id: str) -> MediaRow:
+        row = await self._database.read(lambda tx: self._media.find(tx, media_id))
+        if row is None or row.is_expired(self._platform.now_ms()):
+            raise NotFound("There is no such media.")
+        return row
+
+    async def _wait(self, media_id: str, timeout_ms: int) -> ContentRecord:
+        watch = self._awaited.watch(media_id)
+        try:
+            row = await self._get_row(media_id)
+            if row.content is None and timeout_ms > 0:
+                await watch.wait(timeout_ms / 1000)
+                row = await self._get_row(media_id)
+        finally:
+            watch.close()
+        if row.content is None:
+            raise WithCode(504, "M_NOT_YET_UPLOADED", "The content has not been uploaded yet.")
+        return row.content
+
+
+class FindThawedMedia:
+    """The finder for anybody: only what was uploaded while downloads needed no login, unless nothing is frozen."""
+
+    def __init__(self, find: MediaFinder, freezes: bool) -> None:
+        self._find = find
+        self._freezes = freezes
+
+    async def get(self, request: MediaRequest) -> ContentRecord:
+        content = await self._find.get(request)
+        # Any media uploaded after the freeze SHOULD only be accessible through the authenticated endpoints;
+        # the old ones MAY return 404 M_NOT_FOUND.
+        if content.frozen and self._freezes:
+            raise NotFound("This media is not given to those who are not logged in.")
+        return content

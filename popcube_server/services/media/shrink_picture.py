@@ -1,0 +1,94 @@
+"""Has a thumbnail made, by a process of its own (see thumbnail_process.py)."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol
+
+from popcube_server.services.errors import TooLarge, WithCode
+from storage.media import ThumbnailKey
+
+PROGRAM = Path(__file__).with_name("thumbnail_process.py")
+TIMEOUT_S = 60.0
+MAX_ANSWER_LINE = 1000
+
+# What a foreign build of a library may need to be found. The rest of the environment may hold secrets.
+_PASSED_ON = ("LD_LIBRARY_PATH", "PATH", "SYSTEMROOT")
+
+
+@dataclass(frozen=True, slots=True)
+class Shrunk:
+    """What came of it: a new file's type, or, if `is_original`, the type of the picture, which is small enough."""
+
+    content_type: str
+    is_original: bool
+
+
+class ShrinkPicture(Protocol):
+    """Makes one thumbnail. Blocks: called on a thread."""
+
+    def shrink(self, source: IO[bytes], wanted: ThumbnailKey, target: IO[bytes]) -> Shrunk:
+        """Both are files of the operating system; `target` stands at the thumbnail's first byte afterwards.
+
+        Raises `TooLarge`, or 400 for what is no picture.
+        """
+
+
+class ShrinkInProcess:
+    """Runs the program once per thumbnail."""
+
+    def __init__(self, max_pixels: int) -> None:
+        self._max_pixels = max_pixels
+
+    def shrink(self, source: IO[bytes], wanted: ThumbnailKey, target: IO[bytes]) -> Shrunk:
+        if not _looks_like_picture(source.read(16)):
+            raise _no_picture()
+        source.seek(0)
+        os.lseek(source.fileno(), 0, os.SEEK_SET)
+        self._run(source, wanted, target)
+        target.seek(0)
+        line = target.readline(MAX_ANSWER_LINE)
+        answer = json.loads(line)
+        if answer["outcome"] == "too_large":
+            # Homeservers should not attempt to generate thumbnails for images that are too large: 413 M_TOO_LARGE.
+            raise TooLarge(f"The picture has more than {self._max_pixels} pixels.")
+        if answer["outcome"] not in ("made", "original"):
+            raise _no_picture()
+        return Shrunk(answer["content_type"], answer["outcome"] == "original")
+
+    def _run(self, source: IO[bytes], wanted: ThumbnailKey, target: IO[bytes]) -> None:
+        order = {
+            "width": wanted.width,
+            "height": wanted.height,
+            "method": wanted.method,
+            "animated": wanted.animated,
+            "max_pixels": self._max_pixels,
+        }
+        try:
+            subprocess.run(  # noqa: S603 (nothing of the command comes from outside)
+                [sys.executable, "-I", str(PROGRAM), json.dumps(order)],
+                stdin=source,
+                stdout=target,
+                stderr=subprocess.DEVNULL,
+                env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+                timeout=TIMEOUT_S,
+                check=True,
+            )
+        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+            # It broke off, or wanted more memory or time than it may have: in any case no thumbnail.
+            raise _no_picture() from error
+
+
+def _looks_like_picture(head: bytes) -> bool:
+    """Whether a process is worth its while. Encrypted files, for one, are stopped here."""
+    return head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")) or (
+        head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    )
+
+
+def _no_picture() -> WithCode:
+    # 400: the server cannot thumbnail the content.
+    return WithCode(400, "M_UNKNOWN", "Cannot make a thumbnail of this content.")

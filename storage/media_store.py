@@ -1,0 +1,40 @@
+"""What keeps the bytes of media: the local disk, a bucket. Media are named by random keys that the server makes up."""
+
+from dataclasses import dataclass
+from typing import IO, Protocol
+
+
+class MediaFileMissing(Exception):
+    """The store has no such file."""
+
+
+class SourceTooLarge(Exception):
+    """The source had more bytes than allowed; nothing was stored."""
+
+
+class SourceClosed(Exception):
+    """The source went away while it was read; nothing was stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """What was stored."""
+
+    size_bytes: int
+    sha256: bytes
+
+
+class MediaStore(Protocol):
+    """Files by key (32 hexadecimal digits); each is written once. All methods block: call them on a thread."""
+
+    def put(self, key: str, source: IO[bytes], max_bytes: int) -> StoredFile:
+        """Store what `source` holds from where it stands; durable when this returns.
+
+        Raises `SourceTooLarge`, `SourceClosed` or `OSError`, and has stored nothing then.
+        """
+
+    def open(self, key: str) -> IO[bytes]:
+        """The file as a file of the operating system, for reading. Raises `MediaFileMissing`."""
+
+    def delete(self, key: str) -> None:
+        """Forget a file; an absent one is no error."""
