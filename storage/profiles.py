@@ -71,3 +71,20 @@ class DeleteProfileField(Change):
             "DELETE FROM profiles WHERE user_id = ? AND field = ?",
             [(change.user_id, change.field) for _, change in changes],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ClearProfile(Change):
+    """Every field of a user who is gone. Member events do not follow from it."""
+
+    kind: ClassVar[str] = "profile_cleared"
+    area: ClassVar[str] = "profiles"
+
+    user_id: str
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id,)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        tx.many("DELETE FROM profiles WHERE user_id = ?", [(change.user_id,) for _, change in changes])

@@ -9,8 +9,10 @@ from popcube_server.rest.client.login import Login
 from popcube_server.rest.client.register import Register
 from popcube_server.rest.client.whoami import Whoami
 from popcube_server.rest.resource import Authenticator
+from popcube_server.services.accounts.device_sightings import DeviceSightings
 from popcube_server.services.accounts.register_account import RegisterAccount
 from popcube_server.services.accounts.sign_up import SignUp
+from popcube_server.services.accounts.suspension import AccountSuspensions
 from popcube_server.services.auth.authenticator import TokenAuthenticator
 from popcube_server.services.auth.check_password import CheckPassword
 from popcube_server.services.auth.interactive_auth import InteractiveAuth
@@ -38,6 +40,7 @@ class Accounts:
 
     authenticator: Authenticator
     interactive_auth: InteractiveAuth
+    suspensions: AccountSuspensions
     servlets: Sequence[object] = ()
     parts: Sequence[Any] = field(default_factory=tuple)
 
@@ -53,7 +56,10 @@ def build_accounts(core: Core) -> Accounts:
     tokens = SessionTokens(core.server_name, config.secrets.macaroon_secret_key)
     cache = TokenCache(config.popcube.memory.access_tokens)
     core.metrics.cache("access_tokens", lambda: len(cache), lambda: cache.hits, lambda: cache.misses)
-    authenticator = TokenAuthenticator(tokens, cache, core.database, core.committer, platform.now_ms)
+    sightings = DeviceSightings(platform, core.committer)
+    authenticator = TokenAuthenticator(
+        tokens, cache, sightings, core.database, core.committer, platform.now_ms
+    )
     core.log.follow(authenticator.follow)
     passwords = Passwords(platform, config.popcube.argon2, config.passwords.password_config.pepper)
     rc_login = config.rate_limits.rc_login
@@ -104,4 +110,5 @@ def build_accounts(core: Core) -> Accounts:
         ),
         Whoami(),
     ]
-    return Accounts(authenticator, interactive_auth, servlets)
+    suspensions = AccountSuspensions(core.database, core.log)
+    return Accounts(authenticator, interactive_auth, suspensions, servlets, (sightings,))

@@ -22,6 +22,7 @@ class Access(Enum):
 
     USER = "a valid access token"
     GUEST = "a valid access token; guests too"
+    LOCKED = "a valid access token; guests too, and accounts that are locked"
     OPTIONAL = "with or without a token; a wrong token is refused"
     OPEN = "anybody; a token is not even looked at"
     ADMIN = "a server administrator's access token"

@@ -20,6 +20,7 @@ _TABLE: Mapping[type[errors.Refusal], tuple[int, str]] = {
     errors.Unrecognized: (404, "M_UNRECOGNIZED"),
     errors.MissingToken: (401, "M_MISSING_TOKEN"),
     errors.UnknownToken: (401, "M_UNKNOWN_TOKEN"),
+    errors.UserLocked: (401, "M_USER_LOCKED"),
     errors.LimitExceeded: (429, "M_LIMIT_EXCEEDED"),
 }
 

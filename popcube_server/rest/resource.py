@@ -34,6 +34,7 @@ from popcube_server.services.errors import (
     Refusal,
     TooLarge,
     UnknownToken,
+    UserLocked,
 )
 from popcube_server.services.requester import Requester
 
@@ -61,6 +62,9 @@ class Authenticator(Protocol):
 
     async def get_requester(self, token: str) -> Requester:
         """Raises `UnknownToken`."""
+
+    def saw(self, requester: Requester, client_address: str, user_agent: str) -> None:
+        """Hear that a user's device is alive. Called with each request: it must cost next to nothing."""
 
 
 class RequestObserver(Protocol):
@@ -187,6 +191,9 @@ class _Exchange:
         token = _access_token(self._request, query)
         # The token is checked before the body is even looked at.
         requester = await _authenticate(site.authenticator, route.mark.access, token)
+        client_address = _client_address(self._request, self._door)
+        if requester is not None:
+            site.authenticator.saw(requester, client_address, _user_agent(self._request))
         call = Call(
             method=route.mark.method,
             path=path,
@@ -198,7 +205,7 @@ class _Exchange:
                 name.decode("latin-1").lower(): values[-1].decode("latin-1")
                 for name, values in self._request.requestHeaders.getAllRawHeaders()
             },
-            client_address=_client_address(self._request, self._door),
+            client_address=client_address,
             maybe_requester=requester,
             endpoint_name=route.name,
             access_token=token,
@@ -255,11 +262,18 @@ async def _authenticate(authenticator: Authenticator, access: Access, token: str
             return None
         raise MissingToken("This call needs an access token.")
     requester = authenticator.find_requester(token) or await authenticator.get_requester(token)
+    if requester.is_locked and access is not Access.LOCKED:
+        raise UserLocked("This account is locked.", soft_logout=True)
     if access is Access.ADMIN and not requester.is_admin:
         raise NotAllowed("Only a server administrator may do this.")
     if access is Access.USER and requester.is_guest:
         raise _guest_refusal()
     return requester
+
+
+def _user_agent(request: Request) -> str:
+    values = request.requestHeaders.getRawHeaders(b"User-Agent")
+    return values[-1].decode("latin-1") if values else ""
 
 
 def _guest_refusal() -> Refusal:

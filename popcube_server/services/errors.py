@@ -57,6 +57,10 @@ class UnknownToken(Refusal):
     """M_UNKNOWN_TOKEN; give `soft_logout=True` if logging in again keeps the device."""
 
 
+class UserLocked(Refusal):
+    """M_USER_LOCKED, with `soft_logout=True`: the account may be unlocked again."""
+
+
 class AuthenticationNeeded(Refusal):
     """401 of user-interactive authentication: `extra` is the whole answer, with an error code only after a failure."""
 

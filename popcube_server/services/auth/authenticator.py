@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from popcube_server.services.accounts.device_sightings import DeviceSightings
 from popcube_server.services.auth.session_tokens import Purpose, SessionTokens, TokenClaims
 from popcube_server.services.auth.token_cache import KnownToken, TokenCache
 from popcube_server.services.errors import UnknownToken
@@ -23,12 +24,14 @@ class TokenAuthenticator:
         self,
         tokens: SessionTokens,
         cache: TokenCache,
+        sightings: DeviceSightings,
         database: Database,
         committer: Committer,
         now_ms: Callable[[], int],
     ) -> None:
         self._tokens = tokens
         self._cache = cache
+        self._sightings = sightings
         self._database = database
         self._committer = committer
         self._now_ms = now_ms
@@ -44,6 +47,10 @@ class TokenAuthenticator:
     def find_requester(self, token: str) -> Requester | None:
         """The owner, if the token was used lately."""
         return self._cache.find(token, self._now_ms())
+
+    def saw(self, requester: Requester, client_address: str, user_agent: str) -> None:
+        """Note when the device was seen last."""
+        self._sightings.saw(requester, client_address, user_agent)
 
     async def get_requester(self, token: str) -> Requester:
         """The owner. Raises `UnknownToken`, softly if the session could go on with a new token."""

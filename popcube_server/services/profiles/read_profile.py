@@ -1,0 +1,69 @@
+"""Read profiles, as far as the configuration lets people see them."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import orjson
+
+from federation.room_dag.identifiers import is_user_id
+from popcube_server.services.errors import InvalidParam, MissingToken, NotAllowed, NotFound
+from popcube_server.services.profiles.profile_fields import check_field_name
+from popcube_server.services.requester import Requester
+from storage.accounts import AccountsRepository
+from storage.database import Database
+from storage.profiles import ProfilesRepository
+from synapse_like_config.profiles import ProfilesSection
+
+
+class SharedRooms(Protocol):
+    """Knows who meets whom."""
+
+    async def do_share_a_room(self, user_id: str, other_id: str) -> bool: ...
+
+
+class ReadProfile:
+    """Profiles of this server's users. (Those of others are asked for over federation.)"""
+
+    def __init__(
+        self, section: ProfilesSection, server_name: str, database: Database, shared_rooms: SharedRooms
+    ) -> None:
+        self._needs_shared_room = section.limit_profile_requests_to_users_who_share_rooms
+        self._needs_token = section.require_auth_for_profile_requests or self._needs_shared_room
+        self._server_name = server_name
+        self._database = database
+        self._shared_rooms = shared_rooms
+        self._accounts = AccountsRepository()
+        self._profiles = ProfilesRepository()
+
+    async def get(self, requester: Requester | None, user_id: str) -> Mapping[str, Any]:
+        """Every field. Raises `NotFound` if there is no such user."""
+        fields = await self._get_json(requester, user_id)
+        return {field: orjson.loads(value) for field, value in fields.items()}
+
+    async def get_field(self, requester: Requester | None, user_id: str, field: str) -> Any:
+        """One field's value. Raises `NotFound` if it is not set."""
+        check_field_name(field)
+        fields = await self._get_json(requester, user_id)
+        if field not in fields:
+            raise NotFound("This profile has no such field.")
+        return orjson.loads(fields[field])
+
+    async def _get_json(self, requester: Requester | None, user_id: str) -> Mapping[str, bytes]:
+        if self._needs_token and requester is None:
+            raise MissingToken("This server shows profiles to its users only.")
+        if not is_user_id(user_id):
+            raise InvalidParam("This is not a user ID.")
+        if self._needs_shared_room:
+            await self._authorize(requester, user_id)
+        known, fields = await self._database.read(
+            lambda tx: (self._accounts.exists(tx, user_id), self._profiles.get(tx, user_id))
+        )
+        if not known:
+            raise NotFound("There is no such user.")
+        return fields
+
+    async def _authorize(self, requester: Requester | None, user_id: str) -> None:
+        if requester is None or requester.user_id == user_id:
+            return
+        if not await self._shared_rooms.do_share_a_room(requester.user_id, user_id):
+            raise NotAllowed("You share no room with this user.")
