@@ -8,13 +8,12 @@ import logging
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import IO, Any, Protocol, cast
 from urllib.parse import parse_qs
 
 import orjson
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IConsumer
-from twisted.protocols.basic import FileSender
+from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 from twisted.web.http import Request as HttpRequest
 from twisted.web.resource import IResource, Resource
@@ -46,6 +45,7 @@ MAX_JSON_DEPTH = 100
 MAX_JSON_BYTES = 10 * 1024 * 1024
 MAX_QUERY_FIELDS = 200
 MAX_PATH_BYTES = 16 * 1024
+FILE_CHUNK_BYTES = 64 * 1024
 
 _CORS = (
     (b"Access-Control-Allow-Origin", b"*"),
@@ -227,8 +227,8 @@ class _Exchange:
             if self._connected:
                 self._head(200, answer.content_type, answer.size_bytes, answer.headers)
                 self._cancellable = True
-                await FileSender().beginFileTransfer(answer.file, cast(IConsumer, self._request))
-                self._request.finish()
+                if await _FileSending(answer.file, self._request).send():
+                    self._request.finish()
         finally:
             answer.file.close()
 
@@ -252,6 +252,44 @@ class _Exchange:
             logger.info(
                 "%s %s %d %.1f ms", self._request.method.decode("latin-1"), path, status, duration_s * 1000
             )
+
+
+@implementer(IPushProducer)
+class _FileSending:
+    """Sends a file as quickly as the client takes it, without a timer and with one chunk in memory."""
+
+    def __init__(self, file: IO[bytes], request: Request) -> None:
+        self._file = file
+        self._request = request
+        self._paused = True
+        self._done: Deferred[bool] = Deferred(lambda _: self.pauseProducing())
+
+    def send(self) -> "Deferred[bool]":
+        """True once everything was handed to the transport; False if the client went away."""
+        self._request.registerProducer(self, True)
+        self.resumeProducing()
+        return self._done
+
+    def resumeProducing(self) -> None:
+        if self._done.called:
+            return
+        self._paused = False
+        while not self._paused:
+            data = self._file.read(FILE_CHUNK_BYTES)
+            if not data:
+                self._paused = True
+                self._request.unregisterProducer()
+                self._done.callback(True)
+                return
+            self._request.write(data)
+
+    def pauseProducing(self) -> None:
+        self._paused = True
+
+    def stopProducing(self) -> None:
+        self._paused = True
+        if not self._done.called:
+            self._done.callback(False)
 
 
 async def _authenticate(authenticator: Authenticator, access: Access, token: str | None) -> Requester | None:

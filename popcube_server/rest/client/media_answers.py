@@ -80,7 +80,7 @@ def check_file_name(file_name: str) -> None:
 def _content_type(call: Call) -> str:
     # Defaults to application/octet-stream if it is not set. The same stands for what is no media type at all:
     # it must not get into an answer's head.
-    given = call.headers.get("content-type", "").strip()
+    given = call.headers.get("content-type", "").strip(" \t")
     return given if len(given) <= 255 and _CONTENT_TYPE.fullmatch(given) else UNKNOWN_TYPE
 
 
