@@ -10,7 +10,7 @@ StateMap = Mapping[tuple[str, str], str]
 
 
 class EventLookup(Protocol):
-    """Events by ID, at least of the states and their auth chains."""
+    """Events by ID, at least those of the states, of their auth chains, and the create event."""
 
     def get(self, event_id: str, /) -> Event:
         """The event; raises KeyError if it is unknown."""

@@ -237,6 +237,7 @@ class MemberTests(AuthTestCase):
             state = State(version).members(alice="join")
             self.allowed(state, self.member(state, ALICE, ALICE, "join"))
             self.refused(state, state.event("m.room.member", ALICE, {"membership": "join"}))
+            self.refused(state, state.event("m.room.member", ALICE, {"membership": "invite"}))
             self.refused(state, state.event("m.room.member", ALICE, {}, ALICE))
 
     def test_unknown_memberships_are_refused(self) -> None:

@@ -161,6 +161,7 @@ class BuildEventTests(SynchronousTestCase):
         for change in out_of_range:
             self.assertRaises(InvalidEvent, build, "6", **change)
         build("5", depth=2**63 - 1)
+        build("5", depth=0)
         self.assertRaises(InvalidEvent, build, "5", depth=2**63)
 
     def test_content_must_be_canonical_since_version_6(self) -> None:
@@ -247,6 +248,23 @@ class ParseEventTests(SynchronousTestCase):
             entry = ["$x:y", {"sha256": "h"}] if version in ("1", "2") else "$x"
             self.refused(version, {"prev_events": [entry] * 21})
             self.refused(version, {"auth_events": [entry] * 11})
+
+    def test_limits_are_inclusive(self) -> None:
+        for version, rules in ROOM_VERSIONS.items():
+            entry = ["$x:y", {"sha256": "h"}] if version in ("1", "2") else "$x"
+            changes = {
+                "prev_events": [entry] * 20,
+                "auth_events": [entry] * 10,
+                "depth": 0,
+                "type": "ä" * 127 + "x",
+            }
+            event = parse_event({**decode_pdu(build(version)), **changes}, rules)
+            self.assertEqual((len(event.prev_events), len(event.auth_events), event.depth), (20, 10, 0))
+            self.refused(version, {"type": "ä" * 128})
+            self.refused(version, {"type": "x\ud800"})
+            used = len(parse_event({**decode_pdu(build(version)), "x": ""}, rules).json)
+            parse_event({**decode_pdu(build(version)), "x": "x" * (65536 - used)}, rules)
+            self.refused(version, {"x": "x" * (65537 - used)})
 
     def test_oversized_events_are_refused(self) -> None:
         self.refused("12", {"content": {"body": "x" * 65536}})

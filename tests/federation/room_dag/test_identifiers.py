@@ -33,6 +33,10 @@ class ServerNameTests(SynchronousTestCase):
         ):
             self.assertEqual(parse_server_name(name), expected)
 
+    def test_limits_are_inclusive(self) -> None:
+        for name in ("255.255.255.255", "a:65535", "a" * 255, "1.2.3.4.5", "0.0.0.0:0"):
+            self.assertTrue(is_server_name(name), name)
+
     def test_other_strings_are_refused(self) -> None:
         for name in (
             "",

@@ -151,6 +151,22 @@ class RedactionPermissionTests(SynchronousTestCase):
     def test_the_powerful_redact_anything(self) -> None:
         self.assertTrue(self.is_allowed(ALICE, BOB))
 
+    def test_the_redact_level_is_enough(self) -> None:
+        for level, is_allowed in ((49, False), (50, True)):
+            event = self.room.set_power_levels(ALICE, {ALICE: 100, BOB: level})
+            self.levels = PowerLevels(self.room.create, event, self.room.rules)
+            self.assertEqual(self.is_allowed(BOB, CAROL), is_allowed)
+
+    def test_auth_rules_have_decided_up_to_version_2(self) -> None:
+        for version in ("2", "3"):
+            self.room = given_room(version)
+            self.levels = PowerLevels(
+                self.room.create, self.room.find("m.room.power_levels"), self.room.rules
+            )
+            target = self.room.say(ALICE)
+            redaction = self.room.build("m.room.redaction", BOB, {}, redacts=target.event_id)
+            self.assertEqual(is_redaction_allowed(redaction, target, self.levels), version == "2")
+
     def test_users_redact_their_own(self) -> None:
         self.assertTrue(self.is_allowed(BOB, BOB))
 

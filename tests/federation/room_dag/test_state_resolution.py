@@ -114,6 +114,17 @@ class ScenarioTests(SynchronousTestCase):
             new = room.append("m.room.topic", BOB, {"topic": "new"}, "", prev=[levels], timestamp=8_000_000)
             self.assertEqual(merged(room, old, new)[TOPIC], new.event_id)
 
+    def test_leaving_by_oneself_is_no_power_event(self) -> None:
+        # Power events go first: the topic would come too late.
+        for version in SINCE_2:
+            room = self.room(version, {BOB: 50})
+            base = room.say(ALICE)
+            topic = room.append("m.room.topic", BOB, {"topic": "x"}, "", prev=[base])
+            left = room.set_membership(BOB, BOB, "leave", prev=[base])
+            state = merged(room, topic, left)
+            self.assertEqual(state.get(TOPIC), topic.event_id)
+            self.assertEqual(membership(room, state, BOB), "leave")
+
     def test_three_branches(self) -> None:
         for version in ROOM_VERSIONS:
             room = self.room(version, {BOB: 50, CAROL: 50})
@@ -172,6 +183,38 @@ class Version12Tests(SynchronousTestCase):
         chains = WalkedAuthChains(room.events)
         self.assertIn(second.event_id, chains.subgraph({first.event_id, third.event_id}))
 
+    def test_members_are_not_checked_against_later_join_rules(self) -> None:
+        # A server that forgot a member meets one that did not, after the room was closed.
+        for version in ("11", "12"):
+            room = given_room(version)
+            joined = room.join(BOB)
+            room.join(CAROL)
+            room.append("m.room.join_rules", ALICE, {"join_rule": "invite"}, "")
+            state = dict(room.state)
+            without = {pair: event_id for pair, event_id in state.items() if event_id != joined.event_id}
+            resolved = resolve(room.rules, [state, without], room.events)
+            self.assertEqual(("m.room.member", BOB) in resolved, version == "12")
+
+    def test_events_between_conflicted_ones_are_replayed(self) -> None:
+        # Both states have a topic that was set under the second power levels, one of them was reset to the first:
+        # the third are allowed after the second, but not after the first.
+        for version in ("11", "12"):
+            room = given_room(version)
+            room.join(BOB)
+            first, second, third = (
+                self.levels(room, version, sender, level)
+                for sender, level in ((ALICE, 50), (ALICE, 60), (BOB, 55))
+            )
+            room.append("m.room.topic", BOB, {"topic": "x"}, "", prev=[second])
+            self.assertEqual(room.rejected, set())
+            state = {**room.state_after(third), **room.state}
+            states = [{**state, LEVELS: first.event_id}, {**state, LEVELS: third.event_id}]
+            expected = third if version == "12" else first
+            self.assertEqual(resolve(room.rules, states, room.events)[LEVELS], expected.event_id)
+
+    def levels(self, room: RoomBuilder, version: str, sender: str, level: int) -> Event:
+        return room.set_power_levels(sender, {BOB: level} if version == "12" else {ALICE: 100, BOB: level})
+
     def test_creators_order_before_all_others(self) -> None:
         room = given_room("12", additional_creators=[BOB])
         room.join(BOB)
@@ -191,6 +234,26 @@ class Version1Tests(SynchronousTestCase):
         shallow = room.append("m.room.topic", ALICE, {"topic": "1"}, "", prev=[base], timestamp=9_000_000)
         deep = room.append("m.room.topic", ALICE, {"topic": "2"}, "", prev=[room.say(ALICE, prev=[base])])
         self.assertEqual(merged(room, shallow, deep)[TOPIC], deep.event_id)
+
+    def test_each_pass_sees_the_results_of_those_before(self) -> None:
+        room = given_room("1")
+        for user_id in (BOB, CAROL):
+            room.join(user_id)
+        room.set_power_levels(ALICE, {ALICE: 100, BOB: 50})
+        left = room.set_membership(CAROL, CAROL, "leave")
+        # Either way Bob has 50 and the room is public, but until both are resolved nothing says so.
+        levels = room.set_power_levels(ALICE, {ALICE: 100, BOB: 50}, ban=60, prev=[left])
+        other = room.say(ALICE, prev=[left])
+        rule = room.append("m.room.join_rules", BOB, {"join_rule": "public"}, "", prev=[other])
+        rejoined = room.join(CAROL, prev=[rule])
+        topic = room.append("m.room.topic", BOB, {"topic": "x"}, "", prev=[rejoined])
+        shallow = room.append("m.room.topic", ALICE, {"topic": "y"}, "", prev=[levels])
+        self.assertEqual(room.rejected, set())
+        state = merged(room, topic, shallow)
+        self.assertEqual(state[LEVELS], levels.event_id)
+        self.assertEqual(state["m.room.join_rules", ""], rule.event_id)
+        self.assertEqual(state["m.room.member", CAROL], rejoined.event_id)
+        self.assertEqual(state[TOPIC], topic.event_id)
 
     def test_power_levels_are_followed_as_long_as_they_are_allowed(self) -> None:
         room = given_room("1")
@@ -268,6 +331,9 @@ class ResultTests(SynchronousTestCase):
             )
             self.assertEqual(conflict.event_ids, {"$b", "$x", "$c", "$d"})
             self.assertEqual(list(conflict.unconflicted_ids()), ["$a"])
+            self.assertEqual(
+                find_conflict([{pairs[0]: "$a"}, {pairs[1]: "$b"}]).candidates.keys(), {pairs[0], pairs[1]}
+            )
             settled = conflict.settle({pairs[0]: "$other", pairs[1]: "$x"})
             self.assertEqual(dict(settled), {pairs[0]: "$a", pairs[1]: "$x"})
 
@@ -297,6 +363,22 @@ class CostTests(SynchronousTestCase):
             asked.append(events.asked)
         self.assertEqual(asked[0], asked[1])
         self.assertLess(asked[0], 100)
+
+    def test_shared_ancestors_are_walked_once(self) -> None:
+        for version in ("11", "12"):
+            room = given_room(version)
+            create = [room.create.event_id] if version == "11" else []
+            state = dict(room.state)
+            names = [state[LEVELS], state["m.room.member", ALICE]]
+            for number in range(16):
+                # Each names the two before: there are thousands of paths.
+                event = fake_event(room, f"$rung{number}", [*create, *names[-2:]], origin_server_ts=number)
+                room.events.by_id[event.event_id] = event
+                names.append(event.event_id)
+            events = CountingEvents(room.events.by_id.values())
+            states = [{**state, LEVELS: names[-1]}, state, {**state, LEVELS: names[-3]}]
+            resolve(room.rules, states, events)
+            self.assertLess(events.asked, 1200)
 
     def test_long_chains_do_not_exhaust_the_stack(self) -> None:
         room = RoomBuilder("11")
@@ -378,7 +460,8 @@ class OrderingTests(SynchronousTestCase):
     def test_creator_without_power_levels_has_100(self) -> None:
         self.levels("p", bob=99)
         self.add("a", "p", sender=BOB, origin_server_ts=1)
-        self.add("b", sender=ALICE, origin_server_ts=9)
+        self.add("m", type="m.room.member", sender=BOB)
+        self.add("b", "m", sender=ALICE, origin_server_ts=9)
         self.add("c", sender=CAROL, origin_server_ts=0)
         self.assertEqual(self.sorted_by_power("a", "b", "c"), "bac")
 
