@@ -1,0 +1,108 @@
+"""Presence: who is online, as it was told last."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final, Self
+
+from storage.change import Change
+from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
+from storage.engines.engine import Row
+
+_NUMBERS: Final[Mapping[str, int]] = {"online": 1, "unavailable": 2, "offline": 3}
+_STATES: Final = {number: state for state, number in _NUMBERS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class SetPresence(Change):
+    """A user's presence became another."""
+
+    kind: ClassVar[str] = "presence"
+    area: ClassVar[str] = "presence"
+
+    user_id: str
+    state: str
+    """`online`, `unavailable` or `offline`."""
+    status_msg: str | None
+    last_active_ms: int
+    currently_active: bool
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id,)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        users = tx.intern(change.user_id for _, change in changes)
+        newest = {users[change.user_id]: (position, change) for position, change in changes}
+        tx.many(
+            "INSERT INTO presence (user_nid, state, status_msg, last_active_ms, currently_active, position)"
+            " VALUES (?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT (user_nid) DO UPDATE SET state = excluded.state, status_msg = excluded.status_msg,"
+            " last_active_ms = excluded.last_active_ms, currently_active = excluded.currently_active,"
+            " position = excluded.position",
+            [
+                (
+                    user,
+                    _NUMBERS[change.state],
+                    None if change.status_msg is None else change.status_msg.encode(),
+                    change.last_active_ms,
+                    int(change.currently_active),
+                    position,
+                )
+                for user, (position, change) in newest.items()
+            ],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PresenceRow:
+    """A user's presence and where in the log it became so."""
+
+    user_id: str
+    state: str
+    status_msg: str | None
+    last_active_ms: int
+    currently_active: bool
+    position: int
+
+
+_COLUMNS = "user_nid, state, status_msg, last_active_ms, currently_active, position FROM presence"
+
+
+class PresenceRepository:
+    def find(self, tx: Transaction, user_id: str) -> PresenceRow | None:
+        rows = tx.all(f"SELECT {_COLUMNS} WHERE user_nid = ?", (tx.name_id(user_id),))
+        return _rows(tx, rows)[0] if rows else None
+
+    def get_many(self, tx: Transaction, user_ids: Collection[str]) -> list[PresenceRow]:
+        """Of those users who ever had one, in no order."""
+        users = list(tx.name_ids(user_ids).values())
+        rows: list[Row] = []
+        for start in range(0, len(users), IN_LIST_LIMIT):
+            rows += tx.all(f"SELECT {_COLUMNS} WHERE user_nid IN (??)", (users[start : start + IN_LIST_LIMIT],))
+        return _rows(tx, rows)
+
+    def get_changed(self, tx: Transaction, after: int, upto: int) -> list[PresenceRow]:
+        """What became so at positions `after` < p <= `upto`, in that order; of all users."""
+        rows = tx.all(
+            f"SELECT {_COLUMNS} WHERE position > ? AND position <= ? ORDER BY position", (after, upto)
+        )
+        return _rows(tx, rows)
+
+    def get_not_offline(self, tx: Transaction) -> list[PresenceRow]:
+        """Everybody who was online or unavailable when it was last told."""
+        return _rows(tx, tx.all(f"SELECT {_COLUMNS} WHERE state <> 3"))
+
+
+def _rows(tx: Transaction, rows: Sequence[Row]) -> list[PresenceRow]:
+    names = tx.names_of(row[0] for row in rows)
+    return [
+        PresenceRow(
+            names[user],
+            _STATES[state],
+            None if status_msg is None else str(bytes(status_msg), "utf-8"),
+            last_active_ms,
+            bool(currently_active),
+            position,
+        )
+        for user, state, status_msg, last_active_ms, currently_active, position in rows
+    ]

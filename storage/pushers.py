@@ -1,0 +1,87 @@
+"""Pushers: where users want notifications to be sent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from storage.change import Change
+from storage.database import Transaction, WriteTransaction
+
+
+@dataclass(frozen=True, slots=True)
+class SetPusher(Change):
+    """A pusher of a user, in place of the one with the same application and pushkey."""
+
+    kind: ClassVar[str] = "pusher"
+    area: ClassVar[str] = "pushers"
+
+    user_id: str
+    app_id: str
+    pushkey: str
+    device_id: str
+    content: bytes
+    """JSON object as clients see it."""
+    only_this_user: bool
+    """Whether pushers of other users with the same application and pushkey end."""
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id, self.app_id, self.pushkey)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        users = tx.intern(change.user_id for _, change in changes)
+        # One by one: what one sets, the next may end.
+        for position, change in changes:
+            user = users[change.user_id]
+            app_id, pushkey = change.app_id.encode(), change.pushkey.encode()
+            if change.only_this_user:
+                tx.run(
+                    "DELETE FROM pushers WHERE app_id = ? AND pushkey = ? AND user_nid <> ?", (app_id, pushkey, user)
+                )
+            tx.run(
+                "INSERT INTO pushers (user_nid, app_id, pushkey, device_id, content, position)"
+                " VALUES (?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (user_nid, app_id, pushkey) DO UPDATE SET device_id = excluded.device_id,"
+                " content = excluded.content, position = excluded.position",
+                (user, app_id, pushkey, change.device_id, change.content, position),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePusher(Change):
+    """A user wants no more notifications there."""
+
+    kind: ClassVar[str] = "pusher"
+    area: ClassVar[str] = "pushers"
+
+    user_id: str
+    app_id: str
+    pushkey: str
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id, self.app_id, self.pushkey)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        users = tx.intern(change.user_id for _, change in changes)
+        tx.many(
+            "DELETE FROM pushers WHERE user_nid = ? AND app_id = ? AND pushkey = ?",
+            [(users[change.user_id], change.app_id.encode(), change.pushkey.encode()) for _, change in changes],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PusherRow:
+    """A pusher and the device that set it."""
+
+    device_id: str
+    content: bytes
+
+
+class PushersRepository:
+    def get_of_user(self, tx: Transaction, user_id: str) -> list[PusherRow]:
+        """In the order in which they were set."""
+        rows = tx.all(
+            "SELECT device_id, content FROM pushers WHERE user_nid = ? ORDER BY position", (tx.name_id(user_id),)
+        )
+        return [PusherRow(row[0], bytes(row[1])) for row in rows]
