@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from popcube_server.building.core import Core
+from popcube_server.rest.client.support import WellKnownSupport
+from popcube_server.rest.client.versions import Versions
+from popcube_server.rest.client.wellknown import WellKnownClient, client_document
 from popcube_server.rest.health import Health
 from popcube_server.rest.metrics import MetricsPage
 
@@ -14,4 +17,16 @@ class ServerPart:
 
 
 def build_server(core: Core) -> ServerPart:
-    return ServerPart([Health(), MetricsPage(core.metrics)])
+    server = core.config.server
+    document = client_document(
+        server.client_base_url, server.default_identity_server, server.extra_well_known_client_content
+    )
+    return ServerPart(
+        [
+            Health(),
+            MetricsPage(core.metrics),
+            Versions(),
+            WellKnownClient(document),
+            WellKnownSupport(server.admin_contact),
+        ]
+    )

@@ -3,9 +3,7 @@
 import logging
 from collections import OrderedDict
 
-from twisted.internet.interfaces import IDelayedCall
-
-from popcube_server.services.platform import Platform
+from popcube_server.services.platform import Platform, Timer
 from popcube_server.services.requester import Requester
 from storage.committer import Committer
 from storage.database import start
@@ -30,7 +28,7 @@ class DeviceSightings:
         # By session: when it was written down last.
         self._noted: OrderedDict[str, int] = OrderedDict()
         self._waiting: dict[tuple[str, str], SeeDevice] = {}
-        self._timer: IDelayedCall | None = None
+        self._timer: Timer | None = None
 
     def saw(self, requester: Requester, address: str, user_agent: str) -> None:
         now_ms = self._platform.now_ms()

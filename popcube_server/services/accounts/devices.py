@@ -1,12 +1,15 @@
 """A user's own list of devices."""
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from popcube_server.services.auth.start_session import check_device_name
 from popcube_server.services.errors import NotFound
 from storage.committer import Committer
 from storage.database import Database
 from storage.devices import DeviceRow, DevicesRepository, RenameDevice
+
+Device: TypeAlias = DeviceRow
 
 
 class Devices:

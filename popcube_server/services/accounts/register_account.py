@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from federation.room_dag.canonical_json import encode_canonical
+import orjson
+
 from popcube_server.services.accounts.user_names import new_user_id
 from popcube_server.services.auth.passwords import Passwords
 from popcube_server.services.errors import WithCode
@@ -78,7 +79,7 @@ class RegisterAccount:
         ]
         if not new.is_guest:
             name = new.display_name if new.display_name is not None else new.user_id[1:].partition(":")[0]
-            changes.append(SetProfileField(new.user_id, "displayname", encode_canonical(name)))
+            changes.append(SetProfileField(new.user_id, "displayname", orjson.dumps(name)))
         try:
             await self._committer.commit(*changes)
         except AccountExists as error:

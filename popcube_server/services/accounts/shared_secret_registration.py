@@ -90,7 +90,9 @@ class SharedSecretRegistration:
 
     def _get_secret(self) -> str:
         if self._secret is None:
-            raise WithCode(400, "M_UNKNOWN", "Registration with a shared secret is not enabled on this server.")
+            raise WithCode(
+                400, "M_UNKNOWN", "Registration with a shared secret is not enabled on this server."
+            )
         return self._secret
 
 

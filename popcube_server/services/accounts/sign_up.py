@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from popcube_server.services.accounts.register_account import NewAccount, RegisterAccount
-from popcube_server.services.auth.interactive_auth import Flow, InteractiveAuth
-from popcube_server.services.auth.interactive_session import Operation
+from popcube_server.services.auth.interactive_auth import InteractiveAuth
+from popcube_server.services.auth.interactive_session import Flow, Operation
 from popcube_server.services.auth.login_bans import address_key
 from popcube_server.services.auth.password_policy import check_password
 from popcube_server.services.auth.stages import DUMMY, REGISTRATION_TOKEN
@@ -26,8 +26,10 @@ class Wanted:
     name: str | None
     password: str | None
     device: DeviceChoice
-    auth: Mapping[str, Any] | None
     inhibit_login: bool
+    auth: Mapping[str, Any] | None
+    parameters: Mapping[str, Any]
+    """The request without `auth`."""
 
 
 class SignUp:
@@ -62,7 +64,7 @@ class SignUp:
         if wanted.name is not None:
             await self._check_name(wanted.name)
         self._by_address.check(address_key(address))
-        operation = Operation(endpoint, "", wanted.name or "")
+        operation = Operation(endpoint, "", wanted.name or "", wanted.parameters)
         confirmed = await self._interactive_auth.confirm(operation, self._flows(), wanted.auth, address)
         if wanted.password is None:
             raise InvalidParam("'password' is missing.")

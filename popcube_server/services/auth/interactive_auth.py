@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from popcube_server.services.auth.interactive_session import (
+    Flow,
     InteractiveSession,
     InteractiveSessions,
     Operation,
 )
-from popcube_server.services.errors import AuthenticationNeeded, BadJson, MissingParam, Refusal
-
-Flow = tuple[str, ...]
+from popcube_server.services.errors import AuthenticationNeeded, BadJson, NotFound, Refusal
 
 
 class StageFailed(Refusal):
@@ -54,6 +53,8 @@ class Confirmed:
 
     session_id: str
     registration_token: str | None
+    proved_user_id: str
+    """Whose password was given, if one was."""
 
 
 class InteractiveAuth:
@@ -68,8 +69,8 @@ class InteractiveAuth:
     ) -> Confirmed:
         """Return once the client has completed a flow. Raises `AuthenticationNeeded` until then."""
         if auth is None:
-            raise self._needed(self._sessions.begin(operation), flows)
-        session = self._session(operation, auth)
+            raise self._needed(self._sessions.begin(operation, flows), flows)
+        session = self._session(operation, flows, auth)
         stage_type = auth.get("type")
         # A client whose user completed a stage on the fallback page sends the session without a type.
         if stage_type is not None:
@@ -77,23 +78,36 @@ class InteractiveAuth:
         if not any(set(flow) <= set(session.completed) for flow in flows):
             raise self._needed(session, flows)
         self._sessions.end(session)
-        return Confirmed(session.session_id, session.registration_token)
+        return Confirmed(session.session_id, session.registration_token, session.proved_user_id)
+
+    def remembered(self, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The request that `body` means: a client may repeat the session alone, without what it asked for."""
+        auth = body.get("auth")
+        if len(body) != 1 or not isinstance(auth, dict) or not isinstance(auth.get("session"), str):
+            return body
+        session = self._sessions.find(auth["session"])
+        return body if session is None else {**session.operation.parameters, "auth": auth}
+
+    def check_stage(self, session_id: str, stage_type: str) -> InteractiveSession:
+        """The session, if it asks for this stage. Raises `NotFound` else."""
+        session = self._sessions.find(session_id)
+        if session is None or not any(stage_type in flow for flow in session.flows):
+            raise NotFound("This session does not exist, has expired, or does not ask for this.")
+        return session
 
     async def complete_stage(self, session_id: str, auth: Mapping[str, Any], address: str) -> None:
-        """Try a stage outside of the operation: what a fallback page does. Raises `StageFailed`."""
-        session = self._sessions.find(session_id)
-        if session is None:
-            raise MissingParam("This session does not exist, or has expired.")
+        """Try a stage outside of the operation, as a fallback page does. Raises `StageFailed` or `NotFound`."""
+        session = self.check_stage(session_id, auth["type"])
         await self._run_stage(Attempt(session, auth, address))
 
-    def _session(self, operation: Operation, auth: Mapping[str, Any]) -> InteractiveSession:
+    def _session(
+        self, operation: Operation, flows: Sequence[Flow], auth: Mapping[str, Any]
+    ) -> InteractiveSession:
         session_id = auth.get("session")
-        if session_id is None:
-            # COMPAT: many clients begin with the stage that they know will be asked for.
-            return self._sessions.begin(operation)
         session = self._sessions.find(session_id) if isinstance(session_id, str) else None
         if session is None or not session.accepts(operation):
-            return self._sessions.begin(operation)
+            # COMPAT: many clients begin, without a session, with the stage that they know will be asked for.
+            return self._sessions.begin(operation, flows)
         return session
 
     async def _attempt(

@@ -1,11 +1,17 @@
 """Sessions of user-interactive authentication: what was confirmed so far, in memory, for a while, not too many."""
 
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import orjson
 
 MAX_SESSIONS = 10_000
 LIFETIME_MS = 30 * 60 * 1000
+MAX_PARAMETERS_BYTES = 2048
+
+Flow = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +24,8 @@ class Operation:
     """Who asks; empty for strangers."""
     subject: str
     """What a confirmation must not be carried over to another of; empty if the request did not say yet."""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """The request without `auth`, remembered for a client that repeats it with the session alone."""
 
 
 @dataclass(slots=True)
@@ -27,7 +35,10 @@ class InteractiveSession:
     session_id: str
     operation: Operation
     expires_ms: int
+    flows: tuple[Flow, ...]
     completed: list[str] = field(default_factory=list)
+    proved_user_id: str = ""
+    """Whose password was given; empty before."""
     registration_token: str | None = None
     """The token whose use this session reserved."""
 
@@ -37,7 +48,8 @@ class InteractiveSession:
         if (mine.name, mine.user_id) != (operation.name, operation.user_id):
             return False
         if not mine.subject:
-            self.operation = operation
+            if operation.subject:
+                self.operation = operation
             return True
         return mine.subject == operation.subject
 
@@ -56,11 +68,13 @@ class InteractiveSessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    def begin(self, operation: Operation) -> InteractiveSession:
+    def begin(self, operation: Operation, flows: Sequence[Flow]) -> InteractiveSession:
         self._drop_expired()
         if len(self._sessions) >= MAX_SESSIONS:
             self._sessions.popitem(last=False)
-        session = InteractiveSession(self._new_id(), operation, self._now_ms() + LIFETIME_MS)
+        if len(orjson.dumps(operation.parameters)) > MAX_PARAMETERS_BYTES:
+            operation = replace(operation, parameters={})
+        session = InteractiveSession(self._new_id(), operation, self._now_ms() + LIFETIME_MS, tuple(flows))
         self._sessions[session.session_id] = session
         return session
 

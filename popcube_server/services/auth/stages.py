@@ -23,7 +23,7 @@ class DummyStage:
 
 
 class PasswordStage:
-    """The password of the user who asks."""
+    """The password of the user who asks; of anybody, where a request without a token may prove whose it is."""
 
     type = PASSWORD
 
@@ -42,15 +42,16 @@ class PasswordStage:
         except NotAllowed as error:
             raise StageFailed("M_FORBIDDEN", error.message) from error
         # Somebody else's password proves nothing.
-        if account.user_id != owner:
+        if owner and account.user_id != owner:
             raise StageFailed("M_FORBIDDEN", "The user name or the password is wrong.")
+        attempt.session.proved_user_id = account.user_id
 
 
 def _named_user(auth: Mapping[str, Any], owner: str) -> str:
     identifier = auth.get("identifier")
     if identifier is None:
         # COMPAT: `user` is from before r0.4 of the specification; without any name, it can only be the owner.
-        named = auth.get("user", owner)
+        named = auth.get("user", owner or None)
     elif isinstance(identifier, dict) and identifier.get("type") == "m.id.user":
         named = identifier.get("user")
     else:

@@ -3,7 +3,8 @@
 import re
 from typing import Any
 
-from federation.room_dag.canonical_json import NotCanonical, encode_canonical
+import orjson
+
 from popcube_server.services.errors import BadJson, InvalidParam, WithCode
 
 MAX_KEY_BYTES = 255
@@ -18,7 +19,9 @@ _MXC = re.compile(r"mxc://[^/\s]+/[A-Za-z0-9_-]+")
 
 def check_field_name(name: str) -> None:
     if len(name.encode()) > MAX_KEY_BYTES:
-        raise WithCode(400, "M_KEY_TOO_LARGE", f"A profile field's name may have at most {MAX_KEY_BYTES} bytes.")
+        raise WithCode(
+            400, "M_KEY_TOO_LARGE", f"A profile field's name may have at most {MAX_KEY_BYTES} bytes."
+        )
     # "either avatar_url, displayname, m.tz, or a custom field following the Common Namespaced Identifier Grammar"
     if name not in _SINGLE_WORDS and ("." not in name or not _KEY.fullmatch(name)):
         raise InvalidParam("This is not the name of a profile field: such as org.example.job.")
@@ -33,10 +36,7 @@ def encode_field(name: str, value: Any) -> bytes | None:
         _check_text(name, value)
     elif name == "m.tz" and not (isinstance(value, str) and len(value) <= MAX_TIME_ZONE_CHARACTERS):
         raise InvalidParam("'m.tz' must be the name of a time zone.")
-    try:
-        return encode_canonical(value)
-    except NotCanonical as error:
-        raise BadJson(f"The value cannot be stored: {error}.") from error
+    return orjson.dumps(value)
 
 
 def _check_text(name: str, value: Any) -> None:

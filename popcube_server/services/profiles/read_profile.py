@@ -1,7 +1,7 @@
 """Read profiles, as far as the configuration lets people see them."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
@@ -10,30 +10,22 @@ from popcube_server.services.errors import InvalidParam, MissingToken, NotAllowe
 from popcube_server.services.profiles.profile_fields import check_field_name
 from popcube_server.services.requester import Requester
 from storage.accounts import AccountsRepository
-from storage.database import Database
+from storage.database import Database, Transaction
+from storage.memberships import MembershipsRepository
 from storage.profiles import ProfilesRepository
 from synapse_like_config.profiles import ProfilesSection
-
-
-class SharedRooms(Protocol):
-    """Knows who meets whom."""
-
-    async def do_share_a_room(self, user_id: str, other_id: str) -> bool: ...
 
 
 class ReadProfile:
     """Profiles of this server's users. (Those of others are asked for over federation.)"""
 
-    def __init__(
-        self, section: ProfilesSection, server_name: str, database: Database, shared_rooms: SharedRooms
-    ) -> None:
+    def __init__(self, section: ProfilesSection, database: Database) -> None:
         self._needs_shared_room = section.limit_profile_requests_to_users_who_share_rooms
         self._needs_token = section.require_auth_for_profile_requests or self._needs_shared_room
-        self._server_name = server_name
         self._database = database
-        self._shared_rooms = shared_rooms
         self._accounts = AccountsRepository()
         self._profiles = ProfilesRepository()
+        self._memberships = MembershipsRepository()
 
     async def get(self, requester: Requester | None, user_id: str) -> Mapping[str, Any]:
         """Every field. Raises `NotFound` if there is no such user."""
@@ -65,5 +57,12 @@ class ReadProfile:
     async def _authorize(self, requester: Requester | None, user_id: str) -> None:
         if requester is None or requester.user_id == user_id:
             return
-        if not await self._shared_rooms.do_share_a_room(requester.user_id, user_id):
+        mine, theirs = await self._database.read(
+            lambda tx: (self._joined(tx, requester.user_id), self._joined(tx, user_id))
+        )
+        if mine.isdisjoint(theirs):
             raise NotAllowed("You share no room with this user.")
+
+    def _joined(self, tx: Transaction, user_id: str) -> frozenset[str]:
+        rows = self._memberships.get_of_user(tx, user_id)
+        return frozenset(row.room_id for row in rows if row.membership == "join")
