@@ -159,8 +159,12 @@ def find_cycle(graph: dict[str, set[str]]) -> list[str]:
 
 
 class LayersTests(SynchronousTestCase):
-    def setUp(self) -> None:
-        self.modules = find_modules()
+    modules: list[Module]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        cls.modules = find_modules()
 
     def assert_none(self, complaints: list[str]) -> None:
         self.assertEqual([], complaints, "\n" + "\n".join(complaints))
