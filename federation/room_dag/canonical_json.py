@@ -13,13 +13,6 @@ import orjson
 MAX_INTEGER: Final = 2**53 - 1
 MIN_INTEGER: Final = -MAX_INTEGER
 
-_ORJSON_OPTIONS: Final = (
-    orjson.OPT_SORT_KEYS
-    | orjson.OPT_PASSTHROUGH_DATACLASS
-    | orjson.OPT_PASSTHROUGH_DATETIME
-    | orjson.OPT_PASSTHROUGH_SUBCLASS
-)
-
 
 class NotCanonical(ValueError):
     """The value has no canonical JSON encoding."""
@@ -105,7 +98,7 @@ def _find_unsuitable(value: Any) -> str | None:
 
 def _dump(value: Any) -> bytes:
     try:
-        return orjson.dumps(value, option=_ORJSON_OPTIONS)
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError as error:
         # orjson stops at 254 levels, which the specification does not; other servers accept such events.
         if "Recursion limit" in str(error):

@@ -93,6 +93,7 @@ class CanonicalJsonTests(SynchronousTestCase):
             {"\udfff": 1},
             {1, 2},
             Color.RED,
+            {Color.RED: 1},
         ):
             self.assertRaises(NotCanonical, encode_canonical, value)
             self.assertRaises(NotCanonical, encode_canonical, [value])

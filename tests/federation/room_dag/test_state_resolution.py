@@ -276,6 +276,16 @@ class Version1Tests(SynchronousTestCase):
         self.assertEqual(membership(room, merged(room, closed, joined), BOB), "join")
         self.assertEqual(membership(room, merged(room, closed, left), BOB), "leave")
 
+    def test_members_after_one_that_is_not_allowed_are_not_tried(self) -> None:
+        room = given_room("1")
+        room.join(CAROL)
+        base = room.set_membership(CAROL, CAROL, "leave")
+        closed = room.append("m.room.join_rules", ALICE, {"join_rule": "invite"}, "", prev=[base])
+        joined = room.join(CAROL, prev=[base])
+        invited = room.set_membership(ALICE, CAROL, "invite", prev=[room.say(ALICE, prev=[base])])
+        self.assertEqual(membership(room, merged(room, closed, invited), CAROL), "invite")
+        self.assertEqual(membership(room, merged(room, closed, joined, invited), CAROL), "leave")
+
     def test_oldest_is_kept_if_none_is_allowed(self) -> None:
         room = given_room("1")
         room.join(BOB)
