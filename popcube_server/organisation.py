@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from federation.room_dag.signing import EventSigner
+from federation.rooms.outcomes import NoPushOutcomes
 from popcube_server.building.accounts import build_accounts
 from popcube_server.building.core import Core
 from popcube_server.building.media import build_media
+from popcube_server.building.rooms import RoomNeeds, build_room_base, build_rooms
 from popcube_server.building.server import build_server
 from popcube_server.metrics import Metrics
 from popcube_server.rest.resource import Site
@@ -89,12 +91,15 @@ def build_core(
 def build_organisation(core: Core) -> Organisation:
     """Everything over the core. The order is the order of dependencies."""
     server = build_server(core)
+    room_base = build_room_base(core)
     accounts = build_accounts(core)
+    rooms = build_rooms(core, room_base, RoomNeeds(NoPushOutcomes(), accounts.suspensions))
     media = build_media(core)
     servlets = [
         *server.servlets,
         *media.servlets,
         *accounts.servlets,
+        *rooms.servlets,
     ]
     parts: list[Running] = [*accounts.parts, *media.parts]
     return Organisation(core, Site(Router(servlets), accounts.authenticator, core.metrics), parts)

@@ -90,6 +90,8 @@ class StoreEvent(Change):
     personal_push: tuple[PersonalPush, ...] = ()
     ordering: int | None = None
     """Place in the timeline, for history found later; None for what happens now."""
+    sent_by: tuple[str, str] | None = None
+    """Session and transaction ID of the request that sent it, if it was sent here: not stored, for followers."""
 
     def key(self) -> tuple[str, ...]:
         return (self.room_id, self.event_id)

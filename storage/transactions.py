@@ -15,6 +15,7 @@ class RecordTransaction(Change):
 
     kind: ClassVar[str] = "transaction"
     area: ClassVar[str] = "transactions"
+    logged: ClassVar[bool] = False
 
     session_id: str
     request: bytes
@@ -37,7 +38,33 @@ class RecordTransaction(Change):
             raise Conflict("the transaction was already done") from error
 
 
+@dataclass(frozen=True, slots=True)
+class DropTransactions(Change):
+    """Forget the requests that nobody repeats any more."""
+
+    kind: ClassVar[str] = "transaction"
+    area: ClassVar[str] = "transactions"
+    logged: ClassVar[bool] = False
+
+    before_ms: int
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        for _, change in changes:
+            tx.run("DELETE FROM transactions WHERE at_ms < ?", (change.before_ms,))
+
+
 class TransactionsRepository:
+    """Reads what was answered."""
+
+    def get_of_session(self, tx: Transaction, session_id: str, limit: int) -> dict[bytes, str]:
+        """The newest `limit` requests of a session, with what each made; oldest first."""
+        rows = tx.all(
+            "SELECT request, event_id FROM transactions WHERE session = ? ORDER BY at_ms DESC LIMIT ?",
+            (session_id, limit),
+        )
+        return dict(reversed(rows))
+
     def find_event_id(self, tx: Transaction, session_id: str, request: bytes) -> str | None:
         """What the first request made (empty for no event), or None if there was none."""
         event_id: str | None = tx.value(

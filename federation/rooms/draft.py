@@ -24,4 +24,5 @@ class TransactionKey:
     """Names a request with a transaction ID: the session that sent it, and a digest of endpoint, path and ID."""
 
     session_id: str
+    txn_id: str
     request: bytes

@@ -53,6 +53,8 @@ class Facts:
     redacts: str | None
     """The event that it redacts, if the redaction is to be applied."""
     thread: str | None
+    sent_by: tuple[str, str] | None = None
+    """Session and transaction ID of the request."""
 
 
 class LiveRoom:
@@ -123,6 +125,7 @@ class LiveRoom:
             thread=facts.thread,
             push=facts.outcome.default,
             personal_push=facts.outcome.personal,
+            sent_by=facts.sent_by,
         )
         self.heads = [Head(event.event_id, event.depth), *left]
         self.state = state

@@ -1,5 +1,6 @@
 """What the engine asks about each event while it is accepted: whom it notifies."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,8 +37,8 @@ class PushOutcomes(Protocol):
 
     def is_prepared(self, room_id: str) -> bool: ...
 
-    async def prepare(self, room_id: str) -> None:
-        """Load what `evaluate` needs for a room."""
+    async def prepare(self, room_id: str, also: Collection[str] = ()) -> None:
+        """Load what `evaluate` needs for a room's members, and for users about to be invited."""
 
     def evaluate(self, event: Event, room: RoomView) -> PushOutcome: ...
 
@@ -48,7 +49,7 @@ class NoPushOutcomes:
     def is_prepared(self, room_id: str) -> bool:
         return True
 
-    async def prepare(self, room_id: str) -> None:
+    async def prepare(self, room_id: str, also: Collection[str] = ()) -> None:
         return
 
     def evaluate(self, event: Event, room: RoomView) -> PushOutcome:

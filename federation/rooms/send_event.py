@@ -92,6 +92,8 @@ class SendEvent:
         the content that the state has already is not sent again: the answer is the event that is there.
         """
         reading = Reading(self._events)
+        if draft.state_key is not None and draft.content.get("membership") == "invite":
+            await self._outcomes.prepare(draft.room_id, (draft.state_key,))
         while True:
             room = await self._rooms.get(draft.room_id)
             if not self._outcomes.is_prepared(draft.room_id):
@@ -103,7 +105,8 @@ class SendEvent:
         # From here to the submission nothing waits: the room cannot move under our feet.
         same = _find_same(reading, room, draft)
         if same is None:
-            change = self.append(room, reading, draft)
+            sent_by = None if transaction is None else (transaction.session_id, transaction.txn_id)
+            change = self.append(room, reading, draft, sent_by)
             event_id, changes = change.event_id, [change, *others]
         else:
             event_id, changes = same, list(others)
@@ -128,7 +131,9 @@ class SendEvent:
             self._rooms.drop(room)
             raise
 
-    def append(self, room: LiveRoom, reading: Reading, draft: Draft) -> StoreEvent:
+    def append(
+        self, room: LiveRoom, reading: Reading, draft: Draft, sent_by: tuple[str, str] | None = None
+    ) -> StoreEvent:
         """Build, check and append, with everything needed in memory. Raises as `send`."""
         event = self.build(room, reading, draft)
         check_event_auth(event, lambda pair: reading.find_state(room, pair))
@@ -136,6 +141,7 @@ class SendEvent:
             self._outcome(room, reading, event),
             _effective_redaction(room, reading, event),
             _thread(room, reading, event),
+            sent_by,
         )
         return room.append(event, facts)
 

@@ -3,17 +3,46 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from federation.rooms.create_room import CreateRoom
+from federation.rooms.create_room import CreateRoom as AppendRoom
 from federation.rooms.event_store import EventStore
 from federation.rooms.live_rooms import LiveRooms, RoomRepositories
 from federation.rooms.outcomes import PushOutcomes
 from federation.rooms.send_event import Author, SendEvent
 from popcube_server.building.core import Core
+from popcube_server.rest.client.create_room import CreateRoomEndpoint
+from popcube_server.rest.client.directory import Directory
+from popcube_server.rest.client.membership import Membership
+from popcube_server.rest.client.room_send import RoomSend
+from popcube_server.rest.client.room_state import RoomStateEvents
+from popcube_server.rest.client.room_upgrades import RoomUpgrades
+from popcube_server.services.rate_limits import RateLimiter
+from popcube_server.services.rooms.append import RoomWriter
+from popcube_server.services.rooms.change_membership import ChangeMembership
+from popcube_server.services.rooms.create_room import CreateRoom, RoomMakers
+from popcube_server.services.rooms.edit_directory import EditDirectory
+from popcube_server.services.rooms.forget_room import ForgetRooms
+from popcube_server.services.rooms.invite_permission import InvitePermission
+from popcube_server.services.rooms.membership_limits import MembershipLimits
+from popcube_server.services.rooms.profile_cache import ProfileCache
+from popcube_server.services.rooms.redaction_permission import RedactionPermission
+from popcube_server.services.rooms.resolve_alias import ResolveAlias
+from popcube_server.services.rooms.restricted_joins import RestrictedJoins
+from popcube_server.services.rooms.send_message import Annotations, SendMessage
+from popcube_server.services.rooms.send_state import SendState
+from popcube_server.services.rooms.suspensions import Suspensions
+from popcube_server.services.rooms.transactions import Transactions
+from popcube_server.services.rooms.upgrade_room import UpgradeRoom
 from popcube_server.services.rooms.user_rooms import UserRooms
+from storage.account_data import AccountDataRepository
+from storage.directory import DirectoryRepository
 from storage.events import EventsRepository
 from storage.memberships import MembershipsRepository
+from storage.profiles import ProfilesRepository
+from storage.relations import RelationsRepository
 from storage.rooms import RoomsRepository
 from storage.snapshots import SnapshotsRepository
+from storage.transactions import TransactionsRepository
+from synapse_like_config.ratelimits import RateLimit
 
 USER_ROOMS_CACHE_SIZE = 20_000
 
@@ -29,11 +58,22 @@ class RoomBase:
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
-    """What writes rooms."""
+class RoomNeeds:
+    """What rooms use of other areas."""
+
+    outcomes: PushOutcomes
+    suspensions: Suspensions
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What others use of rooms."""
 
     send_event: SendEvent
-    create_room: CreateRoom
+    memberships: ChangeMembership
+    aliases: ResolveAlias
+    transactions: Transactions
+    servlets: Sequence[object]
 
 
 def build_room_base(core: Core) -> RoomBase:
@@ -48,10 +88,62 @@ def build_room_base(core: Core) -> RoomBase:
     return RoomBase(repositories, events, rooms, user_rooms)
 
 
-def build_engine(core: Core, base: RoomBase, outcomes: PushOutcomes) -> Engine:
+def build_rooms(core: Core, base: RoomBase, needs: RoomNeeds) -> Rooms:
+    config, database, committer = core.config, core.database, core.committer
+    limits, suspensions = config.rate_limits, needs.suspensions
+
+    def limiter(limit: RateLimit) -> RateLimiter:
+        return RateLimiter(limit, core.platform.now_s)
+
     author = Author(core.signer, core.platform.now_ms, core.platform.random_letters)
-    send_event = SendEvent(base.rooms, base.events, core.committer, outcomes, author)
-    create_room = CreateRoom(base.rooms, base.events, core.committer, send_event, author)
-    return Engine(send_event, create_room)
-
-
+    send_event = SendEvent(base.rooms, base.events, committer, needs.outcomes, author)
+    append_room = AppendRoom(base.rooms, base.events, committer, send_event, author)
+    writer = RoomWriter(send_event)
+    directory = DirectoryRepository()
+    aliases = ResolveAlias(database, directory, core.server_name)
+    profiles = ProfileCache(database, ProfilesRepository(), core.log)
+    permission = InvitePermission(database, AccountDataRepository())
+    memberships = ChangeMembership(
+        writer,
+        base.rooms,
+        base.events,
+        profiles,
+        RestrictedJoins(base.rooms, base.events, base.user_rooms, core.server_name),
+        suspensions,
+        permission,
+        MembershipLimits(
+            limiter(limits.rc_joins.local),
+            limiter(limits.rc_invites.per_room),
+            limiter(limits.rc_invites.per_user),
+            limiter(limits.rc_invites.per_issuer),
+        ),
+        core.server_name,
+    )
+    transactions = Transactions(database, TransactionsRepository(), committer, core.platform)
+    send_message = SendMessage(
+        writer,
+        transactions,
+        Annotations(database, RelationsRepository()),
+        RedactionPermission(base.rooms, base.events),
+        suspensions,
+        limiter(limits.rc_message),
+    )
+    makers = RoomMakers(memberships, profiles, aliases, permission, suspensions)
+    create_room = CreateRoom(
+        append_room, makers, limiter(limits.rc_room_creation), config.rooms, core.server_name
+    )
+    upgrade_room = UpgradeRoom(
+        append_room, writer, base.rooms, base.events, database, directory, profiles, suspensions
+    )
+    edit_directory = EditDirectory(
+        base.rooms, base.events, writer, aliases, committer, config.directory, core.server_name
+    )
+    servlets = (
+        CreateRoomEndpoint(create_room),
+        Membership(memberships, aliases, ForgetRooms(base.user_rooms, committer)),
+        RoomSend(send_message),
+        RoomStateEvents(SendState(writer, memberships, aliases, suspensions)),
+        RoomUpgrades(upgrade_room),
+        Directory(aliases, edit_directory),
+    )
+    return Rooms(send_event, memberships, aliases, transactions, servlets)

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from storage.database import ThreadRunner
 
@@ -14,11 +13,29 @@ T = TypeVar("T")
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
+class Timer(Protocol):
+    """A call that is to come (twisted's IDelayedCall)."""
+
+    def cancel(self) -> None: ...
+
+    def active(self) -> bool: ...
+
+    def reset(self, delay_s: float) -> None: ...
+
+
+class Clock(Protocol):
+    """Time (twisted's IReactorTime)."""
+
+    def seconds(self) -> float: ...
+
+    def callLater(self, delay_s: float, function: Callable[..., Any], *arguments: Any) -> Any: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Platform:
     """What the process offers to an organisation's services."""
 
-    clock: IReactorTime
+    clock: Clock
     random_bytes: Callable[[int], bytes]
     run_in_thread: ThreadRunner
     """For work that would hold up the reactor: password hashes, images, files."""
@@ -38,13 +55,14 @@ class Platform:
             letters.extend(_LETTERS[byte % 52] for byte in self.random_bytes(length) if byte < 208)
         return "".join(letters[:length])
 
-    def call_later(self, delay_s: float, function: Callable[[], object]) -> IDelayedCall:
+    def call_later(self, delay_s: float, function: Callable[[], object]) -> Timer:
         """Call `function` on the reactor's thread after `delay_s`; the result can cancel it."""
-        return self.clock.callLater(delay_s, function)
+        timer: Timer = self.clock.callLater(delay_s, function)
+        return timer
 
     async def sleep(self, delay_s: float) -> None:
         """Wait; cancelling the waiting coroutine cancels the timer."""
-        call: IDelayedCall
+        call: Timer
         waiting: Deferred[None] = Deferred(lambda _: call.cancel())
         call = self.clock.callLater(delay_s, waiting.callback, None)
         await waiting

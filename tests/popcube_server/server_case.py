@@ -60,6 +60,7 @@ popcube:
 NO_LIMITS = """
 rc_message: {per_second: 10000, burst_count: 10000}
 rc_registration: {per_second: 10000, burst_count: 10000}
+rc_room_creation: {per_second: 10000, burst_count: 10000}
 rc_login:
   address: {per_second: 10000, burst_count: 10000}
   account: {per_second: 10000, burst_count: 10000}

@@ -1,0 +1,77 @@
+"""Specification modules joining, inviting, knocking, leaving, kicking, banning."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from popcube_server.rest.endpoint import Access, Call, Payload, endpoint
+from popcube_server.rest.parse import find_string, get_string
+from popcube_server.services.errors import WithCode
+from popcube_server.services.rooms.change_membership import ChangeMembership
+from popcube_server.services.rooms.forget_room import ForgetRooms
+from popcube_server.services.rooms.resolve_alias import ResolveAlias
+
+_OPTIONAL = Payload.OPTIONAL_JSON_OBJECT
+
+
+class Membership:
+    def __init__(self, memberships: ChangeMembership, aliases: ResolveAlias, forget: ForgetRooms) -> None:
+        self._memberships = memberships
+        self._aliases = aliases
+        self._forget = forget
+
+    @endpoint("POST", "/_matrix/client/v3/rooms/{room_id}/join", Access.GUEST, _OPTIONAL)
+    async def join(self, call: Call) -> Mapping[str, Any]:
+        room_id = call.path["room_id"]
+        await self._memberships.join(call.requester, room_id, find_string(call.body, "reason"))
+        return {"room_id": room_id}
+
+    @endpoint("POST", "/_matrix/client/v3/join/{room_id_or_alias}", Access.GUEST, _OPTIONAL)
+    async def join_by_alias(self, call: Call) -> Mapping[str, Any]:
+        room_id = await self._aliases.room_id_of(call.path["room_id_or_alias"])
+        await self._memberships.join(call.requester, room_id, find_string(call.body, "reason"))
+        return {"room_id": room_id}
+
+    @endpoint("POST", "/_matrix/client/v3/knock/{room_id_or_alias}", payload=_OPTIONAL)
+    async def knock(self, call: Call) -> Mapping[str, Any]:
+        room_id = await self._aliases.room_id_of(call.path["room_id_or_alias"])
+        await self._memberships.knock(call.requester, room_id, find_string(call.body, "reason"))
+        return {"room_id": room_id}
+
+    @endpoint("POST", "/_matrix/client/v3/rooms/{room_id}/invite")
+    async def invite(self, call: Call) -> Mapping[str, Any]:
+        if "medium" in call.body:
+            raise WithCode(403, "M_THREEPID_DENIED", "This server cannot invite by e-mail address or telephone number.")
+        user_id = get_string(call.body, "user_id")
+        await self._memberships.invite(
+            call.requester, call.path["room_id"], user_id, find_string(call.body, "reason")
+        )
+        return {}
+
+    @endpoint("POST", "/_matrix/client/v3/rooms/{room_id}/leave", Access.GUEST, _OPTIONAL)
+    async def leave(self, call: Call) -> Mapping[str, Any]:
+        await self._memberships.leave(call.requester, call.path["room_id"], find_string(call.body, "reason"))
+        return {}
+
+    @endpoint("POST", "/_matrix/client/v3/rooms/{room_id}/kick")
+    async def kick(self, call: Call) -> Mapping[str, Any]:
+        await self._memberships.kick(call.requester, *_target(call))
+        return {}
+
+    @endpoint("POST", "/_matrix/client/v3/rooms/{room_id}/ban")
+    async def ban(self, call: Call) -> Mapping[str, Any]:
+        await self._memberships.ban(call.requester, *_target(call))
+        return {}
+
+    @endpoint("POST", "/_matrix/client/v3/rooms/{room_id}/unban")
+    async def unban(self, call: Call) -> Mapping[str, Any]:
+        await self._memberships.unban(call.requester, *_target(call))
+        return {}
+
+    @endpoint("POST", "/_matrix/client/v3/rooms/{room_id}/forget", payload=_OPTIONAL)
+    async def forget(self, call: Call) -> Mapping[str, Any]:
+        await self._forget.forget(call.requester, call.path["room_id"])
+        return {}
+
+
+def _target(call: Call) -> tuple[str, str, str | None]:
+    return call.path["room_id"], get_string(call.body, "user_id"), find_string(call.body, "reason")

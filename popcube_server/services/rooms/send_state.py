@@ -1,0 +1,72 @@
+"""Set an entry of a room's state. Source: client-server API, room_state."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from federation.rooms.draft import Draft
+from popcube_server.services.errors import BadJson, InvalidParam, NotAllowed, WithCode
+from popcube_server.services.requester import Requester
+from popcube_server.services.rooms.append import RoomWriter
+from popcube_server.services.rooms.change_membership import ChangeMembership
+from popcube_server.services.rooms.resolve_alias import ResolveAlias
+from popcube_server.services.rooms.suspensions import Suspensions
+
+_LEVEL_MAPS = ("users", "events", "notifications")
+_LEVELS = ("users_default", "events_default", "state_default", "ban", "kick", "redact", "invite")
+
+
+class SendState:
+    """State of any type; memberships go the way of the membership endpoints."""
+
+    def __init__(
+        self,
+        writer: RoomWriter,
+        memberships: ChangeMembership,
+        aliases: ResolveAlias,
+        suspensions: Suspensions,
+    ) -> None:
+        self._writer = writer
+        self._memberships = memberships
+        self._aliases = aliases
+        self._suspensions = suspensions
+
+    async def send(
+        self, requester: Requester, room_id: str, event_type: str, state_key: str, content: Mapping[str, Any]
+    ) -> str:
+        """The event's ID; that of the present one if the state has this content already."""
+        if event_type == "m.room.member":
+            return await self._memberships.set_member_state(requester, room_id, state_key, content)
+        await self._suspensions.check_not_suspended(requester.user_id)
+        if event_type == "m.room.create":
+            raise NotAllowed("A room has only one create event.")
+        if event_type == "m.room.power_levels":
+            check_power_levels(content)
+        if event_type == "m.room.canonical_alias" and state_key == "":
+            await self._check_canonical_alias(room_id, content)
+        draft = Draft(room_id, event_type, requester.user_id, state_key, content)
+        return (await self._writer.append(draft)).event_id
+
+    async def _check_canonical_alias(self, room_id: str, content: Mapping[str, Any]) -> None:
+        # "This endpoint ... M_BAD_ALIAS: one or more aliases within the m.room.canonical_alias event do not point to
+        # the room ID for which the state event is to be sent to."
+        alternatives = content.get("alt_aliases", [])
+        if not isinstance(alternatives, list):
+            raise InvalidParam("'alt_aliases' must be a list.")
+        alias = content.get("alias")
+        for one in [*([alias] if alias not in (None, "") else []), *alternatives]:
+            if not isinstance(one, str) or not one.startswith("#"):
+                raise InvalidParam("An alias must be a string that starts with '#'.")
+            found = await self._aliases.find(one)
+            if found is None or found.room_id != room_id:
+                raise WithCode(400, "M_BAD_ALIAS", f"The alias {one} does not lead to this room.")
+
+
+def check_power_levels(content: Mapping[str, Any]) -> None:
+    """Raise unless every level is an integer: the specification forbids strings from clients in all versions."""
+    for name in _LEVELS:
+        if name in content and type(content[name]) is not int:
+            raise BadJson(f"'{name}' must be an integer.")
+    for name in _LEVEL_MAPS:
+        levels = content.get(name, {})
+        if not isinstance(levels, dict) or any(type(level) is not int for level in levels.values()):
+            raise BadJson(f"'{name}' must be an object of integers.")

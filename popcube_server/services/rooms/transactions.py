@@ -1,0 +1,114 @@
+"""Requests with a transaction ID are done once: a repeat, even after a crash, gets the first answer.
+
+Source: client-server API, "Transaction identifiers".
+"""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from federation.rooms.draft import TransactionKey
+from popcube_server.services.bounded_cache import BoundedCache
+from popcube_server.services.platform import Platform
+from popcube_server.services.requester import Requester
+from storage.committer import Committer
+from storage.database import Database, Waiter
+from storage.transactions import DropTransactions, TransactionsRepository
+
+SESSIONS_IN_MEMORY = 5_000
+REQUESTS_PER_SESSION = 20_000
+KEPT_MS = 3 * 24 * 3600 * 1000
+CLEANING_INTERVAL_S = 3600.0
+
+
+@dataclass(slots=True)
+class _Session:
+    """What is known of a session's requests. If it is not complete, an unknown one may still be in the database."""
+
+    done: OrderedDict[bytes, str] = field(default_factory=OrderedDict)
+    is_complete: bool = True
+
+    def remember(self, request: bytes, event_id: str) -> None:
+        self.done[request] = event_id
+        if len(self.done) > REQUESTS_PER_SESSION:
+            self.done.popitem(last=False)
+            self.is_complete = False
+
+
+class Transactions:
+    """Remembers what was done under which transaction ID."""
+
+    def __init__(
+        self, database: Database, repository: TransactionsRepository, committer: Committer, platform: Platform
+    ) -> None:
+        self._database = database
+        self._repository = repository
+        self._committer = committer
+        self._platform = platform
+        self._sessions: BoundedCache[str, _Session] = BoundedCache(SESSIONS_IN_MEMORY)
+        self._under_way: dict[tuple[str, bytes], list[Waiter[None]]] = {}
+
+    async def once(
+        self,
+        requester: Requester,
+        request: tuple[str, ...],
+        txn_id: str,
+        work: Callable[[TransactionKey], Awaitable[str]],
+    ) -> str:
+        """What `work` gives, done once per session, request (endpoint and path variables) and transaction ID.
+
+        `work` must commit a `RecordTransaction` of its key together with what it does. While it is under way, repeats
+        wait for it; if it fails, the next one tries again.
+        """
+        digest = _digest((*request, txn_id))
+        key = (requester.session_id, digest)
+        while key in self._under_way:
+            waiter: Waiter[None] = Waiter()
+            self._under_way[key].append(waiter)
+            await waiter
+        self._under_way[key] = []
+        try:
+            session = await self._session(requester.session_id)
+            event_id = await self._find(session, requester.session_id, digest)
+            if event_id is None:
+                event_id = await work(TransactionKey(requester.session_id, txn_id, digest))
+                session.remember(digest, event_id)
+            return event_id
+        finally:
+            for waiter in self._under_way.pop(key):
+                waiter.succeed(None)
+
+    async def _session(self, session_id: str) -> _Session:
+        session = self._sessions.get(session_id)
+        if session is None:
+            done = await self._database.read(
+                lambda tx: self._repository.get_of_session(tx, session_id, REQUESTS_PER_SESSION)
+            )
+            # Another request may have been quicker, and may have added to what it read.
+            session = self._sessions.peek(session_id)
+            if session is None:
+                session = _Session(OrderedDict(done), len(done) < REQUESTS_PER_SESSION)
+                self._sessions.put(session_id, session)
+        return session
+
+    async def _find(self, session: _Session, session_id: str, digest: bytes) -> str | None:
+        event_id = session.done.get(digest)
+        if event_id is None and not session.is_complete:
+            return await self._database.read(
+                lambda tx: self._repository.find_event_id(tx, session_id, digest)
+            )
+        return event_id
+
+    async def clean(self) -> None:
+        """Forget what is too old to be repeated."""
+        await self._committer.commit(DropTransactions(self._platform.now_ms() - KEPT_MS))
+
+
+def _digest(parts: tuple[str, ...]) -> bytes:
+    hasher = blake2b(digest_size=16)
+    for part in parts:
+        data = part.encode()
+        hasher.update(len(data).to_bytes(4, "big"))
+        hasher.update(data)
+    return hasher.digest()
