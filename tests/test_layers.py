@@ -159,12 +159,8 @@ def find_cycle(graph: dict[str, set[str]]) -> list[str]:
 
 
 class LayersTests(SynchronousTestCase):
-    modules: list[Module]
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        super().setUpClass()
-        cls.modules = find_modules()
+    def setUp(self) -> None:
+        self.modules = find_modules()
 
     def assert_none(self, complaints: list[str]) -> None:
         self.assertEqual([], complaints, "\n" + "\n".join(complaints))
