@@ -113,6 +113,13 @@ def creator_of(create: Event) -> str | None:
     return create.sender
 
 
+def creators_of(create: Event) -> frozenset[str]:
+    """All creators that room version 12 privileges."""
+    additional = create.content.get("additional_creators")
+    others = additional if isinstance(additional, list) else []
+    return frozenset([create.sender, *(user_id for user_id in others if isinstance(user_id, str))])
+
+
 def is_creator(create: Event, user_id: str) -> bool:
     """Whether a user is among the creators that room version 12 privileges."""
     # "The user ID denoted by the `sender` of the `m.room.create` event" and "Any user IDs contained in the

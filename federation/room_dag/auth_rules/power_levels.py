@@ -12,7 +12,7 @@ from federation.room_dag.auth_rules.auth_state_keys import POWER_LEVELS_PAIR
 from federation.room_dag.auth_rules.errors import NotAllowed
 from federation.room_dag.event import Event
 from federation.room_dag.identifiers import is_user_id
-from federation.room_dag.power_levels import is_creator, parse_level
+from federation.room_dag.power_levels import creators_of, parse_level
 from federation.room_dag.room_versions import RoomRules
 
 _LEVELS: Final = ("users_default", "events_default", "state_default", "ban", "redact", "kick", "invite")
@@ -60,7 +60,7 @@ def _check_form(event: Event, create: Event) -> None:
     # 10.4 of version 12: "If the `users` property in `content` contains the `sender` of the `m.room.create`
     # event or any of the `additional_creators` array (if present) from the `content` of the `m.room.create`
     # event, reject."
-    if rules.privileged_creators and any(is_creator(create, user_id) for user_id in users):
+    if rules.privileged_creators and not creators_of(create).isdisjoint(users):
         raise NotAllowed("creators of the room may not be given a power level")
 
 
