@@ -445,6 +445,13 @@ class LimitedRequest(Request):
             return
         super().handleContentChunk(data)
 
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        # twisted.web would read a form (or an upload that is called one) into memory as a whole and parse it, token or
+        # no token. Standing at its start, the body looks empty to it and is left alone.
+        if self.content is not None:
+            self.content.seek(0)
+        super().requestReceived(command, path, version)
+
     def _refuse(self) -> None:
         body = error_answer(413, "M_TOO_LARGE", "The body is too large.").body
         HttpRequest.gotLength(self, 0)

@@ -1,0 +1,56 @@
+"""How requests are read from the wire before anything looks at them."""
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import Request, Site
+
+from popcube_server.rest.resource import limited_request
+
+
+class Recorder(Resource):
+    """Keeps what it was asked."""
+
+    isLeaf = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bodies: list[bytes] = []
+        self.arguments: list[dict[bytes, list[bytes]]] = []
+
+    def render_POST(self, request: Request) -> bytes:
+        assert request.content is not None and request.args is not None
+        self.bodies.append(request.content.read())
+        self.arguments.append(dict(request.args))
+        return b""
+
+
+class LimitedRequestTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.recorder = Recorder()
+        site = Site(self.recorder, requestFactory=limited_request(100), timeout=None)
+        self.transport = StringTransport()
+        self.channel = site.buildProtocol(None)
+        self.channel.makeConnection(self.transport)
+        self.addCleanup(self.channel.connectionLost, Failure(ConnectionDone()))
+
+    def post(self, body: bytes, content_type: str) -> bytes:
+        head = f"POST / HTTP/1.1\r\nHost: a\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+        self.channel.dataReceived(head.encode() + body)
+        return self.transport.value()
+
+    def test_form_is_not_parsed(self) -> None:
+        self.post(b"a=1&b=2", "application/x-www-form-urlencoded")
+        self.post(b"--x\r\nbroken", "multipart/form-data; boundary=x")
+        self.assertEqual(self.recorder.bodies, [b"a=1&b=2", b"--x\r\nbroken"])
+        self.assertEqual(self.recorder.arguments, [{}, {}])
+
+    def test_body_that_is_too_large_is_not_taken(self) -> None:
+        self.assertTrue(self.post(b"x" * 101, "text/plain").startswith(b"HTTP/1.1 413 "))
+        self.assertEqual(self.recorder.bodies, [])
+
+    def test_largest_body_is_taken(self) -> None:
+        self.post(b"x" * 100, "text/plain")
+        self.assertEqual(self.recorder.bodies, [b"x" * 100])
