@@ -10,6 +10,7 @@ from popcube_server.building.profiles import build_profiles, frozen_profile_fiel
 from popcube_server.rest.client.account_deactivation import AccountDeactivation
 from popcube_server.rest.client.admin import Admin
 from popcube_server.rest.client.administrative_contact import AdministrativeContact
+from popcube_server.rest.client.auth_fallback import AuthFallback
 from popcube_server.rest.client.capabilities import Capabilities, CapabilitySettings
 from popcube_server.rest.client.device_management import DeviceManagement
 from popcube_server.rest.client.login import Login
@@ -71,6 +72,7 @@ def build_accounts(core: Core, device_cleanups: Sequence[DeviceCleanup] = ()) ->
         core.platform, core.server_name, core.database, core.committer, auth.passwords, lambda user_id: False
     )
     servlets = [
+        AuthFallback(auth.interactive_auth),
         *_registration_servlets(core, auth, register_account),
         *_login_servlets(core, auth, confirmation),
         *_account_servlets(core, auth, confirmation, delete_devices),
