@@ -1,0 +1,106 @@
+"""Who may see which event. Source: client-server API, "Room history visibility"."""
+
+from collections.abc import Sequence
+
+from federation.rooms.live_rooms import UnknownRoom
+from federation.rooms.stored_event import StoredEvent
+from popcube_server.services.rooms.membership_history import MembershipHistories, MembershipHistory
+from popcube_server.services.rooms.user_rooms import UserRooms
+from popcube_server.services.rooms.visibility_history import (
+    HISTORY_VISIBILITY,
+    VISIBILITIES,
+    VisibilityHistories,
+    VisibilityHistory,
+    visibility_of,
+)
+
+
+class Visibility:
+    """Filters events by what a user may see."""
+
+    def __init__(
+        self, memberships: MembershipHistories, visibilities: VisibilityHistories, user_rooms: UserRooms
+    ) -> None:
+        self._memberships = memberships
+        self._visibilities = visibilities
+        self._user_rooms = user_rooms
+
+    async def visible(self, user_id: str, events: Sequence[StoredEvent]) -> list[StoredEvent]:
+        """Those of the events that the user may see, in the same order."""
+        decided: dict[str, _Decision] = {}
+        seen = []
+        for stored in events:
+            room_id = stored.event.room_id
+            decision = decided.get(room_id)
+            if decision is None:
+                decision = decided[room_id] = await self._decision(user_id, room_id)
+            if stored.is_visible and decision.is_visible(stored):
+                seen.append(stored)
+        return seen
+
+    async def is_visible(self, user_id: str, stored: StoredEvent) -> bool:
+        return bool(await self.visible(user_id, (stored,)))
+
+    async def _decision(self, user_id: str, room_id: str) -> "_Decision":
+        try:
+            visibility = await self._visibilities.of(room_id)
+        except UnknownRoom:
+            return _Decision(user_id, MembershipHistory(), VisibilityHistory((), (), "joined"), False)
+        row = (await self._user_rooms.of_user(user_id)).get(room_id)
+        is_open = row is not None and row.membership == "join" and visibility.is_always_open_to_members
+        history = MembershipHistory() if is_open else await self._memberships.of(user_id, room_id)
+        return _Decision(user_id, history, visibility, is_open)
+
+
+class _Decision:
+    """One user's view of one room."""
+
+    def __init__(
+        self, user_id: str, memberships: MembershipHistory, visibilities: VisibilityHistory, sees_all: bool
+    ) -> None:
+        self._user_id = user_id
+        self._memberships = memberships
+        self._visibilities = visibilities
+        self._sees_all = sees_all
+
+    def is_visible(self, stored: StoredEvent) -> bool:
+        if self._sees_all:
+            return True
+        event = stored.event
+        visibility = self._visibilities.at(stored.ordering)
+        if event.type == HISTORY_VISIBILITY and event.state_key == "":
+            # "For m.room.history_visibility events themselves, the user should be allowed to see the event if the
+            # history_visibility before or after the event would allow them to see it."
+            before = self._visibilities.before(stored.ordering)
+            visibility = min(before, visibility_of(event.content), key=VISIBILITIES.index)
+        membership = self._memberships.at(stored.ordering)
+        if event.type == "m.room.member" and event.state_key == self._user_id:
+            # "Likewise, for the user's own m.room.member events, the user should be allowed to see the event if their
+            # membership before or after the event would allow them to see it."
+            before_membership = self._memberships.at(stored.ordering - 1)
+            return self._allows(visibility, membership, stored.ordering) or self._allows(
+                visibility, before_membership, stored.ordering
+            )
+        return self._allows(visibility, membership, stored.ordering)
+
+    def _allows(self, visibility: str, membership: str | None, ordering: int) -> bool:
+        # 1. "If the history_visibility was set to world_readable, allow."
+        if visibility == "world_readable":
+            return True
+        # 2. "If the user's membership was join, allow."
+        if membership == "join":
+            return True
+        # 3. "If history_visibility was set to shared, and the user joined the room at any point after the event was
+        # sent, allow."
+        if visibility == "shared":
+            return self._joined_after(ordering)
+        # 4. "If the user's membership was invite, and the history_visibility was set to invited, allow."
+        # 5. "Otherwise, deny."
+        return visibility == "invited" and membership == "invite"
+
+    def _joined_after(self, ordering: int) -> bool:
+        history = self._memberships
+        return any(
+            membership == "join" and at > ordering
+            for at, membership in zip(history.orderings, history.memberships, strict=True)
+        )
