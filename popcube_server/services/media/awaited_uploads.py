@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
-from twisted.internet.defer import TimeoutError as TimedOut
 
 from popcube_server.services.platform import Platform
 from storage.change import LogEntry
@@ -22,22 +21,25 @@ class Watch:
     def notice(self) -> None:
         """The content is there."""
         self._noticed = True
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.callback(None)
+        self._wake()
 
     async def wait(self, timeout_s: float) -> None:
         """Returns when the content is there, at the latest after `timeout_s`."""
         if self._noticed:
             return
         self._waiting = Deferred()
-        self._waiting.addTimeout(timeout_s, self._platform.clock)
+        timer = self._platform.call_later(timeout_s, self._wake)
         try:
             await self._waiting
-        except TimedOut:
-            return
         finally:
             self._waiting = None
+            if timer.active():
+                timer.cancel()
+
+    def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
 
     def close(self) -> None:
         self._forget(self)
@@ -58,6 +60,11 @@ class AwaitedUploads:
         self._log.unfollow(self._follow)
         for media_id in tuple(self._watches):
             self._wake(media_id)
+
+    @property
+    def count(self) -> int:
+        """How many media IDs somebody waits for."""
+        return len(self._watches)
 
     def watch(self, media_id: str) -> Watch:
         """The caller closes it."""

@@ -4,10 +4,10 @@ It runs in a process of its own, for three reasons. Pictures come from strangers
 place for a fault: here one costs a process that holds nothing and may use little. Memory and processor time have hard
 limits. And the server itself never imports Pillow, which would slow its start.
 
-The one argument is JSON: width, height, method (`scale` or `crop`), animated, max_pixels. The answer is a line of
-JSON, `{"outcome": ..., "content_type": ...}`, and after it the thumbnail if the outcome is `made`. Other outcomes are
-`original` (the picture is its own thumbnail), `too_large` and `unknown` (no picture that can be read). Any other
-failure is told by the exit status.
+The one argument is JSON: width, height, method (`scale` or `crop`), animated, max_pixels. The answer is one line,
+and in the first case the thumbnail after it: `made` and the content type; `original` and the content type (the picture
+is its own thumbnail); `too_large`; `unknown` (no picture that can be read). Any other failure is told by the exit
+status.
 
 Run by path, alone: it can import nothing else of this server.
 """
@@ -231,12 +231,12 @@ def make_thumbnail(source: IO[bytes], order: Order, target: IO[bytes]) -> None:
     try:
         image = Image.open(source, formats=tuple(FORMATS))
     except UnidentifiedImageError:
-        answer(target, "unknown", "")
+        answer(target, "unknown")
         return
     with image:
         # The size stands in the header: nothing is decoded yet.
         if image.width * image.height > order.max_pixels:
-            answer(target, "too_large", "")
+            answer(target, "too_large")
             return
         orientation = read_orientation(image)
         upright = (image.height, image.width) if orientation in ON_ITS_SIDE else image.size
@@ -249,8 +249,8 @@ def make_thumbnail(source: IO[bytes], order: Order, target: IO[bytes]) -> None:
             make_still(image, plan, orientation, target)
 
 
-def answer(target: IO[bytes], outcome: str, content_type: str) -> None:
-    target.write(json.dumps({"outcome": outcome, "content_type": content_type}).encode() + b"\n")
+def answer(target: IO[bytes], *words: str) -> None:
+    target.write(" ".join(words).encode() + b"\n")
 
 
 def limit_resources(max_pixels: int) -> None:
