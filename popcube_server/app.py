@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 from twisted.internet import endpoints, ssl
 from twisted.internet import reactor as _installed_reactor
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.interfaces import IListeningPort
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
@@ -21,7 +20,7 @@ from twisted.web.server import Site as WebSite
 from federation.room_dag.signing import EventSigner, generate_key
 from popcube_server.logs import start_logging
 from popcube_server.organisation import Organisation, Threads, build_core, build_organisation
-from popcube_server.rest.resource import FrontDoor, RootResource, limited_request
+from popcube_server.rest.resource import FrontDoor, JsonLimits, RootResource, limited_request
 from popcube_server.services.platform import Platform
 from popcube_server.version import VERSION
 from storage.database import ThreadRunner
@@ -58,7 +57,7 @@ class Server:
         self._config = config
         self._reactor = reactor
         self._pools: list[ThreadPool] = []
-        self._ports: list[IListeningPort] = []
+        self._ports: list[Any] = []
         self._requests = 0
         self._organisation: Organisation | None = None
 
@@ -94,12 +93,13 @@ class Server:
         organisation = self._organisation
         assert organisation is not None
         names = listener.resource_names
-        proxies = self._config.popcube.trusted_proxies
+        proxies, limits = self._config.popcube.trusted_proxies, self._config.popcube.limits
         door = FrontDoor(
             find_site=lambda host: organisation.site,
             x_forwarded=listener.believes_x_forwarded_for,
             is_trusted_proxy=lambda peer: any(peer in network for network in proxies),
             is_served=lambda path: is_served(names, path),
+            json_limits=JsonLimits(limits.max_body_size_bytes, limits.max_json_depth),
             timer_s=time.perf_counter,
             new_request_id=lambda: secrets.token_hex(4),
         )
@@ -153,7 +153,7 @@ class Server:
             pool.stop()
 
 
-async def _stop_listening(port: IListeningPort) -> None:
+async def _stop_listening(port: Any) -> None:
     stopping = port.stopListening()
     if stopping is not None:
         await stopping
@@ -186,7 +186,7 @@ def is_served(names: frozenset[str], path: str) -> bool:
     return best in names
 
 
-def _shown(scheme: str, address: str, port: IListeningPort) -> str:
+def _shown(scheme: str, address: str, port: Any) -> str:
     where = port.getHost()
     if scheme == "unix":
         return f"unix:{where.name.decode() if isinstance(where.name, bytes) else where.name}"

@@ -12,14 +12,16 @@ from federation.room_dag.signing import EventSigner
 from federation.rooms.outcomes import NoPushOutcomes
 from popcube_server.building.accounts import build_accounts
 from popcube_server.building.core import Core
+from popcube_server.building.keys import KeyNeeds, build_keys
 from popcube_server.building.media import build_media
 from popcube_server.building.rooms import RoomNeeds, build_room_base, build_rooms
 from popcube_server.building.server import build_server
 from popcube_server.metrics import Metrics
 from popcube_server.rest.resource import Site
 from popcube_server.rest.router import Router
+from popcube_server.services.keys.device_cleanup import DeviceCleanup
 from popcube_server.services.platform import Platform
-from storage.committer import Committer
+from storage.committer import CommitLimits, Committer
 from storage.database import Database, ThreadRunner
 from storage.engines.engine import Engine
 from storage.log import Log, LogRepository
@@ -84,7 +86,8 @@ def build_core(
     log = Log(LOG_TAIL_SIZE)
     log.start_at(database.read_now(LogRepository().get_position))
     metrics.watch_log_position(lambda: log.position)
-    committer = Committer(database, log, metrics, platform.now_ms, platform.now_s)
+    limits = CommitLimits(config.popcube.commit.max_batch, config.popcube.commit.max_waiting)
+    committer = Committer(database, log, metrics, platform.now_ms, platform.now_s, limits)
     return Core(config, config.server.server_name, signer, platform, metrics, database, log, committer)
 
 
@@ -92,14 +95,16 @@ def build_organisation(core: Core) -> Organisation:
     """Everything over the core. The order is the order of dependencies."""
     server = build_server(core)
     room_base = build_room_base(core)
-    accounts = build_accounts(core)
+    accounts = build_accounts(core, (DeviceCleanup(),))
     rooms = build_rooms(core, room_base, RoomNeeds(NoPushOutcomes(), accounts.suspensions))
     media = build_media(core)
+    end_to_end = build_keys(core, KeyNeeds(rooms.transactions, accounts.confirmation))
     servlets = [
         *server.servlets,
         *media.servlets,
         *accounts.servlets,
         *rooms.servlets,
+        *end_to_end.servlets,
     ]
     parts: list[Running] = [*accounts.parts, *media.parts]
     return Organisation(core, Site(Router(servlets), accounts.authenticator, core.metrics), parts)

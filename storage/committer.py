@@ -13,18 +13,28 @@ from typing import Protocol
 
 import orjson
 
-from storage.change import Change, Conflict, LogEntry
+from storage.change import Change, LogEntry
 from storage.database import Database, Waiter, WriteTransaction, start
 from storage.engines.engine import StorageError
 from storage.log import Log
 
 logger = logging.getLogger(__name__)
 
-MAX_CHANGES_PER_COMMIT = 500
-
 
 class CommitFailed(Exception):
     """The change is not on disk. Nothing of its submission was written."""
+
+
+class CommitterBusy(CommitFailed):
+    """More is waiting to be written than the database can take in a reasonable time."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitLimits:
+    """How much one transaction takes, and how many submissions may wait for theirs."""
+
+    max_batch: int = 500
+    max_waiting: int = 20_000
 
 
 class Fence:
@@ -83,12 +93,14 @@ class Committer:
         observer: CommitObserver,
         clock_ms: Callable[[], int],
         timer_s: Callable[[], float],
+        limits: CommitLimits = CommitLimits(),
     ) -> None:
         self._database = database
         self._log = log
         self._observer = observer
         self._clock_ms = clock_ms
         self._timer_s = timer_s
+        self._limits = limits
         self._queue: deque[_Submission] = deque()
         self._running = False
         self._idle: list[Waiter[None]] = []
@@ -104,6 +116,11 @@ class Committer:
     def submit(self, changes: Iterable[Change], fence: Fence | None = None) -> Waiter[Committed]:
         """Like `commit`, but queued before this returns: the order of calls is the order of positions."""
         waiter: Waiter[Committed] = Waiter()
+        if len(self._queue) >= self._limits.max_waiting:
+            if fence is not None:
+                fence.broken = True
+            waiter.fail(CommitterBusy("too many changes are waiting to be written"))
+            return waiter
         self._queue.append(_Submission(tuple(changes), fence, waiter))
         if not self._running:
             self._running = True
@@ -128,7 +145,7 @@ class Committer:
     def _take_batch(self) -> list[_Submission]:
         batch = [self._queue.popleft()]
         size = len(batch[0].changes)
-        while self._queue and size + len(self._queue[0].changes) <= MAX_CHANGES_PER_COMMIT:
+        while self._queue and size + len(self._queue[0].changes) <= self._limits.max_batch:
             submission = self._queue.popleft()
             size += len(submission.changes)
             batch.append(submission)
@@ -142,7 +159,8 @@ class Committer:
         changes = [change for submission in batch for change in submission.changes]
         try:
             written = await self._database.write(lambda tx: self._write(tx, changes))
-        except Exception as error:  # whatever a change raised: it belongs to the submitter, the loop goes on
+        except Exception as error:  # noqa: BLE001
+            # Whatever a change raised belongs to its submitter; the loop goes on.
             await self._after_failure(batch, error)
             return
         self._observer.committed(len(changes), self._timer_s() - started_s)

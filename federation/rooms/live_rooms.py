@@ -11,7 +11,7 @@ from federation.room_dag.room_versions import get_room_rules
 from federation.room_dag.state_resolution.resolve import resolve
 from federation.rooms.event_store import EventStore, live_ordering
 from federation.rooms.live_room import Head, LiveRoom, Snapshot
-from federation.rooms.room_state import MEMBER, RoomState, StatePair, make_state
+from federation.rooms.room_state import MEMBER, StatePair, make_state
 from federation.rooms.stored_event import StoredEvent
 from storage.change import LogEntry
 from storage.database import Database, Transaction

@@ -1,4 +1,4 @@
-"""The events that a decision about a draft needs: those of the room's state that authorize it, and what it refers to."""
+"""The events that a decision about a draft needs: those that authorize it, and those that it refers to."""
 
 from federation.room_dag.auth_rules.auth_state_keys import CREATE_PAIR, auth_state_keys
 from federation.room_dag.event import Event

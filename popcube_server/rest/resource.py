@@ -41,8 +41,6 @@ logger = logging.getLogger(__name__)
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-MAX_JSON_DEPTH = 100
-MAX_JSON_BYTES = 10 * 1024 * 1024
 MAX_QUERY_FIELDS = 200
 MAX_PATH_BYTES = 16 * 1024
 FILE_CHUNK_BYTES = 64 * 1024
@@ -83,6 +81,14 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
+class JsonLimits:
+    """What a JSON body may be at most."""
+
+    max_bytes: int
+    max_depth: int
+
+
+@dataclass(frozen=True, slots=True)
 class FrontDoor:
     """What a listener serves: which organisation a host name means, and the listener's own settings."""
 
@@ -93,6 +99,7 @@ class FrontDoor:
     """Whether an address's X-Forwarded-For is believed, if `x_forwarded`."""
     is_served: Callable[[str], bool]
     """Whether this listener has the resource that a path belongs to."""
+    json_limits: JsonLimits
     timer_s: Callable[[], float]
     new_request_id: Callable[[], str]
 
@@ -104,13 +111,13 @@ class RootResource(Resource):
     isLeaf = True
 
     def __init__(self, door: FrontDoor) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._door = door
 
-    def render(self, request: Request) -> int:  # type: ignore[override]
+    def render(self, request: Request) -> int:
         context = copy_context()
         context.run(self._start, request)
-        return cast(int, NOT_DONE_YET)
+        return NOT_DONE_YET
 
     def _start(self, request: Request) -> None:
         identifier = self._door.new_request_id()
@@ -198,8 +205,8 @@ class _Exchange:
             method=route.mark.method,
             path=path,
             query=query,
-            json=_json(self._request, route.mark.payload),
-            content=self._request.content,
+            json=_json(self._request, route.mark.payload, self._door.json_limits),
+            content=cast(IO[bytes], self._request.content),
             content_length=_content_length(self._request),
             headers={
                 name.decode("latin-1").lower(): values[-1].decode("latin-1")
@@ -348,12 +355,12 @@ def _query(uri: bytes) -> Mapping[str, tuple[str, ...]]:
     return {name: tuple(values) for name, values in fields.items()}
 
 
-def _json(request: Request, payload: Payload) -> Any:
+def _json(request: Request, payload: Payload, limits: JsonLimits) -> Any:
     if payload is Payload.NONE or payload is Payload.RAW:
         return {}
-    if _content_length(request) > MAX_JSON_BYTES:
+    if _content_length(request) > limits.max_bytes:
         raise TooLarge("The body is too large.")
-    data = request.content.read()
+    data = b"" if request.content is None else request.content.read()
     if not data and payload is Payload.OPTIONAL_JSON_OBJECT:
         return {}
     try:
@@ -362,14 +369,14 @@ def _json(request: Request, payload: Payload) -> Any:
         raise NotJson("The body is not JSON.") from None
     if not isinstance(value, dict):
         raise BadJson("The body must be a JSON object.")
-    if len(data) > 2 * MAX_JSON_DEPTH and _is_too_deep(value):
+    if len(data) > 2 * limits.max_depth and _is_too_deep(value, limits.max_depth):
         raise BadJson("The body's JSON is nested too deeply.")
     return value
 
 
-def _is_too_deep(value: Any) -> bool:
+def _is_too_deep(value: Any, max_depth: int) -> bool:
     level = [value]
-    for _ in range(MAX_JSON_DEPTH):
+    for _ in range(max_depth):
         below: list[Any] = []
         for item in level:
             if isinstance(item, dict):
@@ -437,20 +444,20 @@ class LimitedRequest(Request):
         if length is not None and length > self.max_body_bytes:
             self._refuse()
             return
-        super().gotLength(length)
+        super().gotLength(length)  # type: ignore[no-untyped-call]
 
     def handleContentChunk(self, data: bytes) -> None:
         if self.content is not None and self.content.tell() + len(data) > self.max_body_bytes:
             self._refuse()
             return
-        super().handleContentChunk(data)
+        super().handleContentChunk(data)  # type: ignore[no-untyped-call]
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         # twisted.web would read a form (or an upload that is called one) into memory as a whole and parse it, token or
         # no token. Standing at its start, the body looks empty to it and is left alone.
         if self.content is not None:
             self.content.seek(0)
-        super().requestReceived(command, path, version)
+        super().requestReceived(command, path, version)  # type: ignore[no-untyped-call]
 
     def _refuse(self) -> None:
         body = error_answer(413, "M_TOO_LARGE", "The body is too large.").body

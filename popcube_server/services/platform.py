@@ -28,7 +28,9 @@ class Clock(Protocol):
 
     def seconds(self) -> float: ...
 
-    def callLater(self, delay_s: float, function: Callable[..., Any], /, *arguments: Any) -> Any: ...
+    def callLater(  # noqa: N802
+        self, delay_s: float, function: Callable[..., Any], /, *arguments: Any
+    ) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)

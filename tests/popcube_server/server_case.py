@@ -10,6 +10,7 @@ class RoomSendTests(ServerTestCase):
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import FileBodyProducer, readBody
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
-from io import BytesIO
 
 from federation.room_dag.signing import EventSigner
 from popcube_server.organisation import Organisation, Threads, build_core, build_organisation
-from popcube_server.rest.resource import FrontDoor, RootResource
+from popcube_server.rest.resource import FrontDoor, JsonLimits, RootResource
 from popcube_server.services.platform import Platform
 from storage.engines.sqlite import SqliteEngine
 from synapse_like_config.config import ServerConfig
@@ -102,7 +102,7 @@ class ServerTestCase(SynchronousTestCase):
         super().setUp()
         self.clock = Clock()
         self.clock.advance(START_S)
-        self._random = random.Random(7)  # noqa: S311
+        self._random = random.Random(7)
         self.directory = Path(self.mktemp()).absolute()
         self.directory.mkdir()
         self.organisations: dict[str, Organisation] = {}
@@ -114,6 +114,7 @@ class ServerTestCase(SynchronousTestCase):
             x_forwarded=False,
             is_trusted_proxy=lambda peer: False,
             is_served=lambda path: True,
+            json_limits=JsonLimits(4 * 1024 * 1024, 100),
             timer_s=self.clock.seconds,
             new_request_id=lambda: "test",
         )

@@ -62,7 +62,9 @@ class RoomTests(ServerTestCase):
         room = self.given_room(alice)
         self.given_joined(bob, room)
         target = {"user_id": bob.user_id, "reason": "r"}
-        self.assert_refused(self.post(f"{V3}/rooms/{room}/ban", {"user_id": alice.user_id}, bob), 403, "M_FORBIDDEN")
+        self.assert_refused(
+            self.post(f"{V3}/rooms/{room}/ban", {"user_id": alice.user_id}, bob), 403, "M_FORBIDDEN"
+        )
         self.ok(self.post(f"{V3}/rooms/{room}/ban", target, alice))
         self.assert_refused(self.post(f"{V3}/rooms/{room}/join", {}, bob), 403, "M_FORBIDDEN")
         self.ok(self.post(f"{V3}/rooms/{room}/unban", target, alice))

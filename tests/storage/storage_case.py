@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, execute
-from twisted.trial.unittest import SynchronousTestCase
 
 from storage.committer import Committer
 from storage.database import Database, Transaction

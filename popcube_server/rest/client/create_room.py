@@ -24,7 +24,9 @@ def _options(body: Mapping[str, Any]) -> RoomOptions:
     if visibility not in ("public", "private"):
         raise InvalidParam("'visibility' must be 'public' or 'private'.")
     if find_list(body, "invite_3pid"):
-        raise WithCode(403, "M_THREEPID_DENIED", "This server cannot invite by e-mail address or telephone number.")
+        raise WithCode(
+            403, "M_THREEPID_DENIED", "This server cannot invite by e-mail address or telephone number."
+        )
     return RoomOptions(
         preset=find_string(body, "preset"),
         visibility=visibility,
@@ -47,5 +49,7 @@ def _state_draft(item: Any) -> StateDraft:
     state_key = item.get("state_key", "")
     content = item.get("content")
     if not isinstance(state_key, str) or not isinstance(content, dict):
-        raise BadJson("Each entry of 'initial_state' needs an object as 'content'; its 'state_key' is a string.")
+        raise BadJson(
+            "Each entry of 'initial_state' needs an object as 'content'; its 'state_key' is a string."
+        )
     return event_type, state_key, content

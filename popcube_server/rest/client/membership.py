@@ -40,7 +40,9 @@ class Membership:
     @endpoint("POST", "/_matrix/client/v3/rooms/{room_id}/invite")
     async def invite(self, call: Call) -> Mapping[str, Any]:
         if "medium" in call.body:
-            raise WithCode(403, "M_THREEPID_DENIED", "This server cannot invite by e-mail address or telephone number.")
+            raise WithCode(
+                403, "M_THREEPID_DENIED", "This server cannot invite by e-mail address or telephone number."
+            )
         user_id = get_string(call.body, "user_id")
         await self._memberships.invite(
             call.requester, call.path["room_id"], user_id, find_string(call.body, "reason")

@@ -34,7 +34,7 @@ class EngineMixin(StorageMixin):
 
     def open(self) -> None:
         super().open()
-        self.random = random.Random(3)  # noqa: S311
+        self.random = random.Random(3)
         repositories = RoomRepositories(
             RoomsRepository(), EventsRepository(), SnapshotsRepository(), MembershipsRepository()
         )
