@@ -66,6 +66,7 @@ class SharedSecretRegistration:
             raise NotAllowed("The HMAC is wrong.")
         self._used[request.nonce] = self._platform.now_ms()
         user_id = await self._register_account.check_available(request.name)
+        session = self._start_session.prepare(user_id, DeviceChoice(None, None, False))
         await self._register_account.register(
             NewAccount(
                 user_id,
@@ -73,9 +74,10 @@ class SharedSecretRegistration:
                 request.display_name,
                 is_admin=request.is_admin,
                 user_type=request.user_type,
-            )
+            ),
+            *session.changes,
         )
-        return await self._start_session.start(user_id, DeviceChoice(None, None, False))
+        return session.tokens
 
     def _check_nonce(self, secret: str, nonce: str) -> None:
         now_ms = self._platform.now_ms()

@@ -10,8 +10,8 @@ from popcube_server.services.auth.interactive_session import Flow, Operation
 from popcube_server.services.auth.login_bans import address_key
 from popcube_server.services.auth.password_policy import check_password
 from popcube_server.services.auth.stages import DUMMY, REGISTRATION_TOKEN
-from popcube_server.services.auth.start_session import DeviceChoice, NewTokens, StartSession
-from popcube_server.services.errors import InvalidParam, NotAllowed
+from popcube_server.services.auth.start_session import DeviceChoice, NewTokens, StartSession, check_device
+from popcube_server.services.errors import MissingParam, NotAllowed
 from popcube_server.services.rate_limits import RateLimiter
 from storage.change import Change
 from storage.registration_tokens import TokenUsedUp, UseRegistrationToken
@@ -61,25 +61,28 @@ class SignUp:
         # What cannot work is refused before anybody is led through stages.
         if wanted.password is not None:
             check_password(self._policy, wanted.password)
+        check_device(wanted.device)
         if wanted.name is not None:
             await self._check_name(wanted.name)
         self._by_address.check(address_key(address))
         operation = Operation(endpoint, "", wanted.name or "", wanted.parameters)
         confirmed = await self._interactive_auth.confirm(operation, self._flows(), wanted.auth, address)
         if wanted.password is None:
-            raise InvalidParam("'password' is missing.")
+            raise MissingParam("'password' is missing.")
         user_id = await self._user_id(wanted.name)
         self._by_address.spend(address_key(address))
         also: list[Change] = []
         if confirmed.registration_token is not None:
             also.append(UseRegistrationToken(confirmed.registration_token, confirmed.session_id))
+        # Account and session in one commit: there is no half of a registration.
+        session = self._start_session.prepare(user_id, wanted.device)
+        if not wanted.inhibit_login:
+            also.extend(session.changes)
         try:
             await self._register_account.register(NewAccount(user_id, wanted.password), *also)
         except TokenUsedUp as error:
             raise NotAllowed("The registration token cannot be used any more.") from error
-        if wanted.inhibit_login:
-            return user_id, None
-        return user_id, await self._start_session.start(user_id, wanted.device)
+        return user_id, None if wanted.inhibit_login else session.tokens
 
     async def register_guest(self, device: DeviceChoice, address: str) -> NewTokens:
         """Guests have a random name and no password: they are gone once they log out."""
@@ -87,9 +90,10 @@ class SignUp:
             raise NotAllowed("Guests are not allowed on this server.")
         self._by_address.spend(address_key(address))
         user_id = self._register_account.random_user_id()
-        await self._register_account.register(NewAccount(user_id, None, is_guest=True))
-        # "device_id is ignored for guests": the server always chooses it.
-        return await self._start_session.start(user_id, DeviceChoice(None, device.display_name, False))
+        # A guest's device ID is always the server's choice.
+        session = self._start_session.prepare(user_id, DeviceChoice(None, device.display_name, False))
+        await self._register_account.register(NewAccount(user_id, None, is_guest=True), *session.changes)
+        return session.tokens
 
     def _flows(self) -> tuple[Flow, ...]:
         return ((REGISTRATION_TOKEN,),) if self._section.registration_requires_token else ((DUMMY,),)

@@ -113,6 +113,8 @@ class InteractiveAuth:
     async def _attempt(
         self, session: InteractiveSession, flows: Sequence[Flow], auth: Mapping[str, Any], address: str
     ) -> None:
+        if not isinstance(auth["type"], str):
+            raise BadJson("'type' must be a string.")
         if not any(auth["type"] in flow for flow in flows):
             raise self._needed(session, flows, ("M_UNRECOGNIZED", "This stage is not asked for."))
         try:
@@ -121,9 +123,7 @@ class InteractiveAuth:
             raise self._needed(session, flows, (failed.errcode, failed.message)) from failed
 
     async def _run_stage(self, attempt: Attempt) -> None:
-        stage_type = attempt.auth.get("type")
-        if not isinstance(stage_type, str):
-            raise BadJson("'type' must be a string.")
+        stage_type: str = attempt.auth["type"]
         if stage_type in attempt.session.completed:
             return
         await self._stages[stage_type].attempt(attempt)

@@ -105,6 +105,14 @@ class IssueTokens:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedSession:
+    """A session that is not on disk yet."""
+
+    changes: tuple[Change, ...]
+    tokens: NewTokens
+
+
 class StartSession:
     """Starts sessions. Whether the user may log in was decided before."""
 
@@ -113,28 +121,39 @@ class StartSession:
         self._committer = committer
         self._issue_tokens = issue_tokens
 
-    async def start(self, user_id: str, device: DeviceChoice, *before: Change) -> NewTokens:
-        """The tokens of a new session. `before` are changes to be committed together with it."""
+    async def start(self, user_id: str, device: DeviceChoice) -> NewTokens:
+        """The tokens of a new session."""
+        prepared = self.prepare(user_id, device)
+        await self._committer.commit(*prepared.changes)
+        return prepared.tokens
+
+    def prepare(self, user_id: str, device: DeviceChoice) -> PreparedSession:
+        """A session that begins once its changes are committed, for those who commit more with it."""
+        check_device(device)
         device_id = device.device_id
         if device_id is None:
             device_id = self._platform.random_letters(DEVICE_ID_LENGTH).upper()
-        check_device_id(device_id)
-        check_device_name(device.display_name)
         now_ms = self._platform.now_ms()
         session_id = self._platform.random_letters(SESSION_ID_LENGTH)
         nonce = self._platform.random_letters(NONCE_LENGTH)
-        await self._committer.commit(
-            *before,
+        changes = (
             AddDevice(user_id, device_id, device.display_name, now_ms),
             # Logging in with an existing device ID ends the tokens that were there for it.
             EndSessionsOfDevice(user_id, device_id, now_ms),
             CreateSession(session_id, user_id, device_id, now_ms, nonce),
         )
         of = SessionGeneration(user_id, device_id, session_id, now_ms, 0, nonce)
-        return self._issue_tokens.issue(of, device.is_refreshable)
+        return PreparedSession(changes, self._issue_tokens.issue(of, device.is_refreshable))
 
 
-def check_device_id(device_id: str) -> None:
+def check_device(device: DeviceChoice) -> None:
+    """Raise what is wrong with the client's wishes."""
+    if device.device_id is not None:
+        _check_device_id(device.device_id)
+    check_device_name(device.display_name)
+
+
+def _check_device_id(device_id: str) -> None:
     if len(device_id.encode()) > MAX_DEVICE_ID_BYTES or not _DEVICE_ID.fullmatch(device_id):
         raise InvalidParam("The device ID must have 1 to 255 bytes and no control characters.")
 
