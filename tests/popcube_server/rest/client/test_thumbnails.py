@@ -31,11 +31,15 @@ class ThumbnailTests(MediaTestCase):
 
     def test_thumbnail_is_made_once(self) -> None:
         first = self.fetch(self.path("width=32&height=32&method=crop"), self.alice)
-        files = self.stored_files()
+        self.assertEqual(self.stored_files(), 2)
         self.restart()
+        # Without the original nothing could be made.
+        store = self.directory / "one.example" / "media"
+        max(
+            (path for path in store.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size
+        ).unlink()
         again = self.fetch(self.path("width=30&height=30&method=crop"), self.alice)
         self.assertEqual(again.data, first.data)
-        self.assertEqual(self.stored_files(), files)
 
     def test_requests_for_more_than_there_is_get_the_original(self) -> None:
         fetched = self.fetch(self.path("width=5000&height=5000"), self.alice)

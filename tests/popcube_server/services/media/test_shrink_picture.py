@@ -43,7 +43,7 @@ class ShrinkInProcessTests(SynchronousTestCase):
         self.assertRaises(TooLarge, self.shrink, given_picture(200, 100), ShrinkInProcess(19_999))
 
     def test_no_process_is_started_for_what_does_not_look_like_a_picture(self) -> None:
-        shrink = self.program("raise SystemExit('started')")
+        shrink = self.program("print('made image/png')")
         for data in (b"", b"GIF", b"encrypted, say", b"RIFF....WAVE", b"<?xml version='1.0'?><svg/>"):
             self.assertEqual(self.refusal(data, shrink), (400, "M_UNKNOWN"))
 

@@ -118,6 +118,27 @@ class ThumbnailProcessTests(SynchronousTestCase):
         self.assertEqual((outcome, content_type), ("made", "image/png"))
         self.assertNotIn(b"Somebody", data)
 
+    def test_text_that_is_called_like_something_harmless_is_left_out(self) -> None:
+        notes = PngInfo()
+        notes.add_text("gamma", "Somebody")
+        outcome, _, data = shrunk(given_picture(30, 20, pnginfo=notes), order(32, 32))
+        self.assertEqual(outcome, "made")
+        self.assertNotIn(b"Somebody", data)
+
+    def test_comment_is_left_out(self) -> None:
+        picture = given_picture(400, 200, "JPEG", comment=b"Somebody")
+        self.assertIn(b"Somebody", picture)
+        for size in (40, 400):
+            self.assertNotIn(b"Somebody", shrunk(picture, order(size, size))[2])
+
+    def test_large_jpeg_keeps_its_details(self) -> None:
+        stripes = Image.new("L", (800, 800))
+        for left in range(0, 800, 8):
+            stripes.paste(255, (left, 0, left + 4, 800))
+        _, _, data = shrunk(saved(stripes, "JPEG", quality=95), order(400, 400))
+        darkest, lightest = cast("tuple[int, int]", opened(data).convert("L").getextrema())
+        self.assertGreater(lightest - darkest, 200)
+
     def test_broken_metadata_do_no_harm(self) -> None:
         picture = given_picture(100, 100, "JPEG", exif=b"Exif\0\0garbage that is no TIFF file")
         self.assertEqual(opened(shrunk(picture, order(10, 10))[2]).size, (10, 10))
