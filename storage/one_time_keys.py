@@ -60,7 +60,7 @@ class DeviceKeyCounts:
 
     one_time: Mapping[str, int]
     """Unclaimed one-time keys by algorithm; without those of which there are none."""
-    unused_fallback: tuple[str, ...]
+    unused_fallback_types: tuple[str, ...]
     """Algorithms whose fallback key was not given out yet."""
 
 

@@ -1,5 +1,7 @@
 """What the storage tests of keys share: accounts with devices, and short ways to say things."""
 
+from typing import Any
+
 from storage.devices import AddDevice
 from storage.one_time_keys import OneTimeKey
 from tests.storage.storage_case import StorageMixin
@@ -14,6 +16,15 @@ def one_time_key(number: int, algorithm: str = "signed_curve25519") -> OneTimeKe
 
 class KeysMixin(StorageMixin):
     """Alice with devices A1 and A2, Bob with B1."""
+
+    # Of the test case that this is mixed into.
+    assertEqual: Any
+    assertCountEqual: Any
+    assertTrue: Any
+    assertFalse: Any
+    assertIsNone: Any
+    assertIsNotNone: Any
+    successResultOf: Any  # noqa: N815
 
     def setUp(self) -> None:
         super().setUp()

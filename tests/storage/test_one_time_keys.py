@@ -85,16 +85,16 @@ class OneTimeKeysTests(KeysMixin):
     def test_fallback_key_stays_and_becomes_used(self) -> None:
         self.upload(one_time_key(1), fallback=(FALLBACK,))
         self.assertEqual(self.claim("A1"), ["AAAA0001"])
-        self.assertEqual(self.counts().unused_fallback, (SIGNED,))
+        self.assertEqual(self.counts().unused_fallback_types, (SIGNED,))
         self.assertEqual(self.claim("A1", "A1"), ["AAAAFB", "AAAAFB"])
         self.assertEqual(self.counts(), DeviceKeyCounts({}, ()))
 
     def test_new_fallback_key_is_unused_and_the_old_one_again_is_not(self) -> None:
         self.upload(fallback=(FALLBACK,))
         self.claim("A1")
-        self.assertEqual(self.upload(fallback=(FALLBACK,)).unused_fallback, ())
+        self.assertEqual(self.upload(fallback=(FALLBACK,)).unused_fallback_types, ())
         other = OneTimeKey(SIGNED, "AAAAFC", b'{"fallback":true}')
-        self.assertEqual(self.upload(fallback=(other,)).unused_fallback, (SIGNED,))
+        self.assertEqual(self.upload(fallback=(other,)).unused_fallback_types, (SIGNED,))
         self.assertEqual(self.claim("A1"), ["AAAAFC"])
 
     def test_unknown_algorithm_and_unknown_user_give_nothing(self) -> None:
@@ -182,24 +182,24 @@ class OneTimeKeysTests(KeysMixin):
                     self.hold_commits()
             self.let_commits_go()
             for what, outcome in outcomes:
-                committed = self.successResultOf(outcome)  # type: ignore[attr-defined]
+                committed = self.successResultOf(outcome)
                 if what == "claim":
                     handed_out.extend(key_id for key_id in _key_ids(committed) if key_id is not None)
-            self.assertEqual(len(handed_out), len(set(handed_out)))  # type: ignore[attr-defined]
+            self.assertEqual(len(handed_out), len(set(handed_out)))
             left = self.counts().one_time.get(SIGNED, 0)
-            self.assertEqual(len(handed_out) + left, len(uploaded))  # type: ignore[attr-defined]
+            self.assertEqual(len(handed_out) + left, len(uploaded))
 
         check()
-        self.assertTrue(handed_out)  # type: ignore[attr-defined]
+        self.assertTrue(handed_out)
 
     def hold_commits(self) -> None:
         """What is submitted from here on waits, so that the submissions go into one transaction."""
         self._gate: Deferred[None] = Deferred()
         gate, run = self._gate, self.run_write
-        self.database._run_write = lambda function: gate.addCallback(lambda _: run(function))  # type: ignore[method-assign, assignment]
+        self.database._run_write = lambda function: gate.addCallback(lambda _: run(function))
 
     def let_commits_go(self) -> None:
-        self.database._run_write = self.run_write  # type: ignore[method-assign]
+        self.database._run_write = self.run_write
         self._gate.callback(None)
 
     def setUp(self) -> None:

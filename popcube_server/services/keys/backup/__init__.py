@@ -1,0 +1,1 @@
+"""Server-side key backups: `versions`, and the encrypted session keys in them."""

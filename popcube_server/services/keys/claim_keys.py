@@ -1,0 +1,83 @@
+"""Claim one-time keys of devices, each given out at most once."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from federation.room_dag.identifiers import domain_of
+from popcube_server.services.errors import TooLarge
+from popcube_server.services.keys.remote_keys import ClaimedKeys, RemoteKeys
+from storage.committer import Committer
+from storage.database import Database
+from storage.one_time_keys import ClaimKey, KeyPool, OneTimeKey, OneTimeKeysRepository
+
+MAX_DEVICES = 5_000
+DEVICES_PER_READ = 400
+
+_Pool = tuple[str, str, str]
+
+
+class ClaimKeys:
+    """POST /keys/claim."""
+
+    def __init__(
+        self, server_name: str, database: Database, committer: Committer, remote: RemoteKeys
+    ) -> None:
+        self._server_name = server_name
+        self._database = database
+        self._committer = committer
+        self._remote = remote
+        self._one_time_keys = OneTimeKeysRepository()
+
+    async def claim(self, users: Mapping[str, Mapping[str, str]], timeout_ms: int) -> ClaimedKeys:
+        """Algorithms by user ID and device ID. Unknown users, devices and algorithms are left out of the answer."""
+        if sum(len(devices) for devices in users.values()) > MAX_DEVICES:
+            raise TooLarge(f"Claim keys of at most {MAX_DEVICES} devices at a time.")
+        local = {
+            user_id: devices for user_id, devices in users.items() if domain_of(user_id) == self._server_name
+        }
+        remote = {user_id: devices for user_id, devices in users.items() if user_id not in local}
+        claimed = await self._claim_local(
+            [
+                (user_id, device_id, algorithm)
+                for user_id, of in local.items()
+                for device_id, algorithm in of.items()
+            ]
+        )
+        if not remote:
+            return ClaimedKeys(claimed)
+        answer = await self._remote.claim(remote, timeout_ms)
+        return ClaimedKeys({**claimed, **answer.users}, answer.failures)
+
+    async def _claim_local(self, wanted: Sequence[_Pool]) -> dict[str, dict[str, dict[str, bytes]]]:
+        keys: dict[_Pool, OneTimeKey] = {}
+        claims: list[_Pool] = []
+        pools = await self._pools(wanted)
+        for pool in wanted:
+            found = pools.get(pool)
+            if found is None:
+                continue
+            # A fallback key that is used already may be given out without a write: a client that claims again and
+            # again from a device that is away costs a read each time, and nothing else.
+            if found.fallback_key is not None and found.fallback_used and not found.has_one_time_key:
+                keys[pool] = found.fallback_key
+            else:
+                claims.append(pool)
+        if claims:
+            committed = await self._committer.commit(*(ClaimKey(*pool) for pool in claims))
+            for pool, key in zip(claims, committed.results, strict=True):
+                if isinstance(key, OneTimeKey):
+                    keys[pool] = key
+        answer: dict[str, dict[str, dict[str, bytes]]] = defaultdict(dict)
+        for (user_id, device_id, _), key in keys.items():
+            answer[user_id][device_id] = {key.name: key.json}
+        return answer
+
+    async def _pools(self, wanted: Sequence[_Pool]) -> Mapping[_Pool, KeyPool]:
+        pools: dict[_Pool, KeyPool] = {}
+        for start in range(0, len(wanted), DEVICES_PER_READ):
+            devices = [
+                (user_id, device_id) for user_id, device_id, _ in wanted[start : start + DEVICES_PER_READ]
+            ]
+            pools.update(await self._database.read(partial(self._one_time_keys.find_pools, devices=devices)))
+        return pools

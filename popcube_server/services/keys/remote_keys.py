@@ -1,0 +1,59 @@
+"""Keys of users of other servers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+Failures = Mapping[str, Mapping[str, Any]]
+"""By server name: why it gave no answer, as `errcode` and `error`."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserKeys:
+    """What /keys/query tells of one user: canonical JSON, by device ID."""
+
+    devices: Mapping[str, bytes]
+    master: bytes | None = None
+    self_signing: bytes | None = None
+    user_signing: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundKeys:
+    """Keys by user ID, and the servers that could not be asked."""
+
+    users: Mapping[str, UserKeys]
+    failures: Failures = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedKeys:
+    """By user and device: the key's name and canonical JSON. And the servers that could not be asked."""
+
+    users: Mapping[str, Mapping[str, Mapping[str, bytes]]]
+    failures: Failures = field(default_factory=dict)
+
+
+class RemoteKeys(Protocol):
+    """Asks other servers."""
+
+    async def query(self, users: Mapping[str, tuple[str, ...]], timeout_ms: int) -> FoundKeys:
+        """Devices by user ID; no device means all. Never raises for a server that does not answer."""
+
+    async def claim(self, users: Mapping[str, Mapping[str, str]], timeout_ms: int) -> ClaimedKeys:
+        """Algorithms by user ID and device ID. Never raises for a server that does not answer."""
+
+
+class UnreachableServers:
+    """Without federation no other server can be asked."""
+
+    async def query(self, users: Mapping[str, tuple[str, ...]], timeout_ms: int) -> FoundKeys:
+        return FoundKeys({}, _failures(users))
+
+    async def claim(self, users: Mapping[str, Mapping[str, str]], timeout_ms: int) -> ClaimedKeys:
+        return ClaimedKeys({}, _failures(users))
+
+
+def _failures(users: Mapping[str, object]) -> Failures:
+    reason = {"errcode": "M_UNREACHABLE", "error": "This server does not talk to other servers."}
+    return dict.fromkeys(dict.fromkeys(user_id.partition(":")[2] for user_id in users), reason)

@@ -1,0 +1,88 @@
+"""Publish a device's identity keys, one-time keys and fallback keys."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from popcube_server.services.errors import InvalidParam, NotAllowed, UnknownToken, WithCode
+from popcube_server.services.keys.checked_keys import (
+    check_device_keys,
+    check_fallback_keys,
+    check_one_time_keys,
+)
+from popcube_server.services.keys.device_key_counts import KeyCounts
+from popcube_server.services.requester import Requester
+from storage.change import Change
+from storage.committer import Committed, Committer
+from storage.cross_signing import CrossSigningRepository
+from storage.database import Database
+from storage.device_keys import DeviceGone, DeviceKeysRepository, SetDeviceKeys
+from storage.device_lists import DeviceListChanged
+from storage.one_time_keys import (
+    MAX_FALLBACK_ALGORITHMS,
+    MAX_PER_DEVICE,
+    AddOneTimeKeys,
+    DeviceKeyCounts,
+    KeyExists,
+    TooManyKeys,
+)
+
+
+class UploadKeys:
+    """POST /keys/upload."""
+
+    def __init__(self, database: Database, committer: Committer, counts: KeyCounts) -> None:
+        self._database = database
+        self._committer = committer
+        self._counts = counts
+        self._device_keys = DeviceKeysRepository()
+        self._cross_signing = CrossSigningRepository()
+
+    async def upload(
+        self,
+        requester: Requester,
+        device_keys: Mapping[str, Any] | None,
+        one_time_keys: Mapping[str, Any],
+        fallback_keys: Mapping[str, Any],
+    ) -> Mapping[str, int]:
+        """How many unclaimed keys of each algorithm the device has then."""
+        if len(one_time_keys) > MAX_PER_DEVICE or len(fallback_keys) > MAX_FALLBACK_ALGORITHMS:
+            raise InvalidParam("There are too many keys in one request.")
+        changes: list[Change] = []
+        if device_keys is not None:
+            json = check_device_keys(device_keys, requester.user_id, requester.device_id)
+            changes += await self._identity_changes(requester, json)
+        if one_time_keys or fallback_keys:
+            one_time, fallback = check_one_time_keys(one_time_keys), check_fallback_keys(fallback_keys)
+            changes.append(AddOneTimeKeys(requester.user_id, requester.device_id, one_time, fallback))
+        if changes:
+            committed = await self._commit(changes)
+            if isinstance(committed.results[-1], DeviceKeyCounts):
+                return committed.results[-1].one_time
+        return (await self._counts.of(requester.user_id, requester.device_id)).one_time
+
+    async def _identity_changes(self, requester: Requester, json: bytes) -> list[Change]:
+        user_id, device_id = requester.user_id, requester.device_id
+        old, is_taken = await self._database.read(
+            lambda tx: (
+                self._device_keys.find(tx, user_id, device_id),
+                self._cross_signing.has_public_key(tx, user_id, device_id),
+            )
+        )
+        # "Servers therefore must ensure that device IDs will not collide with cross-signing public keys."
+        if is_taken:
+            raise NotAllowed("The device is called like one of the user's cross-signing keys.")
+        if old == json:
+            return []
+        return [SetDeviceKeys(user_id, device_id, json), DeviceListChanged(user_id)]
+
+    async def _commit(self, changes: list[Change]) -> Committed:
+        try:
+            return await self._committer.commit(*changes)
+        except KeyExists as error:
+            # COMPAT: clients know this sentence, and throw their keys away and begin anew.
+            message = f"One time key {error.name} already exists with another value."
+            raise WithCode(400, "M_INVALID_PARAM", message) from error
+        except TooManyKeys as error:
+            raise InvalidParam("The device would have too many keys.") from error
+        except DeviceGone as error:
+            raise UnknownToken("The device was logged out.") from error
