@@ -2,18 +2,24 @@
 
 A token holds, in this order: what it is for, whose it is, the session, the generation and the nonce within the
 session, and when it ends (0: never). The session's row says whether it was revoked.
+
+In macaroons' first format a token is, in base64, a row of packets: four hexadecimal digits of length, a key, a blank,
+a value, a line feed. Reading is strict: what we would not write byte for byte is not ours. (Anybody may append
+caveats to a macaroon; ours take none.)
 """
 
-import binascii
+import hmac
+from base64 import urlsafe_b64decode
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from pymacaroons import Macaroon, Verifier
-from pymacaroons.exceptions import MacaroonException
+from pymacaroons import Macaroon
 
 MAX_TOKEN_LENGTH = 2048
 _KEY_ID = "popcube"
 _NAMES = ("for", "user", "session", "generation", "nonce", "until")
+_LENGTH_DIGITS = 4
 
 
 class Purpose(Enum):
@@ -60,26 +66,28 @@ class SessionTokens:
         if len(token) > MAX_TOKEN_LENGTH:
             return None
         try:
-            macaroon = Macaroon.deserialize(token)
-            if macaroon.location != self._server_name:
-                return None
-            verifier = Verifier()
-            verifier.satisfy_general(lambda predicate: True)
-            verifier.verify(macaroon, self._secret)
-        except (MacaroonException, binascii.Error, ValueError, LookupError, TypeError, AttributeError):
+            claims = _claims(token)
+        except ValueError:
             return None
-        # Whoever holds a macaroon can append to it: just what `make` put in counts, and nothing after it.
-        return _claims([caveat.caveat_id for caveat in macaroon.caveats])
+        return claims if hmac.compare_digest(self.make(claims).encode(), token.encode()) else None
 
 
-def _claims(caveats: list[str]) -> TokenClaims | None:
-    if len(caveats) != len(_NAMES):
-        return None
+def _claims(token: str) -> TokenClaims:
+    """What a token claims to say. Raises ValueError for what is no token."""
+    data = urlsafe_b64decode(token.encode() + b"=" * (-len(token) % 4))
+    caveats = [value.decode() for key, value in _packets(data) if key == b"cid"]
     values = []
     for name, caveat in zip(_NAMES, caveats, strict=True):
-        prefix = f"{name} = "
-        if not caveat.startswith(prefix):
-            return None
-        values.append(caveat[len(prefix) :])
+        values.append(caveat.removeprefix(f"{name} = "))
     purpose, user_id, session_id, generation, nonce, until_ms = values
     return TokenClaims(Purpose(purpose), user_id, session_id, int(generation), nonce, int(until_ms) or None)
+
+
+def _packets(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    while data:
+        length = int(data[:_LENGTH_DIGITS], 16)
+        if not _LENGTH_DIGITS < length <= len(data):
+            raise ValueError("a packet has no such length")
+        key, _, value = data[_LENGTH_DIGITS : length - 1].partition(b" ")
+        yield key, value
+        data = data[length:]
