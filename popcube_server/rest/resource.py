@@ -234,7 +234,7 @@ class _Exchange:
             if self._connected:
                 self._head(200, answer.content_type, answer.size_bytes, answer.headers)
                 self._cancellable = True
-                if await _FileSending(answer.file, self._request).send():
+                if await FileSending(answer.file, self._request).send():
                     self._request.finish()
         finally:
             answer.file.close()
@@ -262,7 +262,7 @@ class _Exchange:
 
 
 @implementer(IPushProducer)
-class _FileSending:
+class FileSending:
     """Sends a file as quickly as the client takes it, without a timer and with one chunk in memory."""
 
     def __init__(self, file: IO[bytes], request: Request) -> None:
