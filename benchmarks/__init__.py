@@ -1,0 +1,1 @@
+"""Measurements of the server. Nothing here is a test: nothing fails because something is slow."""
