@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from popcube_server.services.errors import InvalidParam, NotFound
+from popcube_server.services.errors import InvalidParam, NotFound, WithCode
 from popcube_server.services.push.default_rules import KINDS, MASTER, default_rules
 
 MAX_RULES: Final = 2_000
@@ -78,7 +78,7 @@ class RuleSet:
         return self.rules.get(kind, ())
 
     def put(self, kind: str, rule: UserRule, place: Place) -> "RuleSet":
-        """Add a rule, or change the one with its ID. Raises `NotFound` if the rule that `place` names is not there."""
+        """Add a rule, or change the one with its ID. Refuses a `place` by a rule that is not there."""
         rules = list(self.of_kind(kind))
         old = _index(rules, rule.rule_id)
         if old is not None:
@@ -250,5 +250,5 @@ def _index(rules: Sequence[UserRule], rule_id: str) -> int | None:
 def _place_of(rules: Sequence[UserRule], rule_id: str) -> int:
     at = _index(rules, rule_id)
     if at is None:
-        raise NotFound(f"The push rule to place this one by was not found: {rule_id}")
+        raise WithCode(400, "M_UNKNOWN", f"before/after rule not found: {rule_id}")
     return at

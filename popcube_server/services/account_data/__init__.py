@@ -1,0 +1,1 @@
+"""What users keep on the server for their own clients: account data and tags."""

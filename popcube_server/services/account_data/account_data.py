@@ -1,0 +1,84 @@
+"""Account data: set and read by its owner alone.
+
+Source: client-server API, "Client Config".
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from federation.room_dag.identifiers import is_room_id
+from popcube_server.services.errors import BadJson, InvalidParam, NotAllowed, NotFound, TooLarge, WithCode
+from popcube_server.services.push.push_rules import PushRules
+from popcube_server.services.requester import Requester
+from storage.account_data import NO_ROOM, AccountDataRepository, SetAccountData
+from storage.committer import Committer
+from storage.database import Database
+
+MAX_CONTENT_BYTES: Final = 256 * 1024
+MAX_TYPE_BYTES: Final = 255
+
+FULLY_READ: Final = "m.fully_read"
+PUSH_RULES: Final = "m.push_rules"
+
+# "This `type` of account data is controlled by the server; it cannot be modified by clients."
+_PROTECTED: Final = frozenset((FULLY_READ, PUSH_RULES))
+
+
+class AccountData:
+    """`room_id` is `NO_ROOM` for account data about no room."""
+
+    def __init__(
+        self, database: Database, repository: AccountDataRepository, committer: Committer, push_rules: PushRules
+    ) -> None:
+        self._database = database
+        self._repository = repository
+        self._committer = committer
+        self._push_rules = push_rules
+
+    async def set(
+        self, requester: Requester, user_id: str, room_id: str, event_type: str, content: Mapping[str, Any]
+    ) -> None:
+        """Raises `NotAllowed` for other users, 405 for types that are the server's, `TooLarge`, `InvalidParam`."""
+        check_owner(requester, user_id)
+        check_room(room_id)
+        if event_type in _PROTECTED:
+            raise WithCode(405, "M_BAD_JSON", f"{event_type} cannot be set through this endpoint.")
+        if not event_type or len(event_type.encode()) > MAX_TYPE_BYTES:
+            raise InvalidParam(f"The type must have 1 to {MAX_TYPE_BYTES} bytes.")
+        await self._committer.commit(SetAccountData(user_id, room_id, event_type, encode_content(content)))
+
+    async def get(self, requester: Requester, user_id: str, room_id: str, event_type: str) -> bytes:
+        """The content as JSON. Raises `NotAllowed` for other users, `NotFound`."""
+        check_owner(requester, user_id)
+        check_room(room_id)
+        if event_type == PUSH_RULES and room_id == NO_ROOM:
+            return orjson.dumps(await self._push_rules.content(user_id))
+        row = await self._database.read(lambda tx: self._repository.find(tx, user_id, room_id, event_type))
+        if row is None:
+            raise NotFound("There is no account data of that type.")
+        return row.content
+
+
+def check_owner(requester: Requester, user_id: str) -> None:
+    """Raises `NotAllowed` if the data is another user's."""
+    if requester.user_id != user_id:
+        raise NotAllowed("You can see and change only your own data.")
+
+
+def check_room(room_id: str) -> None:
+    """Raises `InvalidParam` if this is neither a room ID nor `NO_ROOM`."""
+    if room_id != NO_ROOM and not is_room_id(room_id):
+        raise InvalidParam(f"{room_id} is not a valid room ID.")
+
+
+def encode_content(content: Mapping[str, Any]) -> bytes:
+    """Raises `TooLarge`, or `BadJson` for what no JSON can say."""
+    try:
+        encoded = orjson.dumps(content)
+    except orjson.JSONEncodeError:
+        raise BadJson("The content cannot be stored as JSON.") from None
+    if len(encoded) > MAX_CONTENT_BYTES:
+        raise TooLarge(f"Account data may have at most {MAX_CONTENT_BYTES} bytes.")
+    return encoded

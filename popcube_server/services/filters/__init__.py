@@ -1,0 +1,1 @@
+"""Filters: what a client wants to get. Read `sync_filter.py` first."""
