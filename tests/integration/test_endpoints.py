@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from tests.support.configuration import EVERY_FEATURE
 from tests.support.http_client import MatrixClient
 from tests.support.not_yet import read_not_yet
 from tests.support.openapi import Operation, specification
@@ -36,7 +37,7 @@ def client_operations() -> Iterator[Operation]:
 
 class EndpointTests(ServerProcessTestCase):
     def test_what_is_missing_is_what_the_list_says(self) -> None:
-        server = self.start_server()
+        server = self.start_server(overrides=EVERY_FEATURE)
         # Without a token nothing is changed, and an endpoint that exists says that it wants one.
         with MatrixClient(server.base_url) as nobody:
             missing = {

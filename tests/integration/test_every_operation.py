@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from tests.integration.tour import accounts, encryption, events, media, personal, push, rooms
 from tests.integration.tour.visit import Stop, Visit
+from tests.support.configuration import EVERY_FEATURE
 from tests.support.not_yet import read_not_yet
 from tests.support.openapi import Operation, specification
 from tests.support.server_test_case import ServerProcessTestCase
@@ -25,8 +26,7 @@ STOPS: Sequence[Stop] = (
 
 class EveryOperationTests(ServerProcessTestCase):
     def test_each_delivered_operation_is_called_with_success(self) -> None:
-        # The old paths of media answer only for what may be had without an account.
-        server = self.start_server(overrides={"enable_authenticated_media": False})
+        server = self.start_server(overrides=EVERY_FEATURE)
         visit = Visit(lambda: self.client(server))
         failures = [failure for stop in STOPS for failure in self.failures_of(stop, visit)]
         if failures:

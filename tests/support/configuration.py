@@ -13,6 +13,7 @@ from unpaddedbase64 import encode_base64
 from tests.support.postgres import PostgresArgs
 
 SERVER_NAME = "one.example"
+REGISTRATION_SECRET = "a registration secret of the tests"
 NO_LIMIT = {"per_second": 100_000, "burst_count": 100_000}
 NO_LIMITS: Mapping[str, Any] = {
     "rc_message": NO_LIMIT,
@@ -23,6 +24,13 @@ NO_LIMITS: Mapping[str, Any] = {
     "rc_joins": {"local": NO_LIMIT, "remote": NO_LIMIT},
     "rc_joins_per_room": NO_LIMIT,
     "rc_invites": {"per_room": NO_LIMIT, "per_user": NO_LIMIT, "per_issuer": NO_LIMIT},
+}
+EVERY_FEATURE: Mapping[str, Any] = {
+    # What is off unless the operator wants it, so that every endpoint can be called.
+    "admin_contact": "mailto:admin@one.example",
+    "login_via_existing_session": {"enabled": True, "require_ui_auth": True},
+    # The old paths of media answer only for what may be had without an account.
+    "enable_authenticated_media": False,
 }
 
 
@@ -74,7 +82,7 @@ def write_configuration(
         "media_store_path": str(directory / "media"),
         "macaroon_secret_key": "a macaroon secret of the tests",
         "form_secret": "a form secret of the tests",
-        "registration_shared_secret": "a registration secret of the tests",
+        "registration_shared_secret": REGISTRATION_SECRET,
         "enable_registration": True,
         "enable_registration_without_verification": True,
         "trusted_key_servers": [],

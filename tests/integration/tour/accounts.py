@@ -1,6 +1,8 @@
 """Registration, sessions, the account, devices."""
 
-from tests.integration.tour.visit import PASSWORD, Visit, with_password
+from urllib.parse import quote
+
+from tests.integration.tour.visit import PASSWORD, Visit, register_admin, with_password
 
 
 def discovery(visit: Visit) -> None:
@@ -9,6 +11,8 @@ def discovery(visit: Visit) -> None:
     assert "v1.11" in versions, versions
     base_url = nobody.get("/.well-known/matrix/client").expect(200)["m.homeserver"]["base_url"]
     assert base_url.startswith("http"), base_url
+    contacts = nobody.get("/.well-known/matrix/support").expect(200)["contacts"]
+    assert contacts[0]["email_address"] == "admin@one.example", contacts
     capabilities = visit.user("discovery").get("/capabilities").expect(200)["capabilities"]
     assert capabilities["m.room_versions"]["default"] == "12", capabilities
 
@@ -86,6 +90,26 @@ def devices(visit: Visit) -> None:
     assert listed == {user.device_id}, listed
 
 
+def addresses(visit: Visit) -> None:
+    user = visit.user("addresses")
+    assert user.get("/account/3pid").expect(200) == {"threepids": []}
+
+
+def administration(visit: Visit) -> None:
+    admin, user = register_admin(visit, "administrator"), visit.user("administered")
+    whois = admin.get(f"/admin/whois/{quote(user.user_id)}").expect(200)
+    assert user.device_id in whois["devices"], whois
+    for what, state, refusal in (("lock", "locked", 401), ("suspend", "suspended", 403)):
+        path = f"/_matrix/client/v1/admin/{what}/{quote(user.user_id)}"
+        user.get(path).expect_error(403, "M_FORBIDDEN")
+        admin.put(path, {state: True}).expect(200)
+        assert admin.get(path).expect(200) == {state: True}
+        assert user.post("/createRoom", {}).status == refusal
+        admin.put(path, {state: False}).expect(200)
+        assert admin.get(path).expect(200) == {state: False}
+    user.create_room()
+
+
 STOPS = (
     discovery,
     registration,
@@ -95,4 +119,6 @@ STOPS = (
     password,
     deactivation,
     devices,
+    addresses,
+    administration,
 )

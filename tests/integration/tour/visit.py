@@ -1,6 +1,7 @@
 """What each stop of the tour is given."""
 
 import base64
+import hmac
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from urllib.parse import quote
 
 from nacl.signing import SigningKey
 
+from tests.support.configuration import REGISTRATION_SECRET
 from tests.support.http_client import MatrixClient
 
 PASSWORD = "correct horse battery"
@@ -33,6 +35,19 @@ class Visit:
 
 
 Stop = Callable[[Visit], None]
+
+
+def register_admin(visit: Visit, username: str) -> MatrixClient:
+    """A new account that administers the server, made as an operator's script does, with the shared secret."""
+    admin = visit.open_client()
+    path = "/_synapse/admin/v1/register"
+    nonce = admin.get(path).expect(200)["nonce"]
+    text = "\0".join((nonce, username, PASSWORD, "admin"))
+    mac = hmac.new(REGISTRATION_SECRET.encode(), text.encode(), "sha1").hexdigest()
+    body = {"nonce": nonce, "username": username, "password": PASSWORD, "admin": True, "mac": mac}
+    session = admin.post(path, body).expect(200)
+    admin.access_token, admin.user_id = session["access_token"], session["user_id"]
+    return admin
 
 
 def with_password(user: MatrixClient, method: str, path: str, body: Mapping[str, Any]) -> Any:
