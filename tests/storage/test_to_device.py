@@ -94,6 +94,7 @@ class ToDeviceTests(KeysMixin):
             changes = [SendToDevice((ToDeviceMessage(b"%d" % (start + n), (A1,)),)) for n in range(batch)]
             self.result(self.committer.commit(*changes))
         self.send((b"shared", (A1, A2)))
+        self.assertEqual(self.after(A1, limit=1), [b"1"])
         self.send((b"last", (A1,)))
         self.assertEqual(self.count("to_device_inbox"), MAX_PENDING + 1)
         self.assertEqual(self.after(A1, limit=1), [b"2"])

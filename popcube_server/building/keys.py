@@ -1,0 +1,92 @@
+"""Builds end-to-end encryption support: keys, their backup, and messages from device to device."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from popcube_server.building.core import Core
+from popcube_server.rest.client.cross_signing import CrossSigning
+from popcube_server.rest.client.key_backup import KeyBackupKeys, KeyBackupVersions
+from popcube_server.rest.client.keys import Keys
+from popcube_server.rest.client.to_device import ToDevice
+from popcube_server.rest.client.user_interactive_auth import Confirmation
+from popcube_server.services.bounded_cache import BoundedCache
+from popcube_server.services.keys.backup.session_keys import BackupSessionKeys
+from popcube_server.services.keys.backup.versions import BackupVersions
+from popcube_server.services.keys.claim_keys import ClaimKeys
+from popcube_server.services.keys.device_key_counts import KeyCounts
+from popcube_server.services.keys.device_list_changes import DeviceListChanges
+from popcube_server.services.keys.query_keys import QueryKeys
+from popcube_server.services.keys.remote_keys import UnreachableServers
+from popcube_server.services.keys.upload_cross_signing_keys import UploadCrossSigningKeys
+from popcube_server.services.keys.upload_keys import UploadKeys
+from popcube_server.services.keys.upload_signatures import UploadSignatures
+from popcube_server.services.rate_limits import RateLimiter
+from popcube_server.services.rooms.transactions import Transactions
+from popcube_server.services.to_device.inbox import ToDeviceInbox
+from popcube_server.services.to_device.send_to_device import NoRemoteInboxes, SendToDevices
+
+# Devices; an entry is a few hundred bytes.
+KEY_COUNTS_CACHE_SIZE = 20_000
+INBOX_CACHE_SIZE = 50_000
+
+
+@dataclass(frozen=True, slots=True)
+class KeyNeeds:
+    """What keys use of other areas."""
+
+    transactions: Transactions
+    confirmation: Confirmation
+
+
+@dataclass(frozen=True, slots=True)
+class EndToEnd:
+    """What /sync uses, and the endpoints."""
+
+    key_counts: KeyCounts
+    device_list_changes: DeviceListChanges
+    inbox: ToDeviceInbox
+    servlets: Sequence[object]
+
+
+def build_keys(core: Core, needs: KeyNeeds) -> EndToEnd:
+    database, committer, log = core.database, core.committer, core.log
+    counts = KeyCounts(database, log, KEY_COUNTS_CACHE_SIZE)
+    inbox = ToDeviceInbox(database, committer, log, INBOX_CACHE_SIZE)
+    _publish(core, "key_counts", counts.cache)
+    _publish(core, "to_device", inbox.ranges)
+    changes = DeviceListChanges(database, log)
+    # TODO(#3): ask other servers, and send to them.
+    remote_keys, remote_inboxes = UnreachableServers(), NoRemoteInboxes()
+    key_requests = RateLimiter(core.config.rate_limits.rc_key_requests, core.platform.now_s)
+    servlets = (
+        Keys(
+            UploadKeys(database, committer, counts),
+            QueryKeys(core.server_name, database, remote_keys),
+            ClaimKeys(core.server_name, database, committer, remote_keys),
+            changes,
+        ),
+        CrossSigning(
+            UploadCrossSigningKeys(database, committer),
+            UploadSignatures(database, committer),
+            needs.confirmation,
+        ),
+        KeyBackupVersions(BackupVersions(database, committer)),
+        KeyBackupKeys(BackupSessionKeys(database, committer)),
+        ToDevice(
+            SendToDevices(
+                core.server_name,
+                core.platform,
+                database,
+                committer,
+                needs.transactions,
+                remote_inboxes,
+                key_requests,
+            )
+        ),
+    )
+    return EndToEnd(counts, changes, inbox, servlets)
+
+
+def _publish(core: Core, name: str, cache: BoundedCache[Any, Any]) -> None:
+    core.metrics.cache(name, lambda: len(cache), lambda: cache.hits, lambda: cache.misses)

@@ -1,0 +1,1 @@
+"""Tests of messages from device to device."""

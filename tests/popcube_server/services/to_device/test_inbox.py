@@ -1,0 +1,117 @@
+"""The inbox of a device: in order, at most so many at a time, gone once delivered, and silent while empty."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from popcube_server.services.keys.device_cleanup import DeviceCleanup
+from popcube_server.services.to_device.inbox import ToDeviceInbox
+from storage.to_device import SendToDevice, ToDeviceDelivered, ToDeviceMessage
+from tests.storage.keys_case import ALICE, BOB, KeysMixin
+from tests.storage.storage_case import SqliteStorage
+
+
+class ToDeviceInboxTests(SqliteStorage, KeysMixin, SynchronousTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.inbox = ToDeviceInbox(self.database, self.committer, self.log, 10)
+
+    def send(self, text: str, device_id: str = "A1", user_id: str = ALICE) -> int:
+        message = ToDeviceMessage(text.encode(), ((user_id, device_id),))
+        return self.result(self.committer.commit(SendToDevice((message,)))).position
+
+    def after(self, since: int, limit: int = 100, device_id: str = "A1") -> list[str]:
+        rows = self.result(self.inbox.after(ALICE, device_id, since, self.log.position, limit))
+        return [event.decode() for _, event in rows]
+
+    def delivered(self, upto: int) -> None:
+        self.result(self.inbox.delivered(ALICE, "A1", upto))
+
+    def no_reads(self) -> None:
+        """From here on the test fails if the database is read."""
+
+        def fail(work: object) -> None:
+            raise AssertionError("the database was read")
+
+        self.database._run_read = fail  # type: ignore[assignment]
+
+    def test_messages_come_in_parts_until_all_are_delivered(self) -> None:
+        start = self.log.position
+        positions = [self.send(str(number)) for number in range(5)]
+        self.assertEqual(self.after(start, 2), ["0", "1"])
+        self.assertEqual(self.after(positions[1], 2), ["2", "3"])
+        self.delivered(positions[3])
+        self.assertEqual(self.after(start), ["4"])
+        self.delivered(positions[4])
+        self.assertEqual(self.after(start), [])
+        self.assertEqual(self.count("to_device_inbox"), 0)
+
+    def test_messages_behind_the_end_wait(self) -> None:
+        first = self.send("1")
+        self.send("2")
+        rows = self.result(self.inbox.after(ALICE, "A1", 0, first))
+        self.assertEqual([event for _, event in rows], [b"1"])
+
+    def test_token_that_was_not_used_gets_the_same_again(self) -> None:
+        self.send("1")
+        self.assertEqual([self.after(0), self.after(0)], [["1"], ["1"]])
+
+    def test_device_without_messages_costs_nothing(self) -> None:
+        self.after(0)
+        self.no_reads()
+        self.send("for another", "B1", BOB)
+        position = self.log.position
+        self.assertEqual(self.after(0), [])
+        self.assertEqual(self.inbox.find_has_after(ALICE, "A1", 0), False)
+        self.delivered(position)
+        self.assertEqual(self.log.position, position)
+
+    def test_new_message_is_seen_by_a_warm_cache(self) -> None:
+        self.after(0)
+        position = self.send("1")
+        self.assertEqual(self.inbox.find_has_after(ALICE, "A1", position - 1), True)
+        self.assertEqual(self.inbox.find_has_after(ALICE, "A1", position), False)
+        self.assertIsNone(self.inbox.find_has_after(ALICE, "A2", 0))
+        self.assertEqual(self.after(0), ["1"])
+
+    def test_first_of_two_messages_goes_once_delivered(self) -> None:
+        self.after(0)
+        first = self.send("1")
+        self.send("2")
+        self.delivered(first)
+        self.assertEqual(self.count("to_device_inbox"), 1)
+        self.assertEqual(self.after(0), ["2"])
+
+    def test_what_was_delivered_elsewhere_is_known(self) -> None:
+        self.after(0)
+        self.send("1")
+        last = self.send("2")
+        self.result(self.committer.commit(ToDeviceDelivered(ALICE, "A1", last)))
+        self.no_reads()
+        position = self.log.position
+        self.assertEqual(self.after(0), [])
+        self.delivered(last)
+        self.assertEqual(self.log.position, position)
+
+    def test_message_that_comes_while_the_range_is_read_is_not_missed(self) -> None:
+        real_read = self.database._run_read
+
+        def read_then_send(work):  # type: ignore[no-untyped-def]
+            outcome = real_read(work)
+            self.database._run_read = real_read
+            self.send("late")
+            return outcome
+
+        self.database._run_read = read_then_send
+        self.after(0)
+        self.assertEqual(self.after(0), ["late"])
+
+    def test_removed_device_has_no_messages(self) -> None:
+        self.after(0)
+        self.send("1")
+        self.result(self.committer.commit(*DeviceCleanup().changes_for(ALICE, ["A1"])))
+        self.assertEqual(self.after(0), [])
+
+    def test_messages_are_there_after_a_restart(self) -> None:
+        self.send("1")
+        self.open()
+        self.inbox = ToDeviceInbox(self.database, self.committer, self.log, 10)
+        self.assertEqual(self.after(0), ["1"])
