@@ -83,7 +83,12 @@ class LoginBanTests(WitnessedTestCase):
 
 
 class LoginLimitTests(WitnessedTestCase):
-    limits = "rc_login: {failed_attempts: {per_second: 0.1, burst_count: 3}, address: {per_second: 1, burst_count: 50}, account: {per_second: 1, burst_count: 50}}"
+    limits = """
+rc_login:
+  failed_attempts: {per_second: 0.1, burst_count: 3}
+  address: {per_second: 1, burst_count: 50}
+  account: {per_second: 1, burst_count: 50}
+"""
 
     def test_account_may_be_tried_a_few_times_only(self) -> None:
         self.given_user("alice")

@@ -1,0 +1,1 @@
+"""Tests of the endpoints with the wire format of Synapse."""
