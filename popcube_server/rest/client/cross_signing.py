@@ -7,9 +7,8 @@ from popcube_server.rest.client.user_interactive_auth import Confirmation
 from popcube_server.rest.endpoint import Call, endpoint
 from popcube_server.rest.parse import find_object
 from popcube_server.services.errors import BadJson
-from popcube_server.services.keys.upload_cross_signing_keys import UploadCrossSigningKeys
+from popcube_server.services.keys.upload_cross_signing_keys import USAGES, UploadCrossSigningKeys
 from popcube_server.services.keys.upload_signatures import UploadSignatures
-from storage.cross_signing import MASTER, SELF_SIGNING, USER_SIGNING
 
 
 class CrossSigning:
@@ -29,7 +28,7 @@ class CrossSigning:
     async def upload_keys(self, call: Call) -> Mapping[str, Any]:
         body = self._confirmation.body(call)
         keys = {}
-        for usage in (MASTER, SELF_SIGNING, USER_SIGNING):
+        for usage in USAGES:
             key = find_object(body, f"{usage}_key")
             if key is not None:
                 keys[usage] = key

@@ -5,17 +5,20 @@ from typing import Any
 
 import orjson
 
-from federation.room_dag.canonical_json import MAX_INTEGER
+from popcube_server.rest.client.room_keys_body import MAX_NAME_BYTES, parse_room_keys, parse_session_key
 from popcube_server.rest.endpoint import Call, endpoint
-from popcube_server.rest.parse import find_bool, find_int, find_string, get_object, get_string, query_string
-from popcube_server.services.errors import BadJson, InvalidParam, MissingParam
-from popcube_server.services.keys.backup.session_keys import BackupSessionKeys, BackupSlice
-from popcube_server.services.keys.backup.versions import BackupDefinition, BackupVersions
-from storage.key_backup import BackupRow, BackupState, RoomSessionKey, SessionKey
+from popcube_server.rest.parse import find_string, get_object, get_string, query_string
+from popcube_server.services.errors import InvalidParam
+from popcube_server.services.keys.backup.session_keys import (
+    BackupSessionKeys,
+    BackupSlice,
+    BackupState,
+    RoomSessionKey,
+    SessionKey,
+)
+from popcube_server.services.keys.backup.versions import BackupDefinition, BackupRow, BackupVersions
 
-MAX_NAME_BYTES = 255
 MAX_AUTH_DATA_BYTES = 64 * 1024
-MAX_SESSION_DATA_BYTES = 64 * 1024
 
 VERSION = "/_matrix/client/v3/room_keys/version"
 KEYS = "/_matrix/client/v3/room_keys/keys"
@@ -64,17 +67,17 @@ class KeyBackupKeys:
     async def put_all(self, call: Call) -> Mapping[str, Any]:
         keys: list[RoomSessionKey] = []
         for room_id, room in get_object(call.body, "rooms").items():
-            keys += _room_keys(room_id, room)
+            keys += parse_room_keys(room_id, room)
         return await self._store(call, keys)
 
     @endpoint("PUT", f"{KEYS}/{{room_id}}")
     async def put_room(self, call: Call) -> Mapping[str, Any]:
-        return await self._store(call, _room_keys(call.path["room_id"], call.body))
+        return await self._store(call, parse_room_keys(call.path["room_id"], call.body))
 
     @endpoint("PUT", f"{KEYS}/{{room_id}}/{{session_id}}")
     async def put_session(self, call: Call) -> Mapping[str, Any]:
         return await self._store(
-            call, [_session_key(call.path["room_id"], call.path["session_id"], call.body)]
+            call, [parse_session_key(call.path["room_id"], call.path["session_id"], call.body)]
         )
 
     async def _store(self, call: Call, keys: Iterable[RoomSessionKey]) -> Mapping[str, Any]:
@@ -120,37 +123,6 @@ def _definition(body: Mapping[str, Any]) -> BackupDefinition:
     if len(auth_data) > MAX_AUTH_DATA_BYTES:
         raise InvalidParam(f"'auth_data' may have at most {MAX_AUTH_DATA_BYTES} bytes.")
     return BackupDefinition(algorithm, auth_data)
-
-
-def _room_keys(room_id: str, room: Any) -> list[RoomSessionKey]:
-    if not isinstance(room, dict):
-        raise BadJson(f"The keys of '{room_id}' must be an object.")
-    return [
-        _session_key(room_id, session_id, key) for session_id, key in get_object(room, "sessions").items()
-    ]
-
-
-def _session_key(room_id: str, session_id: str, key: Any) -> RoomSessionKey:
-    if not isinstance(key, dict):
-        raise BadJson(f"The key of session '{session_id}' must be an object.")
-    for name in (room_id, session_id):
-        if not name or len(name.encode()) > MAX_NAME_BYTES:
-            raise InvalidParam(f"IDs of rooms and sessions have 1 to {MAX_NAME_BYTES} bytes.")
-    data = orjson.dumps(get_object(key, "session_data"))
-    if len(data) > MAX_SESSION_DATA_BYTES:
-        raise InvalidParam(f"'session_data' may have at most {MAX_SESSION_DATA_BYTES} bytes.")
-    is_verified = find_bool(key, "is_verified")
-    if is_verified is None:
-        raise MissingParam("'is_verified' is missing.")
-    first, forwarded = _get_count(key, "first_message_index"), _get_count(key, "forwarded_count")
-    return RoomSessionKey(room_id, session_id, SessionKey(first, forwarded, is_verified, data))
-
-
-def _get_count(key: Mapping[str, Any], name: str) -> int:
-    value = find_int(key, name, low=0, high=MAX_INTEGER)
-    if value is None:
-        raise MissingParam(f"'{name}' is missing.")
-    return value
 
 
 def _version_answer(row: BackupRow) -> Mapping[str, Any]:

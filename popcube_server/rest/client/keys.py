@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from federation.room_dag.identifiers import is_user_id
-from popcube_server.rest.endpoint import Call, endpoint
+from popcube_server.rest.endpoint import Access, Call, endpoint
 from popcube_server.rest.parse import find_int, find_object, get_object, query_string
 from popcube_server.services.errors import BadJson
 from popcube_server.services.keys.claim_keys import ClaimKeys
@@ -36,7 +36,7 @@ class Keys:
         self._claim_keys = claim_keys
         self._device_list_changes = device_list_changes
 
-    @endpoint("POST", "/_matrix/client/v3/keys/upload")
+    @endpoint("POST", "/_matrix/client/v3/keys/upload", Access.GUEST)
     async def upload(self, call: Call) -> Mapping[str, Any]:
         body = call.body
         counts = await self._upload_keys.upload(
@@ -47,7 +47,7 @@ class Keys:
         )
         return {"one_time_key_counts": counts}
 
-    @endpoint("POST", "/_matrix/client/v3/keys/query")
+    @endpoint("POST", "/_matrix/client/v3/keys/query", Access.GUEST)
     async def query(self, call: Call) -> Mapping[str, Any]:
         users = {}
         for user_id, device_ids in get_object(call.body, "device_keys").items():
@@ -58,7 +58,7 @@ class Keys:
                 users[user_id] = tuple(device_ids)
         return _answer(await self._query_keys.query(call.requester.user_id, users, _timeout_ms(call)))
 
-    @endpoint("POST", "/_matrix/client/v3/keys/claim")
+    @endpoint("POST", "/_matrix/client/v3/keys/claim", Access.GUEST)
     async def claim(self, call: Call) -> Mapping[str, Any]:
         users = {}
         for user_id, devices in get_object(call.body, "one_time_keys").items():

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from federation.room_dag.identifiers import is_user_id
-from popcube_server.rest.endpoint import Call, endpoint
+from popcube_server.rest.endpoint import Access, Call, endpoint
 from popcube_server.rest.parse import get_object
 from popcube_server.services.errors import BadJson
 from popcube_server.services.to_device.send_to_device import SendToDevices
@@ -16,7 +16,7 @@ class ToDevice:
     def __init__(self, send_to_device: SendToDevices) -> None:
         self._send_to_device = send_to_device
 
-    @endpoint("PUT", "/_matrix/client/v3/sendToDevice/{event_type}/{txn_id}")
+    @endpoint("PUT", "/_matrix/client/v3/sendToDevice/{event_type}/{txn_id}", Access.GUEST)
     async def send(self, call: Call) -> Mapping[str, Any]:
         messages = {}
         for user_id, devices in get_object(call.body, "messages").items():

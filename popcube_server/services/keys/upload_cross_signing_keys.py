@@ -19,6 +19,7 @@ from storage.change import Change
 from storage.committer import Committer
 from storage.cross_signing import (
     MASTER,
+    SELF_SIGNING,
     USER_SIGNING,
     CrossSigningKey,
     CrossSigningRepository,
@@ -28,6 +29,8 @@ from storage.cross_signing import (
 from storage.database import Database, Transaction
 from storage.device_keys import DeviceKeysRepository
 from storage.device_lists import DeviceListChanged
+
+USAGES = (MASTER, SELF_SIGNING, USER_SIGNING)
 
 Confirm = Callable[[], Awaitable[None]]
 """Returns once the user has proved who they are; raises what the client is to be answered otherwise."""

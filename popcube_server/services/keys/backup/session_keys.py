@@ -19,6 +19,9 @@ from storage.key_backup import (
     StoreSessionKeys,
 )
 
+# With these the endpoints speak of keys.
+__all__ = ["BackupSessionKeys", "BackupSlice", "BackupState", "RoomSessionKey", "SessionKey"]
+
 MAX_KEYS_PER_REQUEST = 20_000
 
 

@@ -16,6 +16,9 @@ from storage.key_backup import (
     SetBackupAuthData,
 )
 
+# With these the endpoints speak of versions.
+__all__ = ["BackupDefinition", "BackupRow", "BackupVersions", "parse_version", "unknown_version"]
+
 MAX_VERSION = 2**53 - 1
 
 
