@@ -6,7 +6,7 @@ from enum import Enum
 from typing import ClassVar, Self
 
 from storage.change import Change, Conflict
-from storage.database import Transaction, WriteTransaction
+from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 from storage.engines.engine import Row, UniqueViolation
 
 
@@ -61,6 +61,24 @@ class AccountsRepository:
     def exists(self, tx: Transaction, user_id: str) -> bool:
         """Whether the name is taken; deactivated accounts keep theirs."""
         return tx.one("SELECT 1 FROM accounts WHERE user_id = ?", (user_id,)) is not None
+
+    def find_first(self, tx: Transaction) -> str | None:
+        """The oldest account that is no guest's. Goes through all of them: not for anything that happens often."""
+        user_id: str | None = tx.value(
+            "SELECT user_id FROM accounts WHERE is_guest = 0 ORDER BY created_ms, user_id LIMIT 1"
+        )
+        return user_id
+
+    def get_guests_among(self, tx: Transaction, user_ids: Sequence[str]) -> list[str]:
+        """Those of the users who are guests."""
+        found: list[str] = []
+        for start in range(0, len(user_ids), IN_LIST_LIMIT):
+            rows = tx.all(
+                "SELECT user_id FROM accounts WHERE is_guest = 1 AND user_id IN (??)",
+                (user_ids[start : start + IN_LIST_LIMIT],),
+            )
+            found += (row[0] for row in rows)
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ NOT_YET_IN_EFFECT = frozenset(
     (
         "admin_contact",
         "allow_device_name_lookup_over_federation",
-        "allow_guest_access",
         "allow_profile_lookup_over_federation",
         "allow_public_rooms_over_federation",
         "allowed_avatar_mimetypes",
@@ -21,7 +20,6 @@ NOT_YET_IN_EFFECT = frozenset(
         "autocreate_auto_join_rooms",
         "autocreate_auto_join_rooms_federated",
         "block_non_admin_invites",
-        "default_identity_server",
         "delete_stale_devices_after",
         "disable_msisdn_registration",
         "email",

@@ -14,6 +14,7 @@ from popcube_server.rest.client.auth_fallback import AuthFallback
 from popcube_server.rest.client.capabilities import Capabilities, CapabilitySettings
 from popcube_server.rest.client.device_management import DeviceManagement
 from popcube_server.rest.client.login import Login
+from popcube_server.rest.client.login_fallback import LoginFallback
 from popcube_server.rest.client.login_token import LoginToken
 from popcube_server.rest.client.logout import Logout
 from popcube_server.rest.client.password_management import PasswordManagement
@@ -133,7 +134,7 @@ def _login_servlets(core: Core, auth: Auth, confirmation: Confirmation) -> list[
         make_limiter(core, config.rate_limits.rc_login.account),
     )
     refresh = RefreshSession(core.platform, auth.tokens, auth.issue_tokens, core.database, core.committer)
-    servlets: list[object] = [
+    return [
         Login(
             core.server_name,
             config.server.client_base_url,
@@ -141,11 +142,10 @@ def _login_servlets(core: Core, auth: Auth, confirmation: Confirmation) -> list[
             existing.enabled,
             log_in,
         ),
+        LoginFallback(),
+        LoginToken(login_tokens, confirmation, existing.enabled, existing.require_ui_auth),
         Refresh(refresh),
     ]
-    if existing.enabled:
-        servlets.append(LoginToken(login_tokens, confirmation, existing.require_ui_auth))
-    return servlets
 
 
 def _account_servlets(

@@ -66,7 +66,9 @@ class PasswordTests(AccountTests):
 class PasswordPolicyTests(WitnessedTestCase):
     extra_configuration = """
 password_config:
-  policy: {enabled: true, minimum_length: 8, require_digit: true, require_symbol: true, require_lowercase: true, require_uppercase: true}
+  policy:
+    {enabled: true, minimum_length: 8, require_digit: true, require_symbol: true,
+    require_lowercase: true, require_uppercase: true}
 """
 
     def test_policy_is_obeyed(self) -> None:
@@ -110,7 +112,7 @@ class DeactivationTests(AccountTests):
         self.assertEqual(self.ok(self.get(profile)), {})
 
     def test_followers_hear_of_it(self) -> None:
-        heard = []
+        heard: list[tuple[str, tuple[str, ...]]] = []
         self.organisations[ONE].core.log.follow(
             lambda entries: heard.extend((entry.kind, entry.key) for entry in entries)
         )

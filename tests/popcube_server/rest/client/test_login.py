@@ -165,6 +165,12 @@ class TokenCacheTests(WitnessedTestCase):
         self.assertIsNone(authenticator.find_requester(alice.access_token))
 
 
+class NoLoginTokenTests(WitnessedTestCase):
+    def test_login_tokens_are_refused_unless_configured(self) -> None:
+        alice = self.given_user("alice")
+        self.assert_refused(self.post(LoginTokenTests.PATH, {}, alice), 403, "M_FORBIDDEN")
+
+
 class LoginTokenTests(WitnessedTestCase):
     extra_configuration = "login_via_existing_session: {enabled: true, token_timeout: 2m}"
     PATH = "/_matrix/client/v1/login/get_token"
@@ -212,3 +218,10 @@ class PasswordsOffTests(WitnessedTestCase):
         self.given_user("alice")
         self.assertEqual(self.ok(self.get(LOGIN)), {"flows": []})
         self.assert_refused(self.post(LOGIN, with_password("alice", "password of alice")), 400, "M_UNKNOWN")
+
+
+class LoginFallbackTests(WitnessedTestCase):
+    def test_there_is_a_page_to_log_in_on(self) -> None:
+        for path in ("/_matrix/static/client/login/", "/_matrix/static/client/login?device_id=A"):
+            status, page = self.get(path)
+            self.assertEqual((status, b"window.onLogin" in page), (200, True))

@@ -81,13 +81,14 @@ class RegisterTests(WitnessedTestCase):
         self.assert_refused(self.post(REGISTER, wanted(password="x" * 513)), 400, "M_INVALID_PARAM")
 
     def test_values_of_wrong_types_are_refused(self) -> None:
-        for change in (
+        changes: tuple[dict[str, Any], ...] = (
             {"username": 1},
             {"password": []},
             {"inhibit_login": "no"},
             {"auth": "x"},
             {"device_id": {}},
-        ):
+        )
+        for change in changes:
             self.assert_refused(self.post(REGISTER, {**wanted(), **change}), 400, "M_BAD_JSON")
         self.assert_refused(self.post(REGISTER, wanted(auth={"type": 7})), 400, "M_BAD_JSON")
 
