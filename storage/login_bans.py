@@ -14,6 +14,11 @@ class LoginBansRepository:
         until_ms: int | None = tx.value("SELECT until_ms FROM login_bans WHERE address = ?", (address,))
         return until_ms
 
+    def has_failures(self, tx: Transaction, address: str, user_id: str) -> bool:
+        """Whether anything counts against the address for this account."""
+        sql = "SELECT 1 FROM login_failures WHERE address = ? AND user_id = ?"
+        return tx.one(sql, (address, user_id)) is not None
+
 
 @dataclass(frozen=True, slots=True)
 class BanRules:

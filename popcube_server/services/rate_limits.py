@@ -39,6 +39,12 @@ class RateLimiter:
         """Raise `LimitExceeded` if `spend` would; take nothing."""
         self._check(self._used_now(key, self._now_s()), amount)
 
+    def give_back(self, key: Hashable, amount: float = 1) -> None:
+        """Undo a `spend` whose reason turned out not to count."""
+        if key in self._used:
+            used, at_s = self._used[key]
+            self._used[key] = (max(0.0, used - amount), at_s)
+
     def _used_now(self, key: Hashable, now_s: float) -> float:
         used, at_s = self._used.get(key, (0.0, now_s))
         return max(0.0, used - (now_s - at_s) * self._per_second)

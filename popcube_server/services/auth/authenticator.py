@@ -59,7 +59,7 @@ class TokenAuthenticator:
             raise UnknownToken("The access token is not known.")
         drops = self._cache.drops
         session, account = await self._database.read(lambda tx: self._read(tx, claims))
-        if session is None or account is None or not is_current(claims, session):
+        if session is None or account is None or account.is_deactivated or not is_current(claims, session):
             raise UnknownToken("The access token is not known, or was logged out.")
         if claims.until_ms is not None and claims.until_ms <= self._now_ms():
             raise UnknownToken("The access token has expired.", soft_logout=True)

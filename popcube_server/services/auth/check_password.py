@@ -38,14 +38,15 @@ class CheckPassword:
         candidates = possible_user_ids(name, self._server_name)
         account = await self._database.read(lambda tx: self._read(tx, candidates, address))
         key = candidates[-1] if candidates else ""
-        self._failed_attempts.check(key)
+        # Spent before the slow part and given back after a success: a guess sent many times at once is many guesses.
+        self._failed_attempts.spend(key)
         password_hash = None if account is None or account.is_deactivated else account.password_hash
         if not await self._passwords.is_right(password, password_hash) or account is None:
             await self._bans.record_failure(address, key)
-            self._failed_attempts.spend(key)
             # The same for a wrong password, a wrong name and a deactivated account.
             raise NotAllowed("The user name or the password is wrong.")
-        await self._bans.record_success(address, key)
+        await self._bans.forget_failures(address, key)
+        self._failed_attempts.give_back(key)
         await self._renew_hash(account, password)
         return account
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from popcube_server.services.errors import LimitExceeded
 from storage.committer import Committer
-from storage.database import Transaction
+from storage.database import Database, Transaction
 from storage.login_bans import BanRules, ForgetLoginFailures, LoginBansRepository, RecordLoginFailure
 
 _DAY_MS = 24 * 3600 * 1000
@@ -24,7 +24,8 @@ RULES = BanRules(
 class LoginBans:
     """Counts failed logins by address and refuses the addresses that are banned. Kept over restarts."""
 
-    def __init__(self, committer: Committer, now_ms: Callable[[], int]) -> None:
+    def __init__(self, database: Database, committer: Committer, now_ms: Callable[[], int]) -> None:
+        self._database = database
         self._committer = committer
         self._now_ms = now_ms
         self._bans = LoginBansRepository()
@@ -38,9 +39,18 @@ class LoginBans:
     async def record_failure(self, address: str, user_id: str) -> None:
         await self._committer.commit(RecordLoginFailure(address_key(address), user_id, self._now_ms(), RULES))
 
-    async def record_success(self, address: str, user_id: str) -> None:
-        """Forget the failures of this account from this address: not those of others, which may be guesses."""
-        await self._committer.commit(ForgetLoginFailures(address_key(address), user_id))
+    async def forget_failures(self, address: str, user_id: str) -> None:
+        """After a right password: forget the failures of this account, not those of others, which may be guesses.
+
+        Raises `LimitExceeded` if the address was banned meanwhile: of many guesses at once, the right one may be
+        among those that came after the tenth.
+        """
+        if await self._database.read(lambda tx: self._is_counted(tx, address, user_id)):
+            await self._committer.commit(ForgetLoginFailures(address_key(address), user_id))
+
+    def _is_counted(self, tx: Transaction, address: str, user_id: str) -> bool:
+        self.check(tx, address)
+        return self._bans.has_failures(tx, address_key(address), user_id)
 
 
 def address_key(address: str) -> str:

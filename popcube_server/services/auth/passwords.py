@@ -9,6 +9,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import Type
 
+from popcube_server.services.auth.password_policy import MAX_PASSWORD_CHARACTERS
 from popcube_server.services.platform import Platform
 from synapse_like_config.popcube import Argon2Config
 
@@ -42,6 +43,9 @@ class Passwords:
         return not password_hash.startswith("$argon2id$") or self._hasher.check_needs_rehash(password_hash)
 
     def _is_right(self, password: str, password_hash: str | None) -> bool:
+        if len(password) > MAX_PASSWORD_CHARACTERS:
+            # Nobody has such a password, and it could take long to hash.
+            password, password_hash = "", None
         if password_hash is not None and password_hash.startswith("$2"):
             return self._is_right_bcrypt(password, password_hash)
         try:

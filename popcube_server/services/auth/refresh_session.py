@@ -40,7 +40,7 @@ class RefreshSession:
         if claims is None or claims.purpose is not Purpose.REFRESH:
             raise UnknownToken("The refresh token is not known.")
         session, account = await self._database.read(lambda tx: self._read(tx, claims))
-        if session is None or account is None or not is_current(claims, session):
+        if session is None or account is None or account.is_deactivated or not is_current(claims, session):
             raise UnknownToken("The refresh token is not known, or was used already.")
         if claims.until_ms is not None and claims.until_ms <= self._platform.now_ms():
             raise UnknownToken("The refresh token has expired.", soft_logout=True)

@@ -45,6 +45,14 @@ class RateLimiterTests(SynchronousTestCase):
         limiter.spend("a")
         self.assertRaises(LimitExceeded, limiter.check, "a")
 
+    def test_what_is_given_back_can_be_spent_again(self) -> None:
+        limiter = self.limiter(0, 1)
+        limiter.spend("a")
+        limiter.give_back("a")
+        limiter.give_back("a")
+        limiter.spend("a")
+        self.assertRaises(LimitExceeded, limiter.spend, "a")
+
     def test_bucket_that_never_fills_says_to_wait_long(self) -> None:
         limiter = self.limiter(0, 1)
         limiter.spend("a")

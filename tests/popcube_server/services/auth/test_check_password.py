@@ -1,0 +1,88 @@
+"""Guesses that are sent all at once count like guesses one after the other."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from popcube_server.services.auth.check_password import CheckPassword
+from popcube_server.services.auth.login_bans import LoginBans
+from popcube_server.services.auth.passwords import Passwords
+from popcube_server.services.errors import LimitExceeded, NotAllowed
+from popcube_server.services.platform import Platform
+from popcube_server.services.rate_limits import RateLimiter
+from storage.accounts import AccountRow, CreateAccount
+from synapse_like_config.popcube import Argon2Config
+from synapse_like_config.ratelimits import RateLimit
+from tests.storage.storage_case import SqliteStorage, StorageMixin
+
+ALICE = "@alice:one.example"
+ADDRESS = "192.0.2.1"
+
+
+class CheckPasswordTests(SqliteStorage, StorageMixin, SynchronousTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        # Hashes are computed when the test says so.
+        self.hashing: deque[Callable[[], object]] = deque()
+        clock = Clock()
+        platform = Platform(clock, lambda size: b"x" * size, self.run_later)
+        self.passwords = Passwords(platform, Argon2Config(1, 8192, 1), None)
+        self.bans = LoginBans(self.database, self.committer, platform.now_ms)
+        pending = Deferred.fromCoroutine(self.passwords.hash("right"))
+        self.compute()
+        hashed = self.successResultOf(pending)
+        self.result(self.committer.commit(CreateAccount(ALICE, hashed, 0, False, False, None)))
+
+    def run_later(self, function: Callable[[], Any]) -> "Deferred[Any]":
+        done: Deferred[Any] = Deferred()
+        self.hashing.append(lambda: maybeDeferred(function).chainDeferred(done))
+        return done
+
+    def compute(self) -> None:
+        while self.hashing:
+            self.hashing.popleft()()
+
+    def check(self, limit: RateLimit, *passwords: str) -> "list[Deferred[AccountRow]]":
+        limiter = RateLimiter(limit, lambda: 0.0)
+        check = CheckPassword(
+            "one.example", self.database, self.committer, self.passwords, self.bans, limiter
+        )
+        tries = [Deferred.fromCoroutine(check.check("alice", password, ADDRESS)) for password in passwords]
+        self.compute()
+        return tries
+
+    def test_right_guess_after_the_tenth_wrong_one_is_banned(self) -> None:
+        tries = self.check(RateLimit(1, 100), *["wrong"] * 10, "right")
+        for wrong in tries[:-1]:
+            self.failureResultOf(wrong, NotAllowed)
+        self.failureResultOf(tries[-1], LimitExceeded)
+
+    def test_right_guess_before_is_taken(self) -> None:
+        tries = self.check(RateLimit(1, 100), *["wrong"] * 9, "right")
+        self.assertEqual(self.successResultOf(tries[-1]).user_id, ALICE)
+        for wrong in tries[:-1]:
+            self.failureResultOf(wrong, NotAllowed)
+
+    def test_limit_of_the_account_holds_for_guesses_at_once(self) -> None:
+        tries = self.check(RateLimit(0.1, 2), "wrong", "wrong", "right")
+        self.failureResultOf(tries[0], NotAllowed)
+        self.failureResultOf(tries[1], NotAllowed)
+        self.failureResultOf(tries[2], LimitExceeded)
+
+    def test_successes_use_nothing_up(self) -> None:
+        limiter = RateLimiter(RateLimit(0.1, 1), lambda: 0.0)
+        check = CheckPassword(
+            "one.example", self.database, self.committer, self.passwords, self.bans, limiter
+        )
+        for _ in range(5):
+            trial = Deferred.fromCoroutine(check.check("alice", "right", ADDRESS))
+            self.compute()
+            self.successResultOf(trial)
+
+    def test_endless_password_is_wrong(self) -> None:
+        (trial,) = self.check(RateLimit(1, 100), "right" * 1000)
+        self.failureResultOf(trial, NotAllowed)
