@@ -5,14 +5,15 @@ Source: client-server API, "Room event format" (ClientEvent and its `unsigned`).
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import orjson
 
 from federation.room_dag.canonical_json import encode_lenient
 from federation.rooms.event_store import EventStore
 from federation.rooms.stored_event import StoredEvent
-from popcube_server.services.property_path import PropertyPath, find_property
+from popcube_server.services.filters.sync_filter import select_fields
+from popcube_server.services.property_path import PropertyPath
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.membership_history import MembershipHistories, MembershipHistory
 from popcube_server.services.rooms.sent_transactions import SentTransactions
@@ -209,21 +210,11 @@ def _content(stored: StoredEvent) -> bytes:
 
 
 def _pick(data: bytes, style: EventStyle) -> bytes:
-    if style.fields is None:
-        return data
-    event = orjson.loads(data)
-    picked: dict[str, Any] = {}
-    for path in style.fields:
-        is_there, value = find_property(event, path)
-        if is_there:
-            _put(picked, path, value)
-    return orjson.dumps(picked)
+    return data if style.fields is None else orjson.dumps(select_fields(orjson.loads(data), style.fields))
 
 
-def _put(target: dict[str, Any], path: PropertyPath, value: Any) -> None:
-    for name in path[:-1]:
-        inner = target.get(name)
-        if not isinstance(inner, dict):
-            inner = target[name] = {}
-        target = inner
-    target[path[-1]] = value
+class NoAggregations:
+    """Bundles nothing: for servers and tools that keep no relations."""
+
+    async def bundled(self, events: Sequence[StoredEvent], reader_id: str) -> Mapping[str, bytes]:
+        return {}

@@ -1,0 +1,69 @@
+"""A room's heroes: the members that a client names the room after. Source: client-server API, RoomSummary."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from heapq import nsmallest
+
+from immutables import Map
+
+from federation.rooms.event_store import EventStore
+from federation.rooms.room_state import MEMBER, RoomState
+from popcube_server.services.bounded_cache import BoundedCache
+
+HEROES = 5
+_PRESENT = ("join", "invite")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    memberships: "Map[str, str]"
+    users: Sequence[str]
+
+
+class Heroes:
+    """Finds heroes; remembers them as long as the room's memberships stay the same object."""
+
+    def __init__(self, events: EventStore, size: int) -> None:
+        self._events = events
+        self._found: BoundedCache[str, _Found] = BoundedCache(size)
+
+    async def of(self, room_id: str, state: RoomState, user_id: str) -> list[str] | None:
+        """The heroes for a user; None if the room has a name or an alias and needs none."""
+        if await self._has_name(state):
+            return None
+        found = self._found.get(room_id)
+        if found is None or found.memberships is not state.memberships:
+            users = await self._find(state)
+            found = _Found(state.memberships, users)
+            self._found.put(room_id, found)
+        # "The list must never include the client's own user ID."
+        return [user for user in found.users if user != user_id][:HEROES]
+
+    async def _has_name(self, state: RoomState) -> bool:
+        # "Required if the room's m.room.name or m.room.canonical_alias state events are unset or empty."
+        for event_type, field in (("m.room.name", "name"), ("m.room.canonical_alias", "alias")):
+            event_id = state.find(event_type)
+            stored = None
+            if event_id is not None:
+                stored = self._events.find_cached(event_id) or await self._events.find(event_id)
+            if stored is not None and stored.event.content.get(field):
+                return True
+        return False
+
+    async def _find(self, state: RoomState) -> list[str]:
+        # One more than needed, as everybody leaves out themselves.
+        present = {user: word for user, word in state.memberships.items() if word in _PRESENT}
+        if len(present) > 1:
+            return await self._first(state, present)
+        # "When no joined or invited members are available, this should consist of the banned and left users."
+        gone = {user: word for user, word in state.memberships.items() if word in ("leave", "ban")}
+        return [*present, *await self._first(state, gone)]
+
+    async def _first(self, state: RoomState, users: Mapping[str, str]) -> list[str]:
+        if len(users) > HEROES + 1:
+            ids = {user: state.entries[MEMBER, user] for user in users}
+            events = await self._events.get_many(ids.values())
+            return nsmallest(
+                HEROES + 1, users, lambda user: events[ids[user]].position if ids[user] in events else 1 << 62
+            )
+        return sorted(users)
