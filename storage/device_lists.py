@@ -57,7 +57,7 @@ class ChangedUsers:
 
 
 @dataclass(frozen=True, slots=True)
-class Presence:
+class Attendance:
     """A user's membership in a room: whether it is `join` now, and since which position and event."""
 
     room_id: str
@@ -83,53 +83,47 @@ class DeviceListsRepository:
             frozenset(names[user] for user, of in rows if of != EVERYBODY),
         )
 
-    def get_last_position(self, tx: Transaction) -> int:
-        """Position of the newest change of anybody's keys or membership."""
-        newest: int = tx.value("SELECT COALESCE((SELECT MAX(position) FROM device_list_changes), 0)")
-        newest_membership: int = tx.value("SELECT COALESCE((SELECT MAX(position) FROM memberships), 0)")
-        return max(newest, newest_membership)
-
-    def get_presences_of(self, tx: Transaction, user_id: str) -> list[Presence]:
+    def get_attendances_of(self, tx: Transaction, user_id: str) -> list[Attendance]:
         """Every room that the user has or had a membership in."""
         user = tx.name_id(user_id)
-        return [] if user is None else self._presences(tx, "user_nid = ?", (user,))
+        return [] if user is None else self._attendances(tx, "user_nid = ?", (user,))
 
-    def get_presences_changed_after(self, tx: Transaction, after: int) -> list[Presence]:
+    def get_attendances_changed_after(self, tx: Transaction, after: int) -> list[Attendance]:
         """Every membership of every room that became what it is after the position."""
-        return self._presences(tx, "position > ?", (after,))
+        return self._attendances(tx, "position > ?", (after,))
 
-    def get_presences_in(self, tx: Transaction, room_ids: Iterable[str], upto: int) -> list[Presence]:
+    def get_attendances_in(self, tx: Transaction, room_ids: Iterable[str], upto: int) -> list[Attendance]:
         """The joined members of rooms whose memberships are not newer than the position."""
         rooms = list(tx.name_ids(room_ids).values())
         found = []
         for chunk in _chunks(rooms):
-            found += self._presences(
+            found += self._attendances(
                 tx, "room IN (??) AND membership = ? AND position <= ?", (chunk, _JOIN, upto)
             )
         return found
 
-    def _presences(self, tx: Transaction, where: str, parameters: Sequence[object]) -> list[Presence]:
+    def _attendances(self, tx: Transaction, where: str, parameters: Sequence[object]) -> list[Attendance]:
         rows = tx.all(
             f"SELECT room, user_nid, membership, position, event FROM memberships WHERE {where}",  # noqa: S608
             parameters,
         )
         names = tx.names_of(number for row in rows for number in row[:2])
         return [
-            Presence(names[room], names[user], membership == _JOIN, position, event)
+            Attendance(names[room], names[user], membership == _JOIN, position, event)
             for room, user, membership, position, event in rows
         ]
 
     def find_joined_at(
-        self, tx: Transaction, presences: Sequence[Presence], position: int
+        self, tx: Transaction, attendances: Sequence[Attendance], position: int
     ) -> set[tuple[str, str]]:
         """(room, user) of those who were joined at the position, by the events that their memberships replaced."""
         joined = {
-            (one.room_id, one.user_id) for one in presences if one.position <= position and one.is_joined
+            (one.room_id, one.user_id) for one in attendances if one.position <= position and one.is_joined
         }
         # A membership that state resolution set back to an older event says nothing about the time between.
         following = {
             one.event_nid: (one.room_id, one.user_id)
-            for one in presences
+            for one in attendances
             if one.position > position and one.event_nid > position
         }
         for _ in range(MAX_MEMBERSHIP_STEPS):

@@ -24,7 +24,7 @@ class KeysMixin(StorageMixin):
     assertFalse: Any
     assertIsNone: Any
     assertIsNotNone: Any
-    successResultOf: Any  # noqa: N815
+    successResultOf: Any
 
     def setUp(self) -> None:
         super().setUp()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from storage.change import LogEntry
 from storage.database import Database, Transaction
-from storage.device_lists import DeviceListsRepository, Presence
+from storage.device_lists import Attendance, DeviceListsRepository
 from storage.events import StoreEvent
 from storage.log import Log
 
@@ -77,7 +77,7 @@ class _Rooms:
         self._repository = repository
         self._user_id = user_id
         self._since = since
-        mine = repository.get_presences_of(tx, user_id)
+        mine = repository.get_attendances_of(tx, user_id)
         joined_before = repository.find_joined_at(tx, mine, since)
         was_in = {room_id for room_id, _ in joined_before}
         is_in = {one.room_id for one in mine if one.is_joined}
@@ -89,11 +89,11 @@ class _Rooms:
             tx, [one for moved in self._moved.values() for one in moved], since
         )
 
-    def _others_moved(self, room_ids: Iterable[str]) -> dict[str, list[Presence]]:
+    def _others_moved(self, room_ids: Iterable[str]) -> dict[str, list[Attendance]]:
         """Memberships of others in these rooms that changed after the position."""
         wanted = frozenset(room_ids)
-        moved: dict[str, list[Presence]] = defaultdict(list)
-        for one in self._repository.get_presences_changed_after(self._tx, self._since) if wanted else ():
+        moved: dict[str, list[Attendance]] = defaultdict(list)
+        for one in self._repository.get_attendances_changed_after(self._tx, self._since) if wanted else ():
             if one.room_id in wanted and one.user_id != self._user_id:
                 moved[one.room_id].append(one)
         return moved
@@ -112,7 +112,7 @@ class _Rooms:
     def find_departed(self) -> set[str]:
         """Users in a room with the user before, but not now."""
         # Only those who were there before the user went: a former member is not told who came later.
-        unmoved = self._repository.get_presences_in(self._tx, self._exited, self._since)
+        unmoved = self._repository.get_attendances_in(self._tx, self._exited, self._since)
         found = {one.user_id for one in unmoved}
         for room_id in self._stayed | self._exited:
             found.update(
