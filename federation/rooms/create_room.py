@@ -7,9 +7,10 @@ from typing import Any
 from federation.room_dag.auth_rules.check_event_auth import check_event_auth
 from federation.room_dag.event import EventTemplate, build_event
 from federation.room_dag.room_versions import RoomRules
+from federation.rooms.branch import NO_STATE
 from federation.rooms.draft import Draft
 from federation.rooms.event_store import EventStore
-from federation.rooms.live_room import Facts, LiveRoom, Snapshot
+from federation.rooms.live_room import Facts, LiveRoom
 from federation.rooms.live_rooms import LiveRooms
 from federation.rooms.outcomes import PushOutcome
 from federation.rooms.reading import Reading
@@ -77,10 +78,10 @@ class CreateRoom:
             prev_events=(),
             auth_events=(),
         )
-        placeholder = LiveRoom("", rules, (), EMPTY_STATE, Snapshot(None, None), {})
+        placeholder = LiveRoom("", rules, (), NO_STATE, EMPTY_STATE)
         create = build_event(template, rules, self._author.signer, self._send_event.local_id(placeholder))
         check_event_auth(create, lambda pair: None)
-        room = LiveRoom(create.room_id, rules, (), EMPTY_STATE, Snapshot(None, None), {})
+        room = LiveRoom(create.room_id, rules, (), NO_STATE, EMPTY_STATE)
         changes: list[Change] = [AddRoom(room.room_id, rules.version)]
         changes.append(room.append(create, Facts(PushOutcome(0), None, None)))
         reading = Reading(self._events)

@@ -17,6 +17,8 @@ class Draft:
     redacts: str | None = None
     origin_server_ts: int | None = None
     """None: now. Only application services choose it."""
+    instead_of: str | None = None
+    """Append it only if the state still has this event in the draft's place; otherwise `StateMoved` is raised."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,25 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from immutables import Map
+
 from federation.room_dag.event import Event
 from federation.room_dag.power_levels import POWER_LEVELS_PAIR, PowerLevels
 from federation.room_dag.room_versions import RoomRules
+from federation.rooms.branch import Branch, Snapshot
 from federation.rooms.outcomes import PushOutcome
 from federation.rooms.relation import find_relation
-from federation.rooms.room_state import MEMBER, RoomState
+from federation.rooms.room_state import MEMBER, RoomState, StatePair
 from storage.committer import Fence
-from storage.events import NewState, StateChange, StoreEvent
+from storage.database import Waiter
+from storage.events import REJECTED, NewState, StateChange, StoreEvent
 from storage.memberships import MembershipChange
 
-MAX_PREV_EVENTS = 20
+RULES_PAIRS: tuple[StatePair, ...] = (
+    ("m.room.create", ""),
+    ("m.room.power_levels", ""),
+    ("m.room.join_rules", ""),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,32 +30,25 @@ class Head:
 
     event_id: str
     depth: int
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """The stored state that the room's state is described by."""
-
-    name: str | None
-    """The event ID that names it; None before the first event."""
-    nid: int | None
-    """Its number; None while it is not committed."""
-    unsaved: tuple[StateChange, ...] = ()
-    """What the room's state has more: the outcome of a resolution that no event carries yet."""
+    branch: Branch
+    """The state after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An event that was appended and is not committed yet."""
+    """An event that is part of the room in memory and not committed yet."""
 
     event: Event
     state: RoomState
+    """The room's current state as it is with this event."""
     change: StoreEvent
+    branch: Branch
+    """The state after the event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What was found out about an event before it is appended."""
+    """What was found out about an event before it becomes part of the room."""
 
     outcome: PushOutcome
     redacts: str | None
@@ -57,35 +58,53 @@ class Facts:
     """Session and transaction ID of the request."""
 
 
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where an event from elsewhere goes: decided beforehand, applied in one step."""
+
+    before: Branch
+    """The state before it."""
+    flags: int
+    """`storage.events.REJECTED` or `SOFT_FAILED`; 0 if it becomes part of the timeline."""
+    current: Branch | None
+    """The room's current state afterwards; None if the event does not take part in it."""
+    memberships: Mapping[str, str]
+    """Of the member events of `current` that were not in force before: event ID to membership."""
+    rules_events: Mapping[str, Event]
+    """The events of `current` that every check needs, by ID."""
+
+
 class LiveRoom:
     """One room. Everything here is synchronous: between two awaits nobody else can move it."""
 
     def __init__(
-        self,
-        room_id: str,
-        rules: RoomRules,
-        heads: Sequence[Head],
-        state: RoomState,
-        snapshot: Snapshot,
-        auth_events: Mapping[str, Event],
+        self, room_id: str, rules: RoomRules, heads: Sequence[Head], current: Branch, state: RoomState
     ) -> None:
         self.room_id = room_id
         self.rules = rules
         self.heads = list(heads)
+        self.snapshot = current.snapshot
+        """What is stored of `state`."""
         self.state = state
         """After everything that was appended: what the next event builds on."""
         self.committed = state
         """After everything that is on disk: what readers see."""
-        self.snapshot = snapshot
         self.fence = Fence()
         self.pending: dict[str, Pending] = {}
-        self.auth_events = dict(auth_events)
+        self.auth_events: dict[str, Event] = {}
         """Events of the room's present rules (create, power levels, join rules), which every check needs."""
+        self.held: list[Waiter[None]] | None = None
+        """Not None while somebody places an event and must wait for the database in between: others queue here."""
         self._power_levels: tuple[str | None, PowerLevels] | None = None
 
     @property
     def depth(self) -> int:
         return max((head.depth for head in self.heads), default=0)
+
+    @property
+    def current(self) -> Branch:
+        """The state after all heads."""
+        return Branch(self.state.entries, self.snapshot)
 
     @property
     def power_levels(self) -> PowerLevels:
@@ -97,29 +116,88 @@ class LiveRoom:
             self._power_levels = (event_id, PowerLevels(create, levels, self.rules))
         return self._power_levels[1]
 
-    @property
-    def prev_heads(self) -> list[Head]:
-        """The heads that the next event names as its predecessors."""
-        return self.heads[:MAX_PREV_EVENTS]
-
     def append(self, event: Event, facts: Facts) -> StoreEvent:
-        """Put an event that was checked on top of all heads, and describe what is to be stored."""
+        """Put an event of this server, which was checked, on top of all heads; describe what is to be stored."""
         replaces = self.state.entries.get(event.state_pair) if event.is_state else None
-        state, new_state = self._next_state(event)
-        left = self.heads[MAX_PREV_EVENTS:]
-        change = StoreEvent(
+        branch, new_state = branch_after(event, self.current, 0)
+        state = self.state
+        if event.is_state:
+            state = state.with_entry(event.state_pair, event.event_id, event.membership)
+        heads = [Head(event.event_id, event.depth, branch)]
+        change = self._change(event, branch, new_state, facts, replaces, 0, heads, _own_membership(event))
+        self._move(event, change, heads, branch, state)
+        self.snapshot = branch.snapshot
+        self._keep_rules({event.event_id: event})
+        return change
+
+    def place(self, event: Event, facts: Facts, placement: Placement) -> StoreEvent:
+        """Make an event from elsewhere part of the room as it was decided; describe what is to be stored."""
+        replaces = placement.before.entries.get(event.state_pair) if event.is_state else None
+        branch, new_state = branch_after(event, placement.before, placement.flags)
+        if placement.current is None:
+            # Rejected or soft failed: stored, with its state, and the room stays as it is.
+            return self._change(
+                event, branch, new_state, facts, replaces, placement.flags, self.heads[:1], ()
+            )
+        state, memberships, resets = self._next_current(event, placement)
+        heads = [head for head in self.heads if head.event_id not in event.prev_events]
+        heads.append(Head(event.event_id, event.depth, branch))
+        if resets:
+            changes = () if new_state is None else new_state.changes
+            new_state = NewState(placement.before.snapshot.name, changes, resets)
+            branch = Branch(branch.entries, Snapshot(event.event_id, None))
+            heads[-1] = Head(event.event_id, event.depth, branch)
+        change = self._change(event, branch, new_state, facts, replaces, 0, heads, memberships)
+        self._move(event, change, heads, branch, state)
+        self.snapshot = branch.snapshot if len(heads) == 1 else placement.current.snapshot
+        self._keep_rules({**placement.rules_events, event.event_id: event})
+        return change
+
+    def _next_current(
+        self, event: Event, placement: Placement
+    ) -> tuple[RoomState, tuple[MembershipChange, ...], tuple[StateChange, ...]]:
+        """The current state moved to the placement's: with who came and went, and what changed beside the event."""
+        assert placement.current is not None
+        state, entries = self.state, placement.current.entries
+        memberships, resets = [], []
+        for pair in changed_pairs(state.entries, entries):
+            event_id = entries.get(pair)
+            membership = None
+            if pair[0] == MEMBER:
+                membership = None if event_id is None else placement.memberships.get(event_id)
+                named = event_id or state.entries[pair]
+                memberships.append(MembershipChange(pair[1], membership or "leave", named))
+            if event_id != event.event_id:
+                resets.append((*pair, event_id))
+            state = state.with_entry(pair, event_id, membership)
+        return state, tuple(memberships), tuple(resets)
+
+    def _change(
+        self,
+        event: Event,
+        branch: Branch,
+        new_state: NewState | None,
+        facts: Facts,
+        replaces: str | None,
+        flags: int,
+        heads: Sequence[Head],
+        memberships: tuple[MembershipChange, ...],
+    ) -> StoreEvent:
+        return StoreEvent(
             room_id=self.room_id,
             event_id=event.event_id,
             type=event.type,
             sender=event.sender,
             state_key=event.state_key,
             json=event.json,
-            snapshot=self.snapshot.name if new_state is None else event.event_id,
-            snapshot_nid=self.snapshot.nid if new_state is None else None,
+            snapshot=branch.snapshot.name if new_state is None else event.event_id,
+            snapshot_nid=branch.snapshot.nid if new_state is None else None,
             new_state=new_state,
             replaces=replaces,
-            heads=(event.event_id, *(head.event_id for head in left)) if left else None,
-            memberships=_membership_changes(event),
+            flags=flags,
+            # Kept only if there is more to say than that this event is the newest; flagged ones move no head.
+            heads=tuple(head.event_id for head in heads) if len(heads) > 1 and not flags else None,
+            memberships=memberships,
             redacts=facts.redacts,
             relation=None if event.is_state else find_relation(event.content),
             thread=facts.thread,
@@ -127,45 +205,56 @@ class LiveRoom:
             personal_push=facts.outcome.personal,
             sent_by=facts.sent_by,
         )
-        self.heads = [Head(event.event_id, event.depth), *left]
-        self.state = state
-        if new_state is not None:
-            self.snapshot = Snapshot(event.event_id, None)
-        self.pending[event.event_id] = Pending(event, state, change)
-        if event.state_key == "" and event.type in (
-            "m.room.create",
-            "m.room.power_levels",
-            "m.room.join_rules",
-        ):
-            self.auth_events[event.event_id] = event
-            if replaces is not None:
-                self.auth_events.pop(replaces, None)
-        return change
 
-    def _next_state(self, event: Event) -> tuple[RoomState, NewState | None]:
-        if not event.is_state:
-            if not self.snapshot.unsaved:
-                return self.state, None
-            return self.state, NewState(self.snapshot.name, self.snapshot.unsaved)
-        pair = event.state_pair
-        membership = event.membership if pair[0] == MEMBER else None
-        state = self.state.with_entry(pair, event.event_id, membership)
-        own: StateChange = (*pair, event.event_id)
-        kept = tuple(change for change in self.snapshot.unsaved if change[:2] != pair)
-        return state, NewState(self.snapshot.name, (*kept, own))
+    def _move(
+        self, event: Event, change: StoreEvent, heads: list[Head], branch: Branch, state: RoomState
+    ) -> None:
+        self.heads = heads
+        self.state = state
+        self.pending[event.event_id] = Pending(event, state, change, branch)
+
+    def _keep_rules(self, new: Mapping[str, Event]) -> None:
+        known = {**self.auth_events, **new}
+        wanted = (self.state.entries.get(pair) for pair in RULES_PAIRS)
+        self.auth_events = {event_id: known[event_id] for event_id in wanted if event_id is not None}
 
     def commit(self, event_id: str, position: int) -> Pending | None:
-        """An appended event reached the disk: readers see it from now on."""
+        """An event reached the disk: readers see it from now on."""
         pending = self.pending.pop(event_id, None)
         if pending is None:
             return None
         self.committed = pending.state
-        if self.snapshot.name == event_id:
+        if self.snapshot.name == event_id and self.snapshot.nid is None:
             self.snapshot = Snapshot(event_id, position, self.snapshot.unsaved)
         return pending
 
 
-def _membership_changes(event: Event) -> tuple[MembershipChange, ...]:
+def branch_after(event: Event, before: Branch, flags: int) -> tuple[Branch, NewState | None]:
+    """The state after an event, and what is to be stored of it if it is a new one."""
+    unsaved = before.snapshot.unsaved
+    if not event.is_state or flags & REJECTED:
+        if not unsaved:
+            return before, None
+        # The outcome of the resolution gets its name here.
+        return Branch(before.entries, Snapshot(event.event_id, None)), NewState(before.snapshot.name, unsaved)
+    pair = event.state_pair
+    own: StateChange = (*pair, event.event_id)
+    kept = tuple(change for change in unsaved if change[:2] != pair)
+    entries = before.entries.set(pair, event.event_id)
+    return Branch(entries, Snapshot(event.event_id, None)), NewState(before.snapshot.name, (*kept, own))
+
+
+def changed_pairs(old: "Map[StatePair, str]", new: "Map[StatePair, str]") -> list[StatePair]:
+    """The entries in which two states differ."""
+    if old is new:
+        return []
+    changed = [pair for pair, event_id in new.items() if old.get(pair) != event_id]
+    if len(new) - len(changed) < len(old):
+        changed.extend(pair for pair in old if pair not in new)
+    return changed
+
+
+def _own_membership(event: Event) -> tuple[MembershipChange, ...]:
     if event.type != MEMBER or event.state_key is None or event.membership is None:
         return ()
     return (MembershipChange(event.state_key, event.membership, event.event_id),)

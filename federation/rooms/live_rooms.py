@@ -1,31 +1,26 @@
 """The rooms in memory: loaded when asked for, bounded, moved on by the log."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from immutables import Map
 
 from federation.room_dag.event import Event
-from federation.room_dag.room_versions import get_room_rules
-from federation.room_dag.state_resolution.resolve import resolve
+from federation.room_dag.room_versions import RoomRules, get_room_rules
+from federation.rooms.branch import Branch, Snapshot, merge_branches
 from federation.rooms.event_store import EventStore, live_ordering
-from federation.rooms.live_room import Head, LiveRoom, Snapshot
+from federation.rooms.live_room import RULES_PAIRS, Head, LiveRoom
 from federation.rooms.room_state import MEMBER, StatePair, make_state
 from federation.rooms.stored_event import StoredEvent
 from storage.change import LogEntry
-from storage.database import Database, Transaction
-from storage.events import EventsRepository, StateChange, StoreEvent, find_event_ids
+from storage.database import Database, Transaction, Waiter
+from storage.events import REJECTED, EventsRepository, StoreEvent, find_event_ids
 from storage.log import Log
 from storage.memberships import MembershipsRepository
-from storage.rooms import HeadRow, RoomsRepository
+from storage.rooms import RoomsRepository
 from storage.snapshots import SnapshotsRepository, StateNids
-
-_RULES_PAIRS: tuple[StatePair, ...] = (
-    ("m.room.create", ""),
-    ("m.room.power_levels", ""),
-    ("m.room.join_rules", ""),
-)
 
 
 class UnknownRoom(Exception):
@@ -43,37 +38,37 @@ class RoomRepositories:
 
 
 @dataclass(frozen=True, slots=True)
-class _LoadedState:
-    snapshot_nid: int
-    entries: dict[StatePair, str]
-
-
-@dataclass(frozen=True, slots=True)
 class _Loaded:
     """What a database thread read of a room."""
 
-    version: str
-    heads: list[HeadRow]
-    states: list[_LoadedState]
-    snapshot_names: dict[int, str]
-    events: dict[str, StoredEvent]
+    rules: RoomRules
+    heads: list[Head]
+    current: Branch
     memberships: dict[str, str]
+    rules_events: dict[str, Event]
 
 
-class _Lookup:
-    """Events for state resolution, read as they are needed within one transaction."""
+class TransactionLookup:
+    """Events for state resolution, read as they are needed within one transaction, on a database thread."""
 
     def __init__(self, tx: Transaction, store: EventStore) -> None:
         self._tx = tx
         self._store = store
-        self.events: dict[str, StoredEvent] = {}
+        self._events: dict[str, StoredEvent] = {}
+        self.rejected: set[str] = set()
 
     def get(self, event_id: str, /) -> Event:
-        stored = self.events.get(event_id)
-        if stored is None:
-            stored = self._store.get_many_within(self._tx, (event_id,))[event_id]
-            self.events[event_id] = stored
-        return stored.event
+        """Raises KeyError for an event that this server does not have."""
+        if event_id not in self._events:
+            self.load((event_id,))
+        return self._events[event_id].event
+
+    def load(self, event_ids: Iterable[str]) -> dict[str, StoredEvent]:
+        """Read several at once."""
+        found = self._store.get_many_within(self._tx, event_ids)
+        self._events.update(found)
+        self.rejected.update(event_id for event_id, stored in found.items() if stored.flags & REJECTED)
+        return found
 
 
 class LiveRooms:
@@ -134,6 +129,31 @@ class LiveRooms:
                 found[room_id] = self.find(room_id) or self.add(self._make(room_id, read))
         return found
 
+    @asynccontextmanager
+    async def hold(self, room_id: str) -> AsyncIterator[LiveRoom]:
+        """The room, standing still until the end of the block: senders and others who hold it wait.
+
+        For decisions that need the database between looking and acting. Raises `UnknownRoom`.
+        """
+        room = await self.get_free(room_id)
+        room.held = []
+        try:
+            yield room
+        finally:
+            waiting, room.held = room.held, None
+            for waiter in waiting:
+                waiter.succeed(None)
+
+    async def get_free(self, room_id: str) -> LiveRoom:
+        """As `get`, once nobody holds the room."""
+        room = await self.get(room_id)
+        while room.held is not None:
+            waiter: Waiter[None] = Waiter()
+            room.held.append(waiter)
+            await waiter
+            room = await self.get(room_id)
+        return room
+
     def add(self, room: LiveRoom) -> LiveRoom:
         """Take in a room, new or loaded."""
         self._rooms[room.room_id] = room
@@ -150,7 +170,7 @@ class LiveRooms:
         if len(self._rooms) <= self._size:
             return
         for room_id, room in self._rooms.items():
-            if not room.pending:
+            if not room.pending and room.held is None:
                 del self._rooms[room_id]
                 return
 
@@ -193,54 +213,42 @@ class LiveRooms:
 
     def _load(self, tx: Transaction, room_id: str) -> _Loaded:
         room = self._repositories.rooms.find(tx, room_id)
-        heads = self._repositories.rooms.get_heads(tx, room_id)
-        if room is None or not heads:
+        rows = self._repositories.rooms.get_heads(tx, room_id)
+        if room is None or not rows:
             raise UnknownRoom(room_id)
-        nids = self._repositories.snapshots.get_states(tx, {head.snapshot_nid for head in heads})
-        states = [_LoadedState(nid, read_entries(tx, entries)) for nid, entries in nids.items()]
-        wanted = {state.entries[pair] for state in states for pair in _RULES_PAIRS if pair in state.entries}
-        wanted.update(head.event_id for head in heads)
-        events = self._events.get_many_within(tx, wanted)
-        if len(states) == 1:
-            # The table of memberships is the member events of the current state, already read.
-            rows = self._repositories.memberships.get_of_room(tx, room_id)
-            memberships = {row.user_id: row.membership for row in rows}
-        else:
-            lookup = _Lookup(tx, self._events)
-            resolved = resolve(get_room_rules(room.version), [Map(state.entries) for state in states], lookup)
-            states.insert(0, _LoadedState(states[0].snapshot_nid, dict(resolved)))
-            members = [event_id for (event_type, _), event_id in resolved.items() if event_type == MEMBER]
-            found = self._events.get_many_within(tx, members)
-            memberships = {
-                stored.event.state_key: stored.event.membership
-                for stored in found.values()
-                if stored.event.state_key is not None and stored.event.membership is not None
-            }
-            rules_ids = [resolved[pair] for pair in _RULES_PAIRS if pair in resolved]
-            events.update(self._events.get_many_within(tx, rules_ids))
-        names = find_event_ids(tx, {state.snapshot_nid for state in states})
-        return _Loaded(room.version, heads, states, names, events, memberships)
+        rules = get_room_rules(room.version)
+        lookup = TransactionLookup(tx, self._events)
+        stored = lookup.load(row.event_id for row in rows)
+        branches = self.read_branches(tx, {row.snapshot_nid for row in rows})
+        heads = [
+            Head(row.event_id, stored[row.event_id].event.depth, branches[row.snapshot_nid]) for row in rows
+        ]
+        current = merge_branches(rules, [head.branch for head in heads], lookup, lookup.rejected)
+        rules_ids = [current.entries[pair] for pair in RULES_PAIRS if pair in current.entries]
+        rules_events = {event_id: found.event for event_id, found in lookup.load(rules_ids).items()}
+        # What the room's members are by the state that was current last is in a table of its own.
+        members = self._repositories.memberships.get_of_room(tx, room_id)
+        return _Loaded(rules, heads, current, {row.user_id: row.membership for row in members}, rules_events)
+
+    def read_branches(self, tx: Transaction, nids: Collection[int]) -> dict[int, Branch]:
+        """The states of stored snapshots, within a reading transaction."""
+        names = find_event_ids(tx, nids)
+        states = self._repositories.snapshots.get_states(tx, nids)
+        return {
+            nid: Branch(Map(read_entries(tx, entries)), Snapshot(names[nid], nid))
+            for nid, entries in states.items()
+        }
 
     def _make(self, room_id: str, loaded: _Loaded) -> LiveRoom:
-        base = loaded.states[0]
-        unsaved: tuple[StateChange, ...] = ()
-        if len(loaded.states) > 1:
-            # states[0] is the resolved one, described as the difference to the first head's.
-            unsaved = difference(loaded.states[1].entries, base.entries)
-        member_pairs = Map(
+        entries = loaded.current.entries
+        memberships = Map(
             (pair[1], loaded.memberships[pair[1]])
-            for pair in base.entries
+            for pair in entries
             if pair[0] == MEMBER and pair[1] in loaded.memberships
         )
-        state = make_state(base.entries.items(), member_pairs)
-        heads = [Head(head.event_id, loaded.events[head.event_id].event.depth) for head in loaded.heads]
-        auth_events = {
-            base.entries[pair]: loaded.events[base.entries[pair]].event
-            for pair in _RULES_PAIRS
-            if pair in base.entries
-        }
-        snapshot = Snapshot(loaded.snapshot_names[base.snapshot_nid], base.snapshot_nid, unsaved)
-        return LiveRoom(room_id, get_room_rules(loaded.version), heads, state, snapshot, auth_events)
+        room = LiveRoom(room_id, loaded.rules, loaded.heads, loaded.current, make_state(entries, memberships))
+        room.auth_events = loaded.rules_events
+        return room
 
 
 def read_entries(tx: Transaction, state: StateNids) -> dict[StatePair, str]:
@@ -248,9 +256,3 @@ def read_entries(tx: Transaction, state: StateNids) -> dict[StatePair, str]:
     names = tx.names_of(number for pair in state for number in pair)
     event_ids = find_event_ids(tx, state.values())
     return {(names[pair[0]], names[pair[1]]): event_ids[nid] for pair, nid in state.items()}
-
-
-def difference(old: Mapping[StatePair, str], new: Mapping[StatePair, str]) -> tuple[StateChange, ...]:
-    """What leads from one state to another."""
-    changed = [(*pair, event_id) for pair, event_id in new.items() if old.get(pair) != event_id]
-    return (*changed, *((*pair, None) for pair in old if pair not in new))

@@ -26,7 +26,7 @@ class Reading:
             if (event_id := room.state.entries.get(pair)) is not None
         }
         if room.rules.event_format is EventFormat.ID_AND_HASH_PAIRS:
-            wanted.update(head.event_id for head in room.prev_heads)
+            wanted.update(head.event_id for head in room.heads)
         wanted.update(related_ids(draft))
         return {
             event_id

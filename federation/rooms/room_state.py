@@ -1,6 +1,6 @@
 """The state of a room at one moment, as a persistent value: the next one shares nearly all of it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from immutables import Map
@@ -57,7 +57,7 @@ class RoomState:
 EMPTY_STATE = RoomState(Map(), Map(), 0, 0)
 
 
-def make_state(entries: Iterable[tuple[StatePair, str]], memberships: "Map[str, str]") -> RoomState:
+def make_state(entries: "Map[StatePair, str]", memberships: "Map[str, str]") -> RoomState:
     """A state from all its entries and memberships."""
     values = list(memberships.values())
-    return RoomState(Map(entries), memberships, values.count("join"), values.count("invite"))
+    return RoomState(entries, memberships, values.count("join"), values.count("invite"))

@@ -44,6 +44,10 @@ class Sent:
     """Where the log stood when it was."""
 
 
+class StateMoved(Exception):
+    """The state has another event by now than the one that a draft was to take the place of."""
+
+
 class PushRoom:
     """A live room as push rules see it."""
 
@@ -88,14 +92,15 @@ class SendEvent:
     async def send(self, draft: Draft, transaction: TransactionKey | None = None, *others: Change) -> Sent:
         """Append one event; `others` are committed with it.
 
-        Raises `UnknownRoom`, `auth_rules.errors.NotAllowed`, `event.InvalidEvent` or `CommitFailed`. A state event with
-        the content that the state has already is not sent again: the answer is the event that is there.
+        Raises `UnknownRoom`, `auth_rules.errors.NotAllowed`, `event.InvalidEvent`, `CommitFailed`, or `StateMoved` if
+        the draft says `instead_of`. A state event with the content that the state has already is not sent again: the
+        answer is the event that is there.
         """
         reading = Reading(self._events)
         if draft.state_key is not None and draft.content.get("membership") == "invite":
             await self._outcomes.prepare(draft.room_id, (draft.state_key,))
         while True:
-            room = await self._rooms.get(draft.room_id)
+            room = await self._rooms.get_free(draft.room_id)
             if not self._outcomes.is_prepared(draft.room_id):
                 await self._outcomes.prepare(draft.room_id)
             elif missing := reading.missing(room, draft):
@@ -103,6 +108,7 @@ class SendEvent:
             else:
                 break
         # From here to the submission nothing waits: the room cannot move under our feet.
+        _check_place(room, draft)
         same = _find_same(reading, room, draft)
         if same is None:
             sent_by = None if transaction is None else (transaction.session_id, transaction.txn_id)
@@ -149,7 +155,7 @@ class SendEvent:
         """The signed event at the room's end, not yet checked against the auth rules."""
         keys = auth_state_keys(room.rules, draft.type, draft.sender, draft.state_key, draft.content)
         auth_ids = [event_id for pair in keys if (event_id := room.state.entries.get(pair)) is not None]
-        prev_ids = [head.event_id for head in room.prev_heads]
+        prev_ids = [head.event_id for head in room.heads]
         reference_hashes = {}
         if room.rules.event_format is EventFormat.ID_AND_HASH_PAIRS:
             for event_id in (*auth_ids, *prev_ids):
@@ -181,6 +187,13 @@ class SendEvent:
 
     def _outcome(self, room: LiveRoom, reading: Reading, event: Event) -> PushOutcome:
         return self._outcomes.evaluate(event, PushRoom(room, reading))
+
+
+def _check_place(room: LiveRoom, draft: Draft) -> None:
+    if draft.instead_of is None or draft.state_key is None:
+        return
+    if room.state.entries.get((draft.type, draft.state_key)) != draft.instead_of:
+        raise StateMoved(draft.room_id)
 
 
 def _find_same(reading: Reading, room: LiveRoom, draft: Draft) -> str | None:
