@@ -1,6 +1,7 @@
 """Who may see which event. Source: client-server API, "Room history visibility"."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from federation.rooms.live_rooms import UnknownRoom
 from federation.rooms.stored_event import StoredEvent
@@ -13,6 +14,9 @@ from popcube_server.services.rooms.visibility_history import (
     VisibilityHistory,
     visibility_of,
 )
+
+BEGINNING = -(2**62)
+END = 2**63 - 1
 
 
 class Visibility:
@@ -41,6 +45,10 @@ class Visibility:
     async def is_visible(self, user_id: str, stored: StoredEvent) -> bool:
         return bool(await self.visible(user_id, (stored,)))
 
+    async def stretch(self, user_id: str, room_id: str) -> "Stretch | None":
+        """Outside of it the user sees nothing of the room; None if they see nothing at all."""
+        return (await self._decision(user_id, room_id)).stretch()
+
     async def _decision(self, user_id: str, room_id: str) -> "_Decision":
         try:
             visibility = await self._visibilities.of(room_id)
@@ -48,8 +56,20 @@ class Visibility:
             return _Decision(user_id, MembershipHistory(), VisibilityHistory((), (), "joined"), False)
         row = (await self._user_rooms.of_user(user_id)).get(room_id)
         is_open = row is not None and row.membership == "join" and visibility.is_always_open_to_members
-        history = MembershipHistory() if is_open else await self._memberships.of(user_id, room_id)
+        # Who forgot a room has given up what they saw of it.
+        is_stranger = row is None or row.forgotten
+        history = (
+            MembershipHistory() if is_open or is_stranger else await self._memberships.of(user_id, room_id)
+        )
         return _Decision(user_id, history, visibility, is_open)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of a timeline, from one ordering to another, both included."""
+
+    first: int
+    last: int
 
 
 class _Decision:
@@ -82,6 +102,22 @@ class _Decision:
                 visibility, before_membership, stored.ordering
             )
         return self._allows(visibility, membership, stored.ordering)
+
+    def stretch(self) -> Stretch | None:
+        if self._sees_all:
+            return Stretch(BEGINNING, END)
+        # Between two neighbours of these places neither the visibility nor the membership changes.
+        changes = sorted({BEGINNING, *self._memberships.orderings, *self._visibilities.orderings})
+        seen = [
+            index
+            for index, ordering in enumerate(changes)
+            if self._allows(self._visibilities.at(ordering), self._memberships.at(ordering), ordering)
+        ]
+        if not seen:
+            return None
+        # The event that ended it may be visible for what was before it.
+        last = changes[seen[-1] + 1] if seen[-1] + 1 < len(changes) else END
+        return Stretch(changes[seen[0]], last)
 
     def _allows(self, visibility: str, membership: str | None, ordering: int) -> bool:
         # 1. "If the history_visibility was set to world_readable, allow."

@@ -44,6 +44,11 @@ class VisibilityHistory:
         return self.at(ordering - 1)
 
     @property
+    def now(self) -> str:
+        """The visibility at the timeline's end."""
+        return self.values[-1] if self.values else self.before_first
+
+    @property
     def is_always_open_to_members(self) -> bool:
         """Whether everybody in the room may see everything that ever was in it."""
         return all(value in ("world_readable", "shared") for value in (*self.values, self.before_first))

@@ -1,0 +1,77 @@
+"""Builds what reads rooms: who may see what, how events look to clients, and the pages of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from popcube_server.building.core import Core
+from popcube_server.building.rooms import RoomBase
+from popcube_server.rest.client.event_context import EventContext
+from popcube_server.rest.client.message_pagination import MessagePagination
+from popcube_server.rest.client.rooms import Rooms
+from popcube_server.services.account_data.personal_rules import PersonalRules
+from popcube_server.services.rooms.aggregations import BundledAggregations
+from popcube_server.services.rooms.event_json import EventJson, NoAggregations
+from popcube_server.services.rooms.members_at import MembersAt
+from popcube_server.services.rooms.membership_history import MembershipHistories
+from popcube_server.services.rooms.read_context import ReadContext
+from popcube_server.services.rooms.read_event import ReadEvent
+from popcube_server.services.rooms.read_members import ReadMembers
+from popcube_server.services.rooms.read_messages import ReadMessages
+from popcube_server.services.rooms.read_state import ReadState
+from popcube_server.services.rooms.relation_summaries import RelationSummaries
+from popcube_server.services.rooms.room_views import RoomViews
+from popcube_server.services.rooms.sent_transactions import SentTransactions
+from popcube_server.services.rooms.state_at import StatesAt
+from popcube_server.services.rooms.timeline_pages import TimelinePages
+from popcube_server.services.rooms.visibility import Visibility
+from popcube_server.services.rooms.visibility_history import VisibilityHistories
+from storage.relations import RelationsRepository
+
+
+@dataclass(frozen=True, slots=True)
+class RoomReads:
+    """What others use to show rooms to users: sync, search, push."""
+
+    visibility: Visibility
+    visibility_histories: VisibilityHistories
+    membership_histories: MembershipHistories
+    sent: SentTransactions
+    aggregations: BundledAggregations
+    event_json: EventJson
+    servlets: Sequence[object]
+
+
+def build_room_reads(core: Core, base: RoomBase, personal: PersonalRules) -> RoomReads:
+    database, log, now_ms = core.database, core.log, core.platform.now_ms
+    repositories, events = base.repositories, base.events
+    relations = RelationsRepository(repositories.events)
+    memberships = MembershipHistories(database, repositories.events, base.user_rooms, log)
+    visibilities = VisibilityHistories(database, repositories.events, base.rooms, log)
+    visibility = Visibility(memberships, visibilities, base.user_rooms)
+    sent = SentTransactions(log)
+    aggregations = BundledAggregations(
+        RelationSummaries(database, relations, log),
+        events,
+        visibility,
+        memberships,
+        personal,
+        EventJson(events, sent, visibility, memberships, NoAggregations(), now_ms),
+    )
+    event_json = EventJson(events, sent, visibility, memberships, aggregations, now_ms)
+
+    views = RoomViews(base.user_rooms, memberships, visibilities)
+    states = StatesAt(database, repositories, base.rooms, events, log)
+    pages = TimelinePages(database, repositories.events, relations, events, visibility, personal, log)
+    read_event = ReadEvent(events, visibility, event_json)
+    read_messages = ReadMessages(views, pages, MembersAt(states, events), event_json)
+    servlets = (
+        Rooms(
+            read_event,
+            ReadState(views, states, event_json),
+            ReadMembers(views, states, event_json),
+            base.user_rooms,
+        ),
+        MessagePagination(read_messages),
+        EventContext(ReadContext(read_event, pages, states, event_json)),
+    )
+    return RoomReads(visibility, visibilities, memberships, sent, aggregations, event_json, servlets)
