@@ -42,7 +42,6 @@ class AccountData:
     ) -> None:
         """Raises `NotAllowed` for other users, 405 for types that are the server's, `TooLarge`, `InvalidParam`."""
         check_owner(requester, user_id)
-        check_room(room_id)
         if event_type in _PROTECTED:
             raise WithCode(405, "M_BAD_JSON", f"{event_type} cannot be set through this endpoint.")
         if not event_type or len(event_type.encode()) > MAX_TYPE_BYTES:
@@ -52,7 +51,6 @@ class AccountData:
     async def get(self, requester: Requester, user_id: str, room_id: str, event_type: str) -> bytes:
         """The content as JSON. Raises `NotAllowed` for other users, `NotFound`."""
         check_owner(requester, user_id)
-        check_room(room_id)
         if event_type == PUSH_RULES and room_id == NO_ROOM:
             return orjson.dumps(await self._push_rules.content(user_id))
         row = await self._database.read(lambda tx: self._repository.find(tx, user_id, room_id, event_type))
@@ -67,9 +65,9 @@ def check_owner(requester: Requester, user_id: str) -> None:
         raise NotAllowed("You can see and change only your own data.")
 
 
-def check_room(room_id: str) -> None:
-    """Raises `InvalidParam` if this is neither a room ID nor `NO_ROOM`."""
-    if room_id != NO_ROOM and not is_room_id(room_id):
+def check_room_id(room_id: str) -> None:
+    """Raises `InvalidParam`."""
+    if not is_room_id(room_id):
         raise InvalidParam(f"{room_id} is not a valid room ID.")
 
 

@@ -1,78 +1,99 @@
-"""Account data as sync delivers it: all of it, or what changed between two positions. Push rules are part of it."""
+"""Account data as sync delivers it: all of it, or what was set between two positions. Push rules are part of it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
+
+import orjson
 
 from popcube_server.services.account_data.account_data import PUSH_RULES
-from popcube_server.services.push.push_rules import encode_rules_content
-from storage.account_data import NO_ROOM, AccountDataRepository, AccountDataRow
+from popcube_server.services.push.push_rules import PushRules
+from popcube_server.services.sync.sources import DataEntry, UserData
+from storage.account_data import NO_ROOM, AccountDataRepository, AccountDataRow, SetAccountData
 from storage.database import Database, Transaction
-from storage.push_rules import PushRulesRepository
+from storage.log import Log
+
+_RULES_KIND: Final = "push_rules"
 
 
-@dataclass(frozen=True, slots=True)
-class AccountDataEvent:
-    """One `account_data` event: its type, and its content as JSON text."""
+@dataclass(slots=True)
+class _Entries:
+    """What was found, newest form only, by room and type; and whether the push rules are among it."""
 
-    type: str
-    content: bytes
+    contents: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    has_rules: bool = False
 
-
-@dataclass(frozen=True, slots=True)
-class AccountDataEvents:
-    """For the whole account, and by room."""
-
-    of_account: list[AccountDataEvent] = field(default_factory=list)
-    of_rooms: dict[str, list[AccountDataEvent]] = field(default_factory=dict)
-
-    def is_empty(self) -> bool:
-        return not self.of_account and not self.of_rooms
+    def add(self, rows: Sequence[AccountDataRow]) -> None:
+        self.contents.update(((row.room_id, row.type), row.content) for row in rows)
 
 
 class SyncedAccountData:
-    """Each call is one read of the database. The methods ending in `_within` take part in somebody else's."""
+    """Sync's `UserDataSource`. What is still in the log's tail is taken from there, without the database."""
 
     def __init__(
-        self, database: Database, repository: AccountDataRepository, push_rules: PushRulesRepository
+        self, database: Database, repository: AccountDataRepository, push_rules: PushRules, log: Log
     ) -> None:
         self._database = database
         self._repository = repository
         self._push_rules = push_rules
+        self._log = log
 
-    async def get_all(self, user_id: str) -> AccountDataEvents:
-        """Everything: what an initial sync wants."""
-        return await self._database.read(lambda tx: self.get_all_within(tx, user_id))
+    async def between(self, user_id: str, since: int | None, upto: int) -> UserData:
+        """What was set after `since` and up to `upto`; everything if `since` is None."""
+        found = None if since is None else self._find_in_log(user_id, since, upto)
+        if found is None:
+            found = await self._read(user_id, since, upto)
+        everywhere: list[DataEntry] = []
+        rooms: dict[str, list[DataEntry]] = {}
+        for (room_id, event_type), content in found.contents.items():
+            target = everywhere if room_id == NO_ROOM else rooms.setdefault(room_id, [])
+            target.append(DataEntry(event_type, content))
+        if found.has_rules:
+            everywhere.append(DataEntry(PUSH_RULES, orjson.dumps(await self._push_rules.content(user_id))))
+        return UserData(everywhere, rooms)
 
-    async def get_changed(self, user_id: str, after: int, upto: int) -> AccountDataEvents:
-        """What changed last at positions `after` < p <= `upto`."""
-        return await self._database.read(lambda tx: self.get_changed_within(tx, user_id, after, upto))
+    async def of_rooms(
+        self, user_id: str, room_ids: Collection[str]
+    ) -> Mapping[str, Sequence[DataEntry]]:
+        """Everything that the user has in these rooms."""
 
-    async def get_of_room(self, user_id: str, room_id: str) -> Sequence[AccountDataEvent]:
-        """Everything about one room: for a room that the client has not seen before."""
-        rows = await self._database.read(lambda tx: self._repository.get_of_room(tx, user_id, room_id))
-        return [AccountDataEvent(row.type, row.content) for row in rows]
+        def read(tx: Transaction) -> dict[str, list[DataEntry]]:
+            return {
+                room_id: [
+                    DataEntry(row.type, row.content)
+                    for row in self._repository.get_of_room(tx, user_id, room_id)
+                ]
+                for room_id in room_ids
+            }
 
-    def get_all_within(self, tx: Transaction, user_id: str) -> AccountDataEvents:
-        events = _by_room(self._repository.get_all(tx, user_id))
-        row = self._push_rules.find(tx, user_id)
-        content = encode_rules_content(None if row is None else row.rules, user_id)
-        events.of_account.append(AccountDataEvent(PUSH_RULES, content))
-        return events
+        return await self._database.read(read) if room_ids else {}
 
-    def get_changed_within(self, tx: Transaction, user_id: str, after: int, upto: int) -> AccountDataEvents:
-        events = _by_room(self._repository.get_changed(tx, user_id, after, upto))
-        row = self._push_rules.find(tx, user_id)
-        if row is not None and after < row.position <= upto:
-            events.of_account.append(AccountDataEvent(PUSH_RULES, encode_rules_content(row.rules, user_id)))
-        return events
+    def _find_in_log(self, user_id: str, since: int, upto: int) -> _Entries | None:
+        entries = self._log.since(since)
+        if entries is None:
+            return None
+        found = _Entries()
+        for entry in entries:
+            if entry.position > upto or entry.key[0] != user_id:
+                continue
+            if entry.kind == _RULES_KIND:
+                found.has_rules = True
+            elif entry.kind == SetAccountData.kind:
+                if not isinstance(entry.change, SetAccountData):
+                    # Written by another process: only the database has the value.
+                    return None
+                found.contents[entry.change.room_id, entry.change.type] = entry.change.content
+        return found
 
-
-def _by_room(rows: Sequence[AccountDataRow]) -> AccountDataEvents:
-    events = AccountDataEvents()
-    for row in rows:
-        event = AccountDataEvent(row.type, row.content)
-        if row.room_id == NO_ROOM:
-            events.of_account.append(event)
-        else:
-            events.of_rooms.setdefault(row.room_id, []).append(event)
-    return events
+    async def _read(self, user_id: str, since: int | None, upto: int) -> _Entries:
+        found = _Entries()
+        if since is None:
+            found.add(await self._database.read(lambda tx: self._repository.get_all(tx, user_id)))
+            found.has_rules = True
+            return found
+        after = since
+        found.add(
+            await self._database.read(lambda tx: self._repository.get_changed(tx, user_id, after, upto))
+        )
+        found.has_rules = after < (await self._push_rules.get(user_id)).position <= upto
+        return found

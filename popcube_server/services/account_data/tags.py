@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from popcube_server.services.account_data.account_data import check_owner, check_room, encode_content
+from popcube_server.services.account_data.account_data import check_owner, check_room_id, encode_content
 from popcube_server.services.errors import BadJson, InvalidParam
 from popcube_server.services.requester import Requester
 from storage.account_data import AccountDataRepository, AccountDataRow, SetAccountData
@@ -34,7 +34,7 @@ class Tags:
     async def get(self, requester: Requester, user_id: str, room_id: str) -> Mapping[str, Any]:
         """By name. Raises `NotAllowed`, `InvalidParam`."""
         check_owner(requester, user_id)
-        check_room(room_id)
+        check_room_id(room_id)
         return _tags(await self._row(user_id, room_id))
 
     async def set(
@@ -42,7 +42,7 @@ class Tags:
     ) -> None:
         """Raises `NotAllowed`, `InvalidParam`, `BadJson`, `TooLarge`."""
         check_owner(requester, user_id)
-        check_room(room_id)
+        check_room_id(room_id)
         # "The tag namespace ... names MUST NOT exceed 255 bytes."
         if not tag or len(tag.encode()) > MAX_TAG_BYTES:
             raise InvalidParam(f"The name of a tag must have 1 to {MAX_TAG_BYTES} bytes.")
@@ -57,7 +57,7 @@ class Tags:
     async def delete(self, requester: Requester, user_id: str, room_id: str, tag: str) -> None:
         """A tag that is not there is deleted already. Raises `NotAllowed`, `InvalidParam`."""
         check_owner(requester, user_id)
-        check_room(room_id)
+        check_room_id(room_id)
         await self._change(
             user_id, room_id, lambda tags: {name: kept for name, kept in tags.items() if name != tag}
         )

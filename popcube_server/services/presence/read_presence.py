@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 from popcube_server.services.errors import NotAllowed
 from popcube_server.services.platform import Platform
 from popcube_server.services.presence.devices_presence import OFFLINE, ONLINE
@@ -14,7 +16,8 @@ from popcube_server.services.presence.presence import Presence
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.user_rooms import UserRooms
 from storage.database import Database
-from storage.presence import PresenceRepository, PresenceRow
+from storage.log import Log
+from storage.presence import PresenceRepository, PresenceRow, SetPresence
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class PresenceSettings:
 
 
 class ReadPresence:
-    """Reads are of what was committed; only the time since the last activity is of the moment."""
+    """Reads are of what was committed; only the time since the last activity is of the moment. Sync's source too."""
 
     def __init__(
         self,
@@ -34,6 +37,7 @@ class ReadPresence:
         repository: PresenceRepository,
         presence: Presence,
         user_rooms: UserRooms,
+        log: Log,
         platform: Platform,
         settings: PresenceSettings,
     ) -> None:
@@ -41,6 +45,7 @@ class ReadPresence:
         self._repository = repository
         self._presence = presence
         self._user_rooms = user_rooms
+        self._log = log
         self._platform = platform
         self._settings = settings
 
@@ -53,38 +58,45 @@ class ReadPresence:
             row = await self._database.read(lambda tx: self._repository.find(tx, user_id))
         return {"presence": OFFLINE} if row is None else self._content(row)
 
-    async def get_changed(self, user_id: str, after: int, upto: int) -> Sequence[dict[str, Any]]:
-        """`m.presence` events of what changed at `after` < p <= `upto` among those who share a room with the user."""
+    async def between(self, user_id: str, since: int | None, upto: int) -> Sequence[tuple[str, bytes]]:
+        """Sender and content of what changed after `since` and up to `upto`; of everybody if `since` is None."""
         if not self._settings.is_tracked:
             return ()
-        rows = await self._database.read(lambda tx: self._repository.get_changed(tx, after, upto))
-        return await self._events(user_id, rows)
+        rows = None if since is None else self._find_in_log(since, upto)
+        if rows is None:
+            rows = await self._read(since, upto)
+        return [
+            (row.user_id, orjson.dumps(self._content(row)))
+            for row in rows
+            if await self._may_see(user_id, row.user_id)
+        ]
 
-    async def get_all(self, user_id: str) -> Sequence[dict[str, Any]]:
-        """`m.presence` events of all who share a room with the user: what an initial sync wants."""
-        if not self._settings.is_tracked:
-            return ()
-        if self._settings.include_offline:
-            rows = await self._database.read(lambda tx: self._repository.get_changed(tx, 0, 2**62))
-        else:
-            rows = await self._database.read(self._repository.get_not_offline)
-        return await self._events(user_id, rows)
+    async def seen(self, user_id: str, device_id: str, presence: str) -> None:
+        """The user's client syncs, and says so (`online` or `unavailable`)."""
+        self._presence.note_sync(user_id, device_id, presence)
 
-    async def get_of_users(self, user_ids: Sequence[str]) -> Sequence[dict[str, Any]]:
-        """`m.presence` events of these users, whoever asks: for users who have just begun to share a room."""
-        if not self._settings.is_tracked or not user_ids:
-            return ()
-        rows = await self._database.read(lambda tx: self._repository.get_many(tx, user_ids))
-        return [self._event(row) for row in rows]
+    async def _read(self, since: int | None, upto: int) -> Sequence[PresenceRow]:
+        if since is None and not self._settings.include_offline:
+            return await self._database.read(self._repository.get_not_offline)
+        after = since or 0
+        return await self._database.read(lambda tx: self._repository.get_changed(tx, after, upto))
 
-    async def _events(self, user_id: str, rows: Sequence[PresenceRow]) -> list[dict[str, Any]]:
-        return [self._event(row) for row in rows if await self._may_see(user_id, row.user_id)]
+    def _find_in_log(self, since: int, upto: int) -> Sequence[PresenceRow] | None:
+        entries = self._log.since(since)
+        if entries is None:
+            return None
+        found: dict[str, PresenceRow] = {}
+        for entry in entries:
+            if entry.kind != SetPresence.kind or entry.position > upto:
+                continue
+            if not isinstance(entry.change, SetPresence):
+                # Written by another process: only the database has the value.
+                return None
+            found[entry.change.user_id] = _row(entry.change, entry.position)
+        return list(found.values())
 
     async def _may_see(self, viewer_id: str, user_id: str) -> bool:
         return viewer_id == user_id or await self._user_rooms.do_share_a_room(viewer_id, user_id)
-
-    def _event(self, row: PresenceRow) -> dict[str, Any]:
-        return {"type": "m.presence", "sender": row.user_id, "content": self._content(row)}
 
     def _content(self, row: PresenceRow) -> dict[str, Any]:
         content: dict[str, Any] = {"presence": row.state}
@@ -96,3 +108,14 @@ class ReadPresence:
         if row.state == ONLINE:
             content["currently_active"] = row.currently_active
         return content
+
+
+def _row(change: SetPresence, position: int) -> PresenceRow:
+    return PresenceRow(
+        change.user_id,
+        change.state,
+        change.status_msg,
+        change.last_active_ms,
+        change.currently_active,
+        position,
+    )

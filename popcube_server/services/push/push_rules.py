@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import orjson
-
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.push.rule_set import (
     DEFAULT_RULE_SET,
@@ -42,6 +40,17 @@ class PushRules:
         self._known: BoundedCache[str, KnownRules] = BoundedCache(size)
         self._log = log
         log.follow(self._follow)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    @property
+    def hits(self) -> int:
+        return self._known.hits
+
+    @property
+    def misses(self) -> int:
+        return self._known.misses
 
     async def get(self, user_id: str) -> KnownRules:
         """The user's rules as they are now."""
@@ -84,9 +93,3 @@ class PushRules:
 def rules_content(rule_set: RuleSet, user_id: str) -> dict[str, Any]:
     """The content of `m.push_rules` for these rules."""
     return {"global": rule_set.as_json(user_id)}
-
-
-def encode_rules_content(stored: bytes | None, user_id: str) -> bytes:
-    """The content of `m.push_rules` as JSON, from what is stored."""
-    rule_set = DEFAULT_RULE_SET if stored is None else decode_rule_set(stored)
-    return orjson.dumps(rules_content(rule_set, user_id))
