@@ -45,6 +45,7 @@ from storage.transactions import TransactionsRepository
 from synapse_like_config.ratelimits import RateLimit
 
 USER_ROOMS_CACHE_SIZE = 20_000
+NO_LIMIT = RateLimit(per_second=1e9, burst_count=1e9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,12 @@ class Rooms:
     """What others use of rooms."""
 
     send_event: SendEvent
+    writer: RoomWriter
+    profiles: ProfileCache
     memberships: ChangeMembership
+    unlimited_memberships: ChangeMembership
+    """For what the server does by itself."""
+    create_room: CreateRoom
     aliases: ResolveAlias
     transactions: Transactions
     servlets: Sequence[object]
@@ -102,22 +108,35 @@ def build_rooms(core: Core, base: RoomBase, needs: RoomNeeds) -> Rooms:
     directory = DirectoryRepository()
     aliases = ResolveAlias(database, directory, core.server_name)
     profiles = ProfileCache(database, ProfilesRepository(), core.log)
-    permission = InvitePermission(database, AccountDataRepository())
-    memberships = ChangeMembership(
-        writer,
-        base.rooms,
-        base.events,
-        profiles,
-        RestrictedJoins(base.rooms, base.events, base.user_rooms, core.server_name),
-        suspensions,
+    account_data = AccountDataRepository()
+    permission = InvitePermission(database, account_data, config.rooms.block_non_admin_invites)
+
+    def change_membership(permission: InvitePermission, limits: MembershipLimits) -> ChangeMembership:
+        return ChangeMembership(
+            writer,
+            base.rooms,
+            base.events,
+            profiles,
+            RestrictedJoins(base.rooms, base.events, base.user_rooms, core.server_name),
+            suspensions,
+            permission,
+            limits,
+            core.server_name,
+        )
+
+    memberships = change_membership(
         permission,
         MembershipLimits(
             limiter(limits.rc_joins.local),
+            limiter(limits.rc_joins_per_room),
             limiter(limits.rc_invites.per_room),
             limiter(limits.rc_invites.per_user),
             limiter(limits.rc_invites.per_issuer),
         ),
-        core.server_name,
+    )
+    unlimited_memberships = change_membership(
+        InvitePermission(database, account_data, only_admins_invite=False),
+        MembershipLimits(*(limiter(NO_LIMIT) for _ in range(5))),
     )
     transactions = Transactions(database, TransactionsRepository(), committer, core.platform)
     send_message = SendMessage(
@@ -146,4 +165,14 @@ def build_rooms(core: Core, base: RoomBase, needs: RoomNeeds) -> Rooms:
         RoomUpgrades(upgrade_room),
         Directory(aliases, edit_directory),
     )
-    return Rooms(send_event, memberships, aliases, transactions, servlets)
+    return Rooms(
+        send_event,
+        writer,
+        profiles,
+        memberships,
+        unlimited_memberships,
+        create_room,
+        aliases,
+        transactions,
+        servlets,
+    )

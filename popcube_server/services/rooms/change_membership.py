@@ -67,7 +67,7 @@ class ChangeMembership:
         if room.committed.is_joined(requester.user_id):
             return
         await self._suspensions.check_not_suspended(requester.user_id)
-        self._limits.joins.spend(requester.user_id)
+        self._limits.spend_join(requester.user_id, room_id)
         if requester.is_guest:
             await self._check_guest_access(room_id)
         content = await member_content(self._profiles, requester.user_id, "join", reason)
@@ -91,6 +91,7 @@ class ChangeMembership:
         _check_user_id(user_id)
         room = await self._joined_room(requester.user_id, room_id)
         await self._suspensions.check_not_suspended(requester.user_id)
+        self._permission.check_may_invite(requester)
         # Who may not invite learns nothing about the invited user.
         if room.power_levels.user_level(requester.user_id) < room.power_levels.invite:
             raise NotAllowed("You may not invite people into this room.")

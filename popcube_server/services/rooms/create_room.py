@@ -67,6 +67,8 @@ class CreateRoom:
         await self._makers.suspensions.check_not_suspended(requester.user_id)
         rules = self._rules(options)
         _check_options(options, rules)
+        if options.invite:
+            self._makers.permission.check_may_invite(requester)
         blocked = await self._check_invites(options)
         alias = await self._alias(options)
         self._limiter.spend(requester.user_id)

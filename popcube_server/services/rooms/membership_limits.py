@@ -7,12 +7,20 @@ from popcube_server.services.rate_limits import RateLimiter
 
 @dataclass(frozen=True, slots=True)
 class MembershipLimits:
-    """The limits of Synapse's `rc_joins.local` and `rc_invites`."""
+    """The limits of Synapse's `rc_joins.local`, `rc_joins_per_room` and `rc_invites`."""
 
     joins: RateLimiter
+    joins_per_room: RateLimiter
     invites_per_room: RateLimiter
     invites_per_user: RateLimiter
     invites_per_issuer: RateLimiter
+
+    def spend_join(self, user_id: str, room_id: str) -> None:
+        """Raises `LimitExceeded`."""
+        # Both or none: who may not join now has not used up a join.
+        self.joins_per_room.check(room_id)
+        self.joins.spend(user_id)
+        self.joins_per_room.spend(room_id)
 
     def spend_invite(self, inviter: str, room_id: str, invitee: str) -> None:
         """Raises `LimitExceeded`."""

@@ -1,0 +1,1 @@
+"""What reacts to the log by itself. Start with `durable_follower.py`."""
