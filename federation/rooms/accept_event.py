@@ -1,0 +1,266 @@
+"""Make an event from elsewhere part of a room: the checks on receipt of a PDU that need the room.
+
+Source: server-server API, "Checks performed on receipt of a PDU", from the auth events on, and "Soft failure". The
+format, the signatures and the content hash were checked before; the events that it names were fetched before.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from federation.room_dag.auth_rules.auth_state_keys import CREATE_PAIR, auth_state_keys
+from federation.room_dag.auth_rules.check_auth_events import check_auth_events
+from federation.room_dag.auth_rules.check_event_auth import check_event_auth
+from federation.room_dag.auth_rules.errors import NotAllowed
+from federation.room_dag.event import Event
+from federation.room_dag.power_levels import POWER_LEVELS_PAIR, PowerLevels
+from federation.room_dag.redaction import is_redaction_allowed
+from federation.room_dag.room_versions import RoomRules
+from federation.rooms.branch import Branch, merge_branches
+from federation.rooms.event_store import EventStore
+from federation.rooms.live_room import (
+    RULES_PAIRS,
+    Facts,
+    Head,
+    LiveRoom,
+    Placement,
+    branch_after,
+    changed_pairs,
+)
+from federation.rooms.live_rooms import LiveRooms, TransactionLookup
+from federation.rooms.outcomes import PushOutcome, PushOutcomes
+from federation.rooms.reading import Reading
+from federation.rooms.relation import THREAD, find_relation
+from federation.rooms.room_state import MEMBER, StatePair
+from federation.rooms.send_event import PushRoom
+from federation.rooms.stored_event import StoredEvent
+from storage.committer import Committer
+from storage.database import Database, Transaction
+from storage.events import REJECTED, SOFT_FAILED
+
+
+class Verdict(Enum):
+    """What became of an event."""
+
+    ACCEPTED = "accepted"
+    SOFT_FAILED = "soft failed"
+    REJECTED = "rejected"
+    KNOWN = "known already"
+
+
+class MissingEvents(Exception):
+    """The event names others that this server does not have, or whose place in the room it does not know."""
+
+    def __init__(self, prev_events: frozenset[str], auth_events: frozenset[str]) -> None:
+        super().__init__(f"missing: {len(prev_events)} prev events, {len(auth_events)} auth events")
+        self.prev_events = prev_events
+        self.auth_events = auth_events
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The decision about an event, made from the database, to be applied while the room stands still."""
+
+    placement: Placement
+    verdict: Verdict
+    redacts: str | None
+    thread: str | None
+
+
+class AcceptEvent:
+    """The one way in which events made elsewhere get into rooms that this server takes part in."""
+
+    def __init__(
+        self,
+        rooms: LiveRooms,
+        events: EventStore,
+        database: Database,
+        committer: Committer,
+        outcomes: PushOutcomes,
+    ) -> None:
+        self._rooms = rooms
+        self._events = events
+        self._database = database
+        self._committer = committer
+        self._outcomes = outcomes
+
+    async def accept(self, event: Event) -> Verdict:
+        """Decide about an event and store it; it is on disk when this returns.
+
+        Raises `MissingEvents`, and then nothing was changed; `UnknownRoom`; `CommitFailed`.
+        """
+        async with self._rooms.hold(event.room_id) as room:
+            if event.event_id in room.pending or await self._events.find(event.event_id) is not None:
+                return Verdict.KNOWN
+            await self._drained(room)
+            await self._outcomes.prepare(event.room_id, _invited(event))
+            plan = await self._database.read(lambda tx: self._decide(tx, room, event))
+            outcome = PushOutcome(0)
+            if plan.verdict is Verdict.ACCEPTED:
+                outcome = self._outcomes.evaluate(event, PushRoom(room, Reading(self._events)))
+            change = room.place(event, Facts(outcome, plan.redacts, plan.thread), plan.placement)
+            waiter = self._committer.submit((change,), room.fence)
+        try:
+            await waiter
+        except Exception:
+            self._rooms.drop(room)
+            raise
+        return plan.verdict
+
+    async def _drained(self, room: LiveRoom) -> None:
+        # The decision reads the database, which must know everything that the room's heads stand on.
+        if room.pending:
+            await self._committer.drain()
+
+    def _decide(self, tx: Transaction, room: LiveRoom, event: Event) -> _Plan:
+        lookup = TransactionLookup(tx, self._events)
+        named = lookup.load({*event.prev_events, *event.auth_events})
+        heads = {head.event_id: head.branch for head in room.heads}
+        missing_prev = {
+            event_id
+            for event_id in event.prev_events
+            if event_id not in heads and (event_id not in named or named[event_id].snapshot_nid is None)
+        }
+        missing_auth = {event_id for event_id in event.auth_events if event_id not in named}
+        if missing_prev or missing_auth:
+            raise MissingEvents(frozenset(missing_prev), frozenset(missing_auth))
+        before = self._state_before(tx, room.rules, event, heads, named, lookup)
+        verdict = self._verdict(room, event, before, named, lookup)
+        if verdict is not Verdict.ACCEPTED:
+            flags = REJECTED if verdict is Verdict.REJECTED else SOFT_FAILED
+            return _Plan(Placement(before, flags, None, {}, {}), verdict, None, None)
+        current = self._current_after(room, event, before, lookup)
+        placement = Placement(
+            before,
+            0,
+            current,
+            _new_memberships(room, event, current, lookup),
+            _rules_events(event, current, lookup),
+        )
+        return _Plan(placement, verdict, _redacts(event, before, lookup), _thread(event, lookup))
+
+    def _state_before(
+        self,
+        tx: Transaction,
+        rules: RoomRules,
+        event: Event,
+        heads: Mapping[str, Branch],
+        named: Mapping[str, StoredEvent],
+        lookup: TransactionLookup,
+    ) -> Branch:
+        nids = {
+            event_id: nid
+            for event_id in event.prev_events
+            if event_id not in heads and (nid := named[event_id].snapshot_nid) is not None
+        }
+        stored = self._rooms.read_branches(tx, set(nids.values()))
+        branches = [
+            heads[event_id] if event_id in heads else stored[nids[event_id]] for event_id in event.prev_events
+        ]
+        return merge_branches(rules, branches, lookup, lookup.rejected)
+
+    def _verdict(
+        self,
+        room: LiveRoom,
+        event: Event,
+        before: Branch,
+        named: Mapping[str, StoredEvent],
+        lookup: TransactionLookup,
+    ) -> Verdict:
+        auth_events = {event_id: named[event_id].event for event_id in event.auth_events}
+        by_pair = {auth.state_pair: auth for auth in auth_events.values() if auth.is_state}
+        if not event.rules.room_create_in_auth_events:
+            # From version 12 on the room's ID names the create event.
+            by_pair[CREATE_PAIR] = lookup.get(room.state.entries[CREATE_PAIR])
+        try:
+            # 4. "Passes authorization rules based on the event's auth events, otherwise it is rejected."
+            check_auth_events(event, auth_events, lookup.rejected)
+            check_event_auth(event, by_pair.get)
+            # 5. "Passes authorization rules based on the state before the event, otherwise it is rejected."
+            _check_against(event, before.entries, lookup)
+        except NotAllowed:
+            return Verdict.REJECTED
+        try:
+            # 6. "Passes authorization rules based on the current state of the room, otherwise it is 'soft failed'."
+            _check_against(event, room.state.entries, lookup)
+        except NotAllowed:
+            return Verdict.SOFT_FAILED
+        return Verdict.ACCEPTED
+
+    def _current_after(
+        self, room: LiveRoom, event: Event, before: Branch, lookup: TransactionLookup
+    ) -> Branch:
+        after, _ = branch_after(event, before, 0)
+        rest: Sequence[Head] = [head for head in room.heads if head.event_id not in event.prev_events]
+        if not rest:
+            return after
+        resolver = _WithEvent(lookup, event)
+        return merge_branches(room.rules, [after, *(head.branch for head in rest)], resolver, lookup.rejected)
+
+
+class _WithEvent:
+    """A look-up that knows one more event."""
+
+    def __init__(self, lookup: TransactionLookup, event: Event) -> None:
+        self._lookup = lookup
+        self._event = event
+
+    def get(self, event_id: str, /) -> Event:
+        return self._event if event_id == self._event.event_id else self._lookup.get(event_id)
+
+
+def _check_against(event: Event, entries: Mapping[StatePair, str], lookup: TransactionLookup) -> None:
+    pairs = {
+        *auth_state_keys(event.rules, event.type, event.sender, event.state_key, event.content),
+        CREATE_PAIR,
+    }
+    lookup.load(entries[pair] for pair in pairs if pair in entries)
+
+    def find(pair: StatePair) -> Event | None:
+        event_id = entries.get(pair)
+        return None if event_id is None else lookup.get(event_id)
+
+    check_event_auth(event, find)
+
+
+def _new_memberships(
+    room: LiveRoom, event: Event, current: Branch, lookup: TransactionLookup
+) -> dict[str, str]:
+    wanted = {
+        current.entries[pair]
+        for pair in changed_pairs(room.state.entries, current.entries)
+        if pair[0] == MEMBER and pair in current.entries
+    }
+    known = {event_id: stored.event for event_id, stored in lookup.load(wanted - {event.event_id}).items()}
+    if event.event_id in wanted:
+        known[event.event_id] = event
+    return {event_id: member.membership or "leave" for event_id, member in known.items()}
+
+
+def _rules_events(event: Event, current: Branch, lookup: TransactionLookup) -> dict[str, Event]:
+    wanted = {current.entries[pair] for pair in RULES_PAIRS if pair in current.entries} - {event.event_id}
+    return {event_id: stored.event for event_id, stored in lookup.load(wanted).items()}
+
+
+def _redacts(event: Event, before: Branch, lookup: TransactionLookup) -> str | None:
+    if event.redacts is None:
+        return None
+    target = lookup.load((event.redacts,)).get(event.redacts)
+    if target is None:
+        return None
+    levels_id = before.entries.get(POWER_LEVELS_PAIR)
+    create = lookup.get(before.entries[CREATE_PAIR])
+    levels = PowerLevels(create, None if levels_id is None else lookup.get(levels_id), event.rules)
+    return event.redacts if is_redaction_allowed(event, target.event, levels) else None
+
+
+def _thread(event: Event, lookup: TransactionLookup) -> str | None:
+    relation = None if event.is_state else find_relation(event.content)
+    if relation is None or relation.rel_type == THREAD:
+        return None if relation is None else relation.parent
+    parent = lookup.load((relation.parent,)).get(relation.parent)
+    return None if parent is None or parent.event.room_id != event.room_id else parent.thread
+
+
+def _invited(event: Event) -> tuple[str, ...]:
+    return (event.state_key,) if event.membership == "invite" and event.state_key is not None else ()
