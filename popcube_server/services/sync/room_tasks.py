@@ -98,15 +98,20 @@ class RoomTasks:
             if state is None:
                 continue
             history = histories.get(room_id)
-            if since is None or (
-                history is not None
-                and not history.is_joined_throughout(live_ordering(since), live_ordering(upto))
-            ):
-                tasks.append(_new_room(room_id, state, since, upto, history or MembershipHistory()))
+            seen_after = NEVER if since is None else live_ordering(since)
+            is_known = since is not None
+            if history is not None:
+                # "Newly joined" is who was not in the room before. Who was, and only went out in between, gets what
+                # changed meanwhile like everybody else, as far as they may see it.
+                is_known = since is not None and history.at(live_ordering(since)) == "join"
+                if since is None or not history.is_joined_throughout(live_ordering(since), live_ordering(upto)):
+                    came = history.joined_since(live_ordering(upto))
+                    seen_after = NEVER if came is None else came - 1
+            if not is_known:
+                tasks.append(RoomTask(room_id, state, None, upto, None, seen_after))
                 continue
             if not changes.is_known and not is_full_state:
                 unknown.append(room_id)
-            seen_after = live_ordering(since)
             room_changes = None if is_full_state else changes.rooms.get(room_id) or RoomChanges()
             tasks.append(RoomTask(room_id, state, since, upto, room_changes, seen_after))
         if unknown and since is not None:
@@ -204,12 +209,3 @@ class RoomTasks:
             found.pairs[pair] = since + 1
         return found
 
-
-def _new_room(
-    room_id: str, state: RoomState, since: int | None, upto: int, history: MembershipHistory
-) -> RoomTask:
-    """A room that the client does not know, or has lost sight of in between."""
-    came = history.joined_since(live_ordering(upto))
-    seen_after = NEVER if came is None else came - 1
-    was_in = since is not None and history.at(live_ordering(since)) == "join"
-    return RoomTask(room_id, state, since if was_in else None, upto, None, seen_after)

@@ -72,13 +72,15 @@ class DeviceListSource(Protocol):
     async def between(self, user_id: str, since: int, upto: int) -> DeviceListDelta: ...
 
 
-@dataclass(frozen=True, slots=True)
-class KeyCounts:
+class KeyCounts(Protocol):
     """What is left of a device's keys."""
 
-    one_time: Mapping[str, int]
-    """By algorithm, the keys that nobody claimed yet."""
-    unused_fallback_types: Sequence[str]
+    @property
+    def one_time(self) -> Mapping[str, int]:
+        """By algorithm, the keys that nobody claimed yet."""
+
+    @property
+    def unused_fallback_types(self) -> Sequence[str]: ...
 
 
 class KeyCountsSource(Protocol):
