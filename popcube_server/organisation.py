@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from federation.room_dag.signing import EventSigner
-from federation.rooms.outcomes import NoPushOutcomes
 from popcube_server.building.accounts import build_accounts
 from popcube_server.building.core import Core
+from popcube_server.building.followers import build_followers
 from popcube_server.building.keys import KeyNeeds, build_keys
 from popcube_server.building.media import build_media
+from popcube_server.building.push import build_push
+from popcube_server.building.room_reads import build_room_reads
 from popcube_server.building.rooms import RoomNeeds, build_room_base, build_rooms
 from popcube_server.building.server import build_server
+from popcube_server.building.sync import SyncNeeds, build_sync
+from popcube_server.building.user_data import build_user_data
 from popcube_server.metrics import Metrics
 from popcube_server.rest.resource import Site
 from popcube_server.rest.router import Router
@@ -96,15 +100,23 @@ def build_organisation(core: Core) -> Organisation:
     server = build_server(core)
     room_base = build_room_base(core)
     accounts = build_accounts(core, (DeviceCleanup(),))
-    rooms = build_rooms(core, room_base, RoomNeeds(NoPushOutcomes(), accounts.suspensions))
+    push = build_push(core)
+    rooms = build_rooms(core, room_base, RoomNeeds(push.outcomes, accounts.suspensions))
+    room_reads = build_room_reads(core, room_base, push.personal)
+    user_data = build_user_data(core, room_base, push, room_reads.event_json)
     media = build_media(core)
     end_to_end = build_keys(core, KeyNeeds(rooms.transactions, accounts.confirmation))
+    sync = build_sync(core, room_base, SyncNeeds(room_reads, user_data, end_to_end, push.personal))
+    followers = build_followers(core, room_base, rooms, push.rules)
     servlets = [
         *server.servlets,
         *media.servlets,
         *accounts.servlets,
         *rooms.servlets,
+        *room_reads.servlets,
+        *user_data.servlets,
         *end_to_end.servlets,
+        *sync.servlets,
     ]
-    parts: list[Running] = [*accounts.parts, *media.parts]
+    parts: list[Running] = [*accounts.parts, *media.parts, *user_data.parts, *followers.parts]
     return Organisation(core, Site(Router(servlets), accounts.authenticator, core.metrics), parts)

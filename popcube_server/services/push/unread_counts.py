@@ -1,8 +1,7 @@
 """How many events a user has not read, by room and thread: asked by every sync."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Final
 
 from popcube_server.services.bounded_cache import BoundedCache
@@ -15,8 +14,6 @@ from storage.unread import NOTHING_UNREAD, Unread, UnreadRepository, UnreadRow
 
 TAILS: Final = 10_000
 
-_NO_THREADS: Final[Mapping[str, Unread]] = MappingProxyType({})
-
 
 @dataclass(frozen=True, slots=True)
 class UnreadCounts:
@@ -24,7 +21,7 @@ class UnreadCounts:
 
     main: Unread = NOTHING_UNREAD
     """In the main timeline."""
-    threads: Mapping[str, Unread] = _NO_THREADS
+    threads: Mapping[str, Unread] = field(default_factory=dict)
     """By thread root, those that have something unread."""
 
     @property
@@ -37,8 +34,6 @@ class UnreadCounts:
         """In the whole room, threads included."""
         return self.main.highlights + sum(unread.highlights for unread in self.threads.values())
 
-
-NO_UNREAD_COUNTS: Final = UnreadCounts()
 
 _Key = tuple[str, str]
 
