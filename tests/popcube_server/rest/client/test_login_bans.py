@@ -31,6 +31,8 @@ class LoginBanTests(WitnessedTestCase):
         answer = self.log_in()
         self.assert_refused(answer, 429, "M_LIMIT_EXCEEDED")
         self.assertEqual(answer[1]["retry_after_ms"], seconds * 1000)
+        # Who is banned does not learn whether a guess was wrong.
+        self.assertEqual(self.post(LOGIN, with_password("alice", "wrong")), answer)
 
     def test_ten_failures_ban_the_address_for_longer_each_time(self) -> None:
         for ban_s in (5 * MINUTE_S, WEEK_S, 61 * 24 * 3600, 61 * 24 * 3600):

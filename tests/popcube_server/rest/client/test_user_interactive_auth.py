@@ -64,9 +64,10 @@ class PasswordStageTests(WitnessedTestCase):
 
     def test_session_is_for_its_devices_only(self) -> None:
         session = self.begin_delete("PHONE")
-        status, _ = self.finish_delete({"session": session}, "TABLET")
-        self.assertEqual(status, 401)
-        self.ok(self.finish_delete(password_of("alice", session), "PHONE"))
+        page = f"/_matrix/client/v3/auth/m.login.password/fallback/web?session={session}"
+        self.call("POST", page, urlencode({"password": "password of alice"}).encode())
+        self.assertEqual(self.finish_delete({"session": session}, "TABLET")[0], 401)
+        self.ok(self.finish_delete({"session": session}, "PHONE"))
         self.assertEqual(self.device_ids(), {self.alice.device_id, "TABLET"})
 
     def test_finished_session_confirms_nothing_more(self) -> None:

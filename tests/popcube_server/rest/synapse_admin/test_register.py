@@ -62,6 +62,7 @@ class SharedSecretTests(ServerTestCase):
     def test_nonce_is_good_once_for_a_minute_and_for_its_organisation(self) -> None:
         used = self.nonce()
         self.ok(self.post(PATH, self.wanted(used)))
+        self.assert_refused(self.post(PATH, self.wanted(used)), 400, "M_UNKNOWN")
         old = self.nonce()
         self.clock.advance(61)
         for nonce in (used, old, self.nonce()[:-1] + "0", "1.a.b", "", "é", self.nonce(TWO) + "x"):
