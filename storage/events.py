@@ -16,6 +16,8 @@ from storage.snapshots import GONE, NewSnapshot, write_snapshots
 ORDERING_STEP = 1 << 20
 """Between neighbours in a timeline there is room for this much history that is found later."""
 
+MAX_TIME_MS = 2**62
+
 REJECTED = 1
 SOFT_FAILED = 2
 OUTLIER = 4
@@ -90,6 +92,8 @@ class StoreEvent(Change):
     personal_push: tuple[PersonalPush, ...] = ()
     ordering: int | None = None
     """Place in the timeline, for history found later; None for what happens now."""
+    origin_server_ts: int = 0
+    """As the event has it, milliseconds: what it is found by when somebody asks for a time."""
     sent_by: tuple[str, str] | None = None
     """Session and transaction ID of the request that sent it, if it was sent here: not stored, for followers."""
 
@@ -130,7 +134,7 @@ class _EventWriter:
         tx, names = self._tx, self._names
         tx.many(
             "INSERT INTO events (nid, event_id, room, ordering, type, sender, state_key, snapshot, replaces, flags,"
-            " push, thread, json) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " push, thread, json, origin_server_ts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [self._event_row(position, change) for position, change in self._changes],
         )
         self._write_states()
@@ -191,6 +195,8 @@ class _EventWriter:
             change.push,
             None if change.thread is None else names[change.thread],
             change.json,
+            # Old room versions allow integers that no column can hold.
+            max(-MAX_TIME_MS, min(change.origin_server_ts, MAX_TIME_MS)),
         )
 
     def _write_states(self) -> None:
@@ -309,6 +315,14 @@ _BACKWARD = (
     f"SELECT {_COLUMNS} WHERE e.room = ? AND e.ordering > ? AND e.ordering <= ? AND e.flags = 0"
     " ORDER BY e.ordering DESC LIMIT ?"
 )
+_FROM_TIME = (
+    f"SELECT {_COLUMNS} WHERE e.room = ? AND e.origin_server_ts >= ? AND e.flags = 0"
+    " ORDER BY e.origin_server_ts, e.ordering LIMIT ? OFFSET ?"
+)
+_UPTO_TIME = (
+    f"SELECT {_COLUMNS} WHERE e.room = ? AND e.origin_server_ts <= ? AND e.flags = 0"
+    " ORDER BY e.origin_server_ts DESC, e.ordering DESC LIMIT ? OFFSET ?"
+)
 _STATE_BETWEEN = (
     f"SELECT {_COLUMNS} WHERE e.room = ? AND e.ordering > ? AND e.ordering <= ? AND e.flags = 0"
     " AND e.state_key IS NOT NULL ORDER BY e.ordering"
@@ -335,6 +349,20 @@ class EventsRepository:
     ) -> list[EventRow]:
         """The last events of a room with `after` < ordering <= `upto`, newest first."""
         return self._range(tx, _BACKWARD, room_id, after, upto, limit)
+
+    def get_from_time(
+        self, tx: Transaction, room_id: str, from_ms: int, limit: int, skipped: int
+    ) -> list[EventRow]:
+        """Events of a room with this origin_server_ts or a later one, the earliest first."""
+        room = tx.name_id(room_id)
+        return [] if room is None else _rows(tx, tx.all(_FROM_TIME, (room, from_ms, limit, skipped)))
+
+    def get_upto_time(
+        self, tx: Transaction, room_id: str, upto_ms: int, limit: int, skipped: int
+    ) -> list[EventRow]:
+        """Events of a room with this origin_server_ts or an earlier one, the latest first."""
+        room = tx.name_id(room_id)
+        return [] if room is None else _rows(tx, tx.all(_UPTO_TIME, (room, upto_ms, limit, skipped)))
 
     def get_state_between(self, tx: Transaction, room_id: str, after: int, upto: int) -> list[EventRow]:
         """The room's state events with `after` < ordering <= `upto`, oldest first."""

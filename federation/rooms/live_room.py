@@ -189,6 +189,7 @@ class LiveRoom:
             type=event.type,
             sender=event.sender,
             state_key=event.state_key,
+            origin_server_ts=event.origin_server_ts,
             json=event.json,
             snapshot=branch.snapshot.name if new_state is None else event.event_id,
             snapshot_nid=branch.snapshot.nid if new_state is None else None,

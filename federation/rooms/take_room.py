@@ -80,6 +80,7 @@ def _outlier(event: Event) -> StoreEvent:
         type=event.type,
         sender=event.sender,
         state_key=event.state_key,
+        origin_server_ts=event.origin_server_ts,
         json=event.json,
         snapshot=None,
         flags=OUTLIER,

@@ -1,0 +1,1 @@
+"""Tests of reading rooms through the client-server API."""
