@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from popcube_server.building.core import Core
 from popcube_server.rest.client.support import WellKnownSupport
 from popcube_server.rest.client.versions import Versions
+from popcube_server.rest.client.voip import Voip
 from popcube_server.rest.client.wellknown import WellKnownClient, client_document
 from popcube_server.rest.health import Health
 from popcube_server.rest.metrics import MetricsPage
+from popcube_server.services.voip.turn_credentials import TurnCredentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,5 +30,6 @@ def build_server(core: Core) -> ServerPart:
             Versions(),
             WellKnownClient(document),
             WellKnownSupport(server.admin_contact),
+            Voip(TurnCredentials(core.config.turn, core.platform.now_s)),
         ]
     )

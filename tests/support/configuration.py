@@ -31,6 +31,8 @@ EVERY_FEATURE: Mapping[str, Any] = {
     "login_via_existing_session": {"enabled": True, "require_ui_auth": True},
     # The old paths of media answer only for what may be had without an account.
     "enable_authenticated_media": False,
+    "turn_uris": ["turn:turn.one.example:3478"],
+    "turn_shared_secret": "a secret of the tests",
 }
 
 

@@ -55,10 +55,17 @@ def presence(visit: Visit) -> None:
     assert (status["presence"], status["status_msg"]) == ("online", "Here"), status
 
 
+def calls(visit: Visit) -> None:
+    user = visit.user("calls")
+    credentials = user.get("/voip/turnServer").expect(200)
+    assert credentials["uris"] == ["turn:turn.one.example:3478"], credentials
+
+
 STOPS = (
     profile,
     account_data,
     tags,
     filters,
     presence,
+    calls,
 )

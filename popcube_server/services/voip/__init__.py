@@ -1,0 +1,1 @@
+"""What calls need of a server."""
