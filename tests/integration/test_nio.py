@@ -191,7 +191,7 @@ class NioEncryptionTests(NioTestCase):
             for sender, receiver, text in (
                 (alice, bob, "A secret"),
                 (bob, alice, "Another"),
-                (alice, bob, "3"),
+                (alice, bob, "A third"),
             ):
                 await send_text(sender, room_id, text)
                 await self.expect_decrypted(sender, receiver, room_id, text)

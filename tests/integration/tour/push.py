@@ -32,7 +32,26 @@ def notifications(visit: Visit) -> None:
     assert event_id in [one["event"]["event_id"] for one in listed], listed
 
 
+def pushers(visit: Visit) -> None:
+    user = visit.user("pushers")
+    pusher = {
+        "kind": "http",
+        "app_id": "org.example.app",
+        "pushkey": "a key",
+        "app_display_name": "App",
+        "device_display_name": "Phone",
+        "lang": "en",
+        "data": {"url": "https://push.example.org/_matrix/push/v1/notify"},
+    }
+    user.post("/pushers/set", pusher).expect(200)
+    listed = user.get("/pushers").expect(200)["pushers"]
+    assert [one["pushkey"] for one in listed] == ["a key"], listed
+    user.post("/pushers/set", {"kind": None, "app_id": "org.example.app", "pushkey": "a key"}).expect(200)
+    assert user.get("/pushers").expect(200) == {"pushers": []}
+
+
 STOPS = (
+    pushers,
     rules,
     notifications,
 )
