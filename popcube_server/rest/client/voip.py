@@ -15,8 +15,8 @@ class Voip:
     async def turn_server(self, call: Call) -> Mapping[str, Any]:
         found = self._credentials.find(call.requester)
         if found is None:
-            # NOTSPEC: the specification has no word for a server without TURN. Clients take an empty object for that; an
-            # empty list of URIs would make browsers refuse to call at all.
+            # NOTSPEC: the specification has no word for a server without TURN. Clients take an empty object for that;
+            # an empty list of URIs would make browsers refuse to call at all.
             return {}
         return {
             "username": found.username,

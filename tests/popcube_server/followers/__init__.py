@@ -1,0 +1,1 @@
+"""Tests of what reacts to the log by itself."""
