@@ -12,15 +12,16 @@ _TEMPLATE = """\
 server_name: {server_name}
 
 listeners:
-  # Clients and other servers. Put a reverse proxy with TLS in front before opening this to others,
-  # and set `public_baseurl` to the address that people use.
+  # Clients and other servers, and /metrics for a Prometheus on this machine. Put a reverse proxy with TLS in
+  # front before opening this to others, let it pass /_matrix and /.well-known only, and set `public_baseurl` to
+  # the address that people use.
   - port: {port}
     type: http
     tls: false
     x_forwarded: true
     bind_addresses: ["127.0.0.1"]
     resources:
-      - names: [client, federation]
+      - names: [client, federation, metrics]
 
 database:
   name: sqlite3
