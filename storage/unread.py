@@ -12,12 +12,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import orjson
+
 from storage.database import IN_LIST_LIMIT, Transaction
 from storage.engines.engine import Row
 from storage.events import ORDERING_STEP
 from storage.receipts import MAIN_THREAD
 
 ROOMS_PER_STATEMENT: Final = 50
+MAX_NAME_CHANGES: Final = 100
+"""How many changes of a member's profile are looked behind for the join."""
 
 _NO_THREAD: Final = 0
 _MAIN: Final = 0
@@ -60,6 +64,8 @@ class _Bounds:
     """Up to which ordering a room is read."""
 
     room: int
+    joined: int
+    """The ordering of the join."""
     whole: int
     threads: dict[int, int] = field(default_factory=dict)
     """By thread, where further than `whole`; the main timeline is `_MAIN`."""
@@ -82,8 +88,10 @@ class _Reader:
 
 
 _JOINED_AND_INVITED = (
-    "SELECT room, membership, position FROM memberships WHERE user_nid = ? AND membership <= 2 AND room IN (??)"
+    "SELECT room, membership, position, event FROM memberships"
+    " WHERE user_nid = ? AND membership <= 2 AND room IN (??)"
 )
+_REPLACED = "SELECT e.nid, r.nid, r.json FROM events e JOIN events r ON r.nid = e.replaces WHERE e.nid IN (??)"
 _RECEIPTS = "SELECT room, thread, MAX(ordering) FROM receipts WHERE user_nid = ? AND room IN (??) GROUP BY room, thread"
 
 # The user's newest event of the main timeline. Changes of one's own profile are no sign of having read anything.
@@ -176,10 +184,14 @@ def _reader(tx: Transaction, user_id: str) -> _Reader | None:
 
 def _read_bounds(tx: Transaction, reader: _Reader, rooms: Sequence[int]) -> dict[int, _Bounds]:
     """For those of the rooms that the user is joined to."""
-    bounds = {
-        room: _Bounds(room, position * ORDERING_STEP)
-        for room, membership, position in tx.all(_JOINED_AND_INVITED, (reader.user, rooms))
+    joins = {
+        room: (position, event)
+        for room, membership, position, event in tx.all(_JOINED_AND_INVITED, (reader.user, rooms))
         if membership == 1
+    }
+    bounds = {
+        room: _Bounds(room, position * ORDERING_STEP, position * ORDERING_STEP)
+        for room, position in _find_joins(tx, joins).items()
     }
     main = tx.name_id(MAIN_THREAD)
     receipts = tx.all(_RECEIPTS, (reader.user, list(bounds)))
@@ -203,6 +215,27 @@ def _read_bounds(tx: Transaction, reader: _Reader, rooms: Sequence[int]) -> dict
         # Threads without an event of the user are kept too: they are the threads that there is anything to count in.
         bounds[room].threads[thread] = max(bounds[room].of(thread), ordering)
     return bounds
+
+
+def _find_joins(tx: Transaction, joins: Mapping[int, tuple[int, int]]) -> dict[int, int]:
+    """By room the position of the event that the user joined with, from that of the present member event.
+
+    Who changes their name joins again, as far as the room's state is concerned: look behind such events.
+    """
+    found = {room: position for room, (position, _) in joins.items()}
+    # An event that is in force again after a state resolution tells nothing about before.
+    looked_at = {event: room for room, (position, event) in joins.items() if position == event}
+    for _ in range(MAX_NAME_CHANGES):
+        rows = tx.all(_REPLACED, (list(looked_at),)) if looked_at else []
+        behind: dict[int, int] = {}
+        for event, replaced, json in rows:
+            if orjson.loads(json)["content"].get("membership") == "join":
+                behind[replaced] = looked_at[event]
+        if not behind:
+            break
+        found.update((room, event) for event, room in behind.items())
+        looked_at = behind
+    return found
 
 
 def _count_main(tx: Transaction, reader: _Reader, bounds: Collection[_Bounds]) -> dict[int, Unread]:
@@ -255,7 +288,8 @@ def _read_notifications(
     tx: Transaction, reader: _Reader, rooms: Sequence[int], before: int, limit: int, lowest_push: int
 ) -> list[NotificationRow]:
     bounds = _read_bounds(tx, reader, rooms)
-    spans = _spans(tx, reader, rooms, before)
+    spans = {room: (each.joined, before) for room, each in bounds.items()}
+    spans.update(_invited_spans(tx, reader, rooms, before))
     shared = _SHARED_NOTIFICATIONS.replace("{wanted}", "e.push >= 2" if lowest_push >= 2 else "e.push > 0")
     user = reader.user
     rows: list[tuple[Any, ...]] = [
@@ -280,12 +314,15 @@ def _read_notifications(
     return found
 
 
-def _spans(tx: Transaction, reader: _Reader, rooms: Sequence[int], before: int) -> dict[int, tuple[int, int]]:
-    """Between which orderings a room's events concern the user: from the join on, or just the invitation."""
+def _invited_spans(
+    tx: Transaction, reader: _Reader, rooms: Sequence[int], before: int
+) -> dict[int, tuple[int, int]]:
+    """Between which orderings the invitations to rooms lie: nothing else there concerns the user yet."""
     spans: dict[int, tuple[int, int]] = {}
-    for room, membership, position in tx.all(_JOINED_AND_INVITED, (reader.user, rooms)):
-        at = position * ORDERING_STEP
-        spans[room] = (at, before) if membership == 1 else (at - 1, min(at + 1, before))
+    for room, membership, position, _ in tx.all(_JOINED_AND_INVITED, (reader.user, rooms)):
+        if membership != 1:
+            at = position * ORDERING_STEP
+            spans[room] = (at - 1, min(at + 1, before))
     return spans
 
 

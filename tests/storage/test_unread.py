@@ -48,12 +48,20 @@ class UnreadTests(StorageMixin):
     def commit(self, *changes: Change) -> int:
         return self.result(self.committer.commit(*changes)).position
 
-    def member(self, room_id: str, user_id: str, membership: str = "join", sender: str | None = None) -> int:
+    def member(
+        self,
+        room_id: str,
+        user_id: str,
+        membership: str = "join",
+        sender: str | None = None,
+        replaces: str | None = None,
+    ) -> int:
         event_id = f"$member{self.log.position}"
+        json = b'{"content":{"membership":"%b"}}' % membership.encode()
         personal = (PersonalPush(user_id, NOTIFY, b'["notify"]'),) if membership == "invite" else ()
         return self.commit(
             StoreEvent(
-                room_id, event_id, "m.room.member", sender or user_id, user_id, b"{}", None,
+                room_id, event_id, "m.room.member", sender or user_id, user_id, json, None, replaces=replaces,
                 memberships=(MembershipChange(user_id, membership, event_id),), personal_push=personal,
             )
         )  # fmt: skip
@@ -126,6 +134,18 @@ class UnreadTests(StorageMixin):
         self.member(ROOM, ALICE)
         self.message()
         self.assertEqual(self.total(), (1, 0))
+
+    def test_change_of_ones_name_is_no_new_join(self) -> None:
+        self.member(ROOM, ALICE, "leave")
+        self.message()
+        event_id = f"$member{self.log.position}"
+        self.member(ROOM, ALICE, replaces="$member4")
+        for _ in range(3):
+            self.message()
+            previous, event_id = event_id, f"$member{self.log.position}"
+            self.member(ROOM, ALICE, replaces=previous)
+        self.assertEqual(self.total(), (3, 0))
+        self.assertEqual(len(self.notified()), 3)
 
     def test_rooms_that_were_left_are_not_counted(self) -> None:
         self.member(ROOM, ALICE, "leave")
