@@ -11,15 +11,17 @@ from typing import Any, TypeVar
 
 from twisted.internet import endpoints, ssl
 from twisted.internet import reactor as _installed_reactor
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, TimeoutError
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 from twisted.web.server import Site as WebSite
 
 from federation.room_dag.signing import EventSigner, generate_key
+from popcube_server.connections import Connections, WatchedFactory
 from popcube_server.logs import start_logging
 from popcube_server.organisation import Organisation, Threads, build_core, build_organisation
+from popcube_server.pid_file import remove_pid_file, write_pid_file
 from popcube_server.rest.resource import FrontDoor, JsonLimits, RootResource, limited_request
 from popcube_server.services.platform import Platform
 from popcube_server.version import VERSION
@@ -58,7 +60,8 @@ class Server:
         self._reactor = reactor
         self._pools: list[ThreadPool] = []
         self._ports: list[Any] = []
-        self._requests = 0
+        self._roots: list[RootResource] = []
+        self._connections = Connections()
         self._organisation: Organisation | None = None
 
     def open(self) -> None:
@@ -80,14 +83,24 @@ class Server:
         """Listen, and say where."""
         assert self._organisation is not None
         self._organisation.start()
+        self._write_pid_file()
         for listener in self._config.listeners:
-            for address in listener.addresses:
+            for address in listener.addresses if listener.path is None else ("",):
                 await self._listen(listener, address)
         if self._config.registration.enable_registration:
             print("Anybody may register. Point a Matrix client at the address above and create an account.")
         else:
             print("Create an account with: popcube-server register-user -c FILE -u NAME -p PASSWORD")
         sys.stdout.flush()
+
+    def _write_pid_file(self) -> None:
+        path = self._config.server.pid_file
+        if path is None:
+            return
+        try:
+            write_pid_file(path)
+        except OSError as error:
+            raise SystemExit(f"Cannot write pid_file {path}: {error}") from error
 
     async def _listen(self, listener: ListenerConfig, address: str) -> None:
         organisation = self._organisation
@@ -106,11 +119,13 @@ class Server:
         largest = max(
             self._config.media.max_upload_size_bytes, self._config.popcube.limits.max_body_size_bytes
         )
-        site = WebSite(RootResource(door), requestFactory=limited_request(largest + 1024))
+        root = RootResource(door)
+        self._roots.append(root)
+        site = WebSite(root, requestFactory=limited_request(largest + 1024, self._connections))
         site.displayTracebacks = False
         endpoint, scheme = self._endpoint(listener, address)
         try:
-            port = await endpoint.listen(site)
+            port = await endpoint.listen(WatchedFactory(site, self._connections))
         except OSError as error:
             # An IPv4 wildcard beside an IPv6 one that takes both is no fault.
             if address == "0.0.0.0" and self._ports:  # noqa: S104
@@ -121,7 +136,13 @@ class Server:
 
     def _endpoint(self, listener: ListenerConfig, address: str) -> tuple[Any, str]:
         if listener.path is not None:
-            return endpoints.UNIXServerEndpoint(self._reactor, str(listener.path), mode=listener.mode), "unix"
+            return endpoints.UNIXServerEndpoint(
+                # With a lock beside it, so that what a killed server left behind is not in the way.
+                self._reactor,
+                str(listener.path),
+                mode=listener.mode,
+                wantPID=True,
+            ), "unix"
         assert listener.port is not None
         if listener.tls:
             context = ssl.DefaultOpenSSLContextFactory(
@@ -148,9 +169,22 @@ class Server:
         """Take no new connections, finish what is under way, close the data."""
         await DeferredList([Deferred.fromCoroutine(_stop_listening(port)) for port in self._ports])
         if self._organisation is not None:
+            self._organisation.release_waiting()
+            grace_s = self._config.popcube.shutdown_grace_ms / 1000
+            try:
+                await Deferred.fromCoroutine(self._finish_requests()).addTimeout(grace_s, self._reactor)
+            except TimeoutError:
+                logger.warning("Some requests took longer than popcube.shutdown_grace and were cut off")
             await self._organisation.stop()
         for pool in self._pools:
             pool.stop()
+        if self._config.server.pid_file is not None:
+            remove_pid_file(self._config.server.pid_file)
+
+    async def _finish_requests(self) -> None:
+        await self._connections.close()
+        for root in self._roots:
+            await root.finish()
 
 
 async def _stop_listening(port: Any) -> None:
