@@ -185,9 +185,13 @@ class RelationsRepository:
         ids = tx.name_ids((room_id, "m.thread"))
         if len(ids) < 2:
             return []
+        # Only a thread's newest event stands for it: a page costs as much as it holds, not as the room has threads.
         rows = tx.all(
-            f"SELECT r.parent, MAX(r.ordering) AS newest {_JOINS} WHERE r.room = ? AND r.rel_type = ?"
-            " GROUP BY r.parent HAVING MAX(r.ordering) <= ? ORDER BY newest DESC LIMIT ?",
+            f"SELECT r.parent, r.ordering {_JOINS} WHERE r.room = ? AND r.rel_type = ? AND r.ordering <= ?"  # noqa: S608
+            " AND NOT EXISTS (SELECT 1 FROM relations n"
+            " JOIN events d ON d.nid = n.child AND d.redacted_by IS NULL AND d.flags = 0"
+            " WHERE n.parent = r.parent AND n.rel_type = r.rel_type AND n.room = r.room"
+            " AND n.ordering > r.ordering) ORDER BY r.ordering DESC LIMIT ?",
             (ids[room_id], ids["m.thread"], upto, limit),
         )
         return [ThreadRow(*row) for row in rows]

@@ -7,16 +7,22 @@ from popcube_server.building.core import Core
 from popcube_server.building.rooms import RoomBase
 from popcube_server.rest.client.event_context import EventContext
 from popcube_server.rest.client.message_pagination import MessagePagination
+from popcube_server.rest.client.relations import RelationsEndpoint
+from popcube_server.rest.client.room_event_by_timestamp import RoomEventByTimestamp
 from popcube_server.rest.client.rooms import Rooms
+from popcube_server.rest.client.threads_list import ThreadsList
 from popcube_server.services.account_data.personal_rules import PersonalRules
 from popcube_server.services.rooms.aggregations import BundledAggregations
+from popcube_server.services.rooms.event_at_time import EventAtTime
 from popcube_server.services.rooms.event_json import EventJson, NoAggregations
+from popcube_server.services.rooms.list_threads import ListThreads
 from popcube_server.services.rooms.members_at import MembersAt
 from popcube_server.services.rooms.membership_history import MembershipHistories
 from popcube_server.services.rooms.read_context import ReadContext
 from popcube_server.services.rooms.read_event import ReadEvent
 from popcube_server.services.rooms.read_members import ReadMembers
 from popcube_server.services.rooms.read_messages import ReadMessages
+from popcube_server.services.rooms.read_relations import ReadRelations
 from popcube_server.services.rooms.read_state import ReadState
 from popcube_server.services.rooms.relation_summaries import RelationSummaries
 from popcube_server.services.rooms.room_views import RoomViews
@@ -49,8 +55,9 @@ def build_room_reads(core: Core, base: RoomBase, personal: PersonalRules) -> Roo
     visibilities = VisibilityHistories(database, repositories.events, base.rooms, log)
     visibility = Visibility(memberships, visibilities, base.user_rooms)
     sent = SentTransactions(log)
+    summaries = RelationSummaries(database, relations, log)
     aggregations = BundledAggregations(
-        RelationSummaries(database, relations, log),
+        summaries,
         events,
         visibility,
         memberships,
@@ -73,5 +80,10 @@ def build_room_reads(core: Core, base: RoomBase, personal: PersonalRules) -> Roo
         ),
         MessagePagination(read_messages),
         EventContext(ReadContext(read_event, pages, states, event_json)),
+        RelationsEndpoint(ReadRelations(read_event, pages, relations, event_json)),
+        ThreadsList(
+            ListThreads(views, database, relations, events, visibility, summaries, personal, event_json, log)
+        ),
+        RoomEventByTimestamp(EventAtTime(views, database, repositories.events, events, visibility)),
     )
     return RoomReads(visibility, visibilities, memberships, sent, aggregations, event_json, servlets)

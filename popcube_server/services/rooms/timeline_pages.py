@@ -1,6 +1,6 @@
 """Pages of a room's timeline, as one user sees it: the events that they may see and want."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from federation.rooms.event_store import EventStore, live_ordering
@@ -25,6 +25,10 @@ class Span:
 
     after: int
     upto: int
+
+
+Fetch = Callable[[Transaction, Span, int], list[EventRow]]
+"""The first so many events of a span in the order of reading."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +68,26 @@ class TimelinePages:
         self, user_id: str, room_id: str, span: Span, limit: int, wanted: RoomEventFilter
     ) -> Page:
         """The last `limit` events of a span, newest first."""
-        return await self._read(_Backward(self._repository, room_id), user_id, span, limit, wanted)
+        way = Backward(
+            room_id,
+            lambda tx, span, limit: self._repository.get_backward(tx, room_id, span.after, span.upto, limit),
+        )
+        return await self.walk(way, user_id, span, limit, wanted)
 
     async def forward(
         self, user_id: str, room_id: str, span: Span, limit: int, wanted: RoomEventFilter
     ) -> Page:
         """The first `limit` events of a span, oldest first."""
-        return await self._read(_Forward(self._repository, room_id), user_id, span, limit, wanted)
+        way = Forward(
+            room_id,
+            lambda tx, span, limit: self._repository.get_forward(tx, room_id, span.after, span.upto, limit),
+        )
+        return await self.walk(way, user_id, span, limit, wanted)
 
-    async def _read(
-        self, way: "_Backward | _Forward", user_id: str, span: Span, limit: int, wanted: RoomEventFilter
+    async def walk(
+        self, way: "Backward | Forward", user_id: str, span: Span, limit: int, wanted: RoomEventFilter
     ) -> Page:
+        """A page of whatever events of a room the way leads along."""
         stretch = await self._visibility.stretch(user_id, way.room_id)
         if stretch is None or not wanted.matches_room(way.room_id):
             return Page((), None)
@@ -88,7 +101,7 @@ class TimelinePages:
             size = min(MAX_BATCH, missing if wanted.is_unrestricted else max(MIN_BATCH, 2 * missing))
             # One more tells whether there is more to come.
             rows = await self._database.read(
-                lambda tx, span=span, size=size: way.read(tx, span, size + 1)  # type: ignore[misc]
+                lambda tx, span=span, size=size: way.fetch(tx, span, size + 1)  # type: ignore[misc]
             )
             batch = self._events.keep(rows[:size])
             seen = await self._select(user_id, batch, wanted)
@@ -130,15 +143,12 @@ class TimelinePages:
         return seen
 
 
-class _Backward:
+class Backward:
     """Newest first; a place is behind the events that come next."""
 
-    def __init__(self, repository: EventsRepository, room_id: str) -> None:
-        self._repository = repository
+    def __init__(self, room_id: str, fetch: Fetch) -> None:
         self.room_id = room_id
-
-    def read(self, tx: Transaction, span: Span, limit: int) -> list[EventRow]:
-        return self._repository.get_backward(tx, self.room_id, span.after, span.upto, limit)
+        self.fetch = fetch
 
     def start(self, span: Span) -> int:
         return span.upto
@@ -150,15 +160,12 @@ class _Backward:
         return Span(span.after, last.ordering - 1)
 
 
-class _Forward:
+class Forward:
     """Oldest first; a place is behind the events that were read."""
 
-    def __init__(self, repository: EventsRepository, room_id: str) -> None:
-        self._repository = repository
+    def __init__(self, room_id: str, fetch: Fetch) -> None:
         self.room_id = room_id
-
-    def read(self, tx: Transaction, span: Span, limit: int) -> list[EventRow]:
-        return self._repository.get_forward(tx, self.room_id, span.after, span.upto, limit)
+        self.fetch = fetch
 
     def start(self, span: Span) -> int:
         return span.after
