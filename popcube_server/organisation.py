@@ -25,6 +25,7 @@ from popcube_server.rest.resource import Site
 from popcube_server.rest.router import Router
 from popcube_server.services.keys.device_cleanup import DeviceCleanup
 from popcube_server.services.platform import Platform
+from popcube_server.services.push.pushers import PusherCleanup
 from storage.committer import CommitLimits, Committer
 from storage.database import Database, ThreadRunner
 from storage.engines.engine import Engine
@@ -99,7 +100,7 @@ def build_organisation(core: Core) -> Organisation:
     """Everything over the core. The order is the order of dependencies."""
     server = build_server(core)
     room_base = build_room_base(core)
-    accounts = build_accounts(core, (DeviceCleanup(),))
+    accounts = build_accounts(core, (DeviceCleanup(), PusherCleanup()))
     push = build_push(core)
     rooms = build_rooms(core, room_base, RoomNeeds(push.outcomes, accounts.suspensions))
     room_reads = build_room_reads(core, room_base, push.personal)

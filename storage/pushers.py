@@ -71,17 +71,31 @@ class DeletePusher(Change):
 
 
 @dataclass(frozen=True, slots=True)
-class PusherRow:
-    """A pusher and the device that set it."""
+class DeletePushersOfDevices(Change):
+    """Devices are gone, and with them the pushers that they set."""
 
-    device_id: str
-    content: bytes
+    kind: ClassVar[str] = "device_pushers"
+    area: ClassVar[str] = "pushers"
+
+    user_id: str
+    device_ids: tuple[str, ...]
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id, *self.device_ids)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        users = tx.intern(change.user_id for _, change in changes)
+        tx.many(
+            "DELETE FROM pushers WHERE user_nid = ? AND device_id = ?",
+            [(users[change.user_id], device_id) for _, change in changes for device_id in change.device_ids],
+        )
 
 
 class PushersRepository:
-    def get_of_user(self, tx: Transaction, user_id: str) -> list[PusherRow]:
-        """In the order in which they were set."""
+    def get_of_user(self, tx: Transaction, user_id: str) -> list[bytes]:
+        """JSON objects as clients see them, in the order in which they were set."""
         rows = tx.all(
-            "SELECT device_id, content FROM pushers WHERE user_nid = ? ORDER BY position", (tx.name_id(user_id),)
+            "SELECT content FROM pushers WHERE user_nid = ? ORDER BY position", (tx.name_id(user_id),)
         )
-        return [PusherRow(row[0], bytes(row[1])) for row in rows]
+        return [bytes(row[0]) for row in rows]

@@ -33,7 +33,6 @@ from popcube_server.services.rooms.event_json import EventJson
 from popcube_server.services.typing.synced_typing import SyncedTyping
 from popcube_server.services.typing.typing_notices import TypingNotices
 from storage.account_data import AccountDataRepository
-from storage.devices import DevicesRepository
 from storage.filters import FiltersRepository
 from storage.presence import PresenceRepository
 from storage.pushers import PushersRepository
@@ -109,7 +108,7 @@ def build_user_data(core: Core, base: RoomBase, push: Push, event_json: EventJso
             Filters(filters),
             PushRulesEndpoints(push.rules),
             Notifications(notifications),
-            PusherEndpoints(Pushers(database, PushersRepository(), DevicesRepository(), committer)),
+            PusherEndpoints(Pushers(database, PushersRepository(), committer)),
         ),
         parts=(typing, presence),
     )

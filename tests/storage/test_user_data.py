@@ -7,7 +7,7 @@ from storage.change import Conflict
 from storage.filters import MAX_FILTERS, FiltersRepository, StoreFilter
 from storage.presence import PresenceRepository, SetPresence
 from storage.push_rules import PushRulesRepository, SetPushRules
-from storage.pushers import DeletePusher, PushersRepository, SetPusher
+from storage.pushers import DeletePusher, DeletePushersOfDevices, PushersRepository, SetPusher
 from storage.receipts import MAIN_THREAD, PRIVATE, PUBLIC, ReceiptsRepository, StoreReceipt
 from tests.storage.storage_case import PostgresStorage, SqliteStorage, StorageMixin
 
@@ -136,8 +136,7 @@ class UserDataTests(StorageMixin):
 
     def test_pusher_replaces_those_of_other_users_unless_it_is_one_more(self) -> None:
         def pushers(user_id: str) -> list[bytes]:
-            rows = self.read(lambda tx: PushersRepository().get_of_user(tx, user_id))
-            return [row.content for row in rows]
+            return self.read(lambda tx: PushersRepository().get_of_user(tx, user_id))
 
         self.commit(SetPusher(ALICE, "app", "key", "DEVICE", b"1", True))
         self.commit(SetPusher(BOB, "app", "key", "DEVICE", b"2", False))
@@ -148,6 +147,13 @@ class UserDataTests(StorageMixin):
         self.assertEqual(pushers(ALICE), [b"3"])
         self.commit(DeletePusher(ALICE, "app", "key"))
         self.assertEqual(pushers(ALICE), [])
+
+    def test_pushers_go_with_their_devices(self) -> None:
+        for user_id, device_id in ((ALICE, "A"), (ALICE, "B"), (BOB, "A")):
+            self.commit(SetPusher(user_id, "app", device_id, device_id, device_id.encode(), False))
+        self.commit(DeletePushersOfDevices(ALICE, ("A", "C")))
+        self.assertEqual(self.read(lambda tx: PushersRepository().get_of_user(tx, ALICE)), [b"B"])
+        self.assertEqual(self.read(lambda tx: PushersRepository().get_of_user(tx, BOB)), [b"A"])
 
     # Presence
 

@@ -3,7 +3,7 @@
 Source: client-server API, `POST /pushers/set`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -12,10 +12,10 @@ import orjson
 
 from popcube_server.services.errors import BadJson, InvalidParam, MissingParam, TooLarge
 from popcube_server.services.requester import Requester
+from storage.change import Change
 from storage.committer import Committer
-from storage.database import Database, Transaction
-from storage.devices import DevicesRepository
-from storage.pushers import DeletePusher, PusherRow, PushersRepository, SetPusher
+from storage.database import Database
+from storage.pushers import DeletePusher, DeletePushersOfDevices, PushersRepository, SetPusher
 
 GATEWAY_PATH: Final = "/_matrix/push/v1/notify"
 MAX_PUSHKEY_BYTES: Final = 512
@@ -33,32 +33,22 @@ class _PusherId:
 
 
 class Pushers:
-    """A pusher ends with the device whose access token set it."""
+    """A user's pushers."""
 
     def __init__(
         self,
         database: Database,
         repository: PushersRepository,
-        devices: DevicesRepository,
         committer: Committer,
     ) -> None:
         self._database = database
         self._repository = repository
-        self._devices = devices
         self._committer = committer
 
     async def get(self, requester: Requester) -> list[dict[str, Any]]:
         """As clients set them."""
-
-        def read(tx: Transaction) -> list[PusherRow]:
-            devices = {row.device_id for row in self._devices.get_of_user(tx, requester.user_id)}
-            return [
-                row
-                for row in self._repository.get_of_user(tx, requester.user_id)
-                if row.device_id in devices
-            ]
-
-        return [orjson.loads(row.content) for row in await self._database.read(read)]
+        rows = await self._database.read(lambda tx: self._repository.get_of_user(tx, requester.user_id))
+        return [orjson.loads(content) for content in rows]
 
     async def set(self, requester: Requester, body: Mapping[str, Any]) -> None:
         """Set one, or delete it if its `kind` is null. Raises `MissingParam`, `BadJson`, `InvalidParam`, `TooLarge`."""
@@ -87,6 +77,15 @@ class Pushers:
                 only_this_user=not append,
             )
         )
+
+
+class PusherCleanup:
+    """Gives the changes to commit together with the deletion of devices."""
+
+    def changes_for(self, user_id: str, device_ids: Iterable[str]) -> Sequence[Change]:
+        """A pusher ends with the device whose access token set it."""
+        devices = tuple(device_ids)
+        return (DeletePushersOfDevices(user_id, devices),) if devices else ()
 
 
 def _parse_id(body: Mapping[str, Any]) -> _PusherId:
