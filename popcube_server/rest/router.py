@@ -50,6 +50,18 @@ class Router:
                 for path in _spellings(mark.path):
                     self._add(path, mark, handler)
 
+    def routes(self) -> list[Route]:
+        """Every endpoint, once for each spelling of its path."""
+        found: list[Route] = []
+        waiting = [self._root]
+        while waiting:
+            node = waiting.pop()
+            found.extend(node.routes.values())
+            waiting.extend(node.literals.values())
+            if node.variable is not None:
+                waiting.append(node.variable)
+        return found
+
     def _add(self, path: str, mark: Mark, handler: Handler) -> None:
         node = self._root
         variables = []
