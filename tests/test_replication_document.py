@@ -1,0 +1,21 @@
+"""Each table says in docs/replication.md how sites merge it."""
+
+import re
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+ROOT = Path(__file__).resolve().parents[1]
+
+_CREATE_TABLE = re.compile(r"CREATE TABLE (\w+)")
+_ROW = re.compile(r"^\| ([a-z_, ]+) \|", re.M)
+
+
+class ReplicationDocumentTests(SynchronousTestCase):
+    def test_every_table_has_a_line_and_every_line_a_table(self) -> None:
+        tables = {"schema_changes"}
+        for path in (ROOT / "storage" / "migrations").glob("*.sql"):
+            tables.update(_CREATE_TABLE.findall(path.read_text()))
+        text = (ROOT / "docs" / "replication.md").read_text().partition("## The tables")[2]
+        described = [name for row in _ROW.findall(text) for name in row.split(", ") if name != "table"]
+        self.assertEqual(sorted(described), sorted(tables))
