@@ -1,6 +1,7 @@
 """The process: the reactor, its threads, the listeners, and the organisations behind them."""
 
 import logging
+import os
 import secrets
 import signal
 import sys
@@ -11,7 +12,8 @@ from typing import Any, TypeVar
 
 from twisted.internet import endpoints, ssl
 from twisted.internet import reactor as _installed_reactor
-from twisted.internet.defer import Deferred, DeferredList, TimeoutError
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
@@ -173,7 +175,7 @@ class Server:
             grace_s = self._config.popcube.shutdown_grace_ms / 1000
             try:
                 await Deferred.fromCoroutine(self._finish_requests()).addTimeout(grace_s, self._reactor)
-            except TimeoutError:
+            except TookTooLong:
                 logger.warning("Some requests took longer than popcube.shutdown_grace and were cut off")
             await self._organisation.stop()
         for pool in self._pools:
@@ -247,9 +249,18 @@ def run(config: ServerConfig) -> int:
         reactor.callWhenRunning(reactor.stop)
 
     def begin() -> None:
+        # Only now: when it begins to run, the reactor takes the signals for itself.
+        signal.signal(signal.SIGTERM, hang_up)
+        signal.signal(signal.SIGINT, hang_up)
         Deferred.fromCoroutine(server.start()).addErrback(failed)
 
+    is_stopping = [False]
+
     def hang_up(signum: int, frame: object) -> None:
+        if is_stopping[0]:
+            # Asked twice: somebody does not want to wait for the requests under way.
+            os._exit(1)
+        is_stopping[0] = True
         reactor.callFromThread(reactor.stop)
 
     reactor.callWhenRunning(begin)

@@ -54,19 +54,31 @@ class Threads:
     write: ThreadRunner
 
 
+class LongPolls(Protocol):
+    """Requests that wait for something to happen."""
+
+    def release(self) -> None:
+        """Let all of them be answered now, and later ones at once."""
+
+
 class Organisation:
     """A running organisation: its front door, and its life."""
 
-    def __init__(self, core: Core, site: Site, parts: Sequence[Running]) -> None:
+    def __init__(self, core: Core, site: Site, parts: Sequence[Running], long_polls: LongPolls) -> None:
         self.server_name = core.server_name
         self.site = site
         self.core = core
         self._parts = parts
+        self._long_polls = long_polls
 
     def start(self) -> None:
         """Begin background work. The database is already open and at the newest schema."""
         for part in self._parts:
             part.start()
+
+    def release_waiting(self) -> None:
+        """Answer the requests that only wait: the server is about to stop."""
+        self._long_polls.release()
 
     async def stop(self) -> None:
         """Let what was submitted reach the disk, then close."""
@@ -120,4 +132,4 @@ def build_organisation(core: Core) -> Organisation:
         *sync.servlets,
     ]
     parts: list[Running] = [*accounts.parts, *media.parts, *user_data.parts, *followers.parts]
-    return Organisation(core, Site(Router(servlets), accounts.authenticator, core.metrics), parts)
+    return Organisation(core, Site(Router(servlets), accounts.authenticator, core.metrics), parts, sync.notifier)

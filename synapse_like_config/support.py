@@ -35,7 +35,6 @@ NOT_YET_IN_EFFECT = frozenset(
         "media_retention",
         "media_storage_providers",
         "oidc_providers",
-        "pid_file",
         "prevent_media_downloads_from",
         "push.group_unread_count_by_room",
         "push.include_content",

@@ -104,6 +104,18 @@ class FrontDoor:
     new_request_id: Callable[[], str]
 
 
+class ConnectionWatch(Protocol):
+    """Hears which connections have a request under way, and says when they are to end."""
+
+    @property
+    def is_closing(self) -> bool:
+        """An answer that begins now is its connection's last."""
+
+    def began(self, transport: object) -> None: ...
+
+    def ended(self, transport: object) -> None: ...
+
+
 @implementer(IResource)
 class RootResource(Resource):
     """The whole URL space of a listener."""
@@ -113,6 +125,15 @@ class RootResource(Resource):
     def __init__(self, door: FrontDoor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._door = door
+        self._under_way = 0
+        self._idle: list[Deferred[None]] = []
+
+    async def finish(self) -> None:
+        """Wait for the work of all requests, also of those whose clients are gone."""
+        if self._under_way:
+            idle: Deferred[None] = Deferred()
+            self._idle.append(idle)
+            await idle
 
     def render(self, request: Request) -> int:
         context = copy_context()
@@ -126,7 +147,16 @@ class RootResource(Resource):
         work = Deferred.fromCoroutine(exchange.run())
         # A client that went away takes its waiting (a long-poll) with it; a write under way is finished all the same.
         request.notifyFinish().addErrback(lambda _: exchange.disconnect(work))
+        self._under_way += 1
         work.addErrback(exchange.fault)
+        work.addBoth(self._ended)
+
+    def _ended(self, _: object) -> None:
+        self._under_way -= 1
+        if not self._under_way:
+            waiting, self._idle = self._idle, []
+            for idle in waiting:
+                idle.callback(None)
 
 
 class _Exchange:
@@ -439,8 +469,12 @@ class LimitedRequest(Request):
     """A request that is cut off while it arrives, once it is larger than anything that could be accepted."""
 
     max_body_bytes: int
+    watch: ConnectionWatch
 
     def gotLength(self, length: int | None) -> None:
+        transport = self.channel.transport
+        self.watch.began(transport)
+        self.notifyFinish().addBoth(lambda _: self.watch.ended(transport))
         if length is not None and length > self.max_body_bytes:
             self._refuse()
             return
@@ -458,6 +492,13 @@ class LimitedRequest(Request):
         if self.content is not None:
             self.content.seek(0)
         super().requestReceived(command, path, version)  # type: ignore[no-untyped-call]
+
+    def write(self, data: bytes) -> None:
+        if self.watch.is_closing and not self.startedWriting:
+            # The server stops: the client is not to send its next request here.
+            self.setHeader(b"Connection", b"close")  # type: ignore[no-untyped-call]
+            self.channel.persistent = False
+        super().write(data)  # type: ignore[no-untyped-call]
 
     def _refuse(self) -> None:
         body = error_answer(413, "M_TOO_LARGE", "The body is too large.").body
@@ -477,6 +518,6 @@ class LimitedRequest(Request):
         self.channel.loseConnection()
 
 
-def limited_request(max_body_bytes: int) -> type[LimitedRequest]:
+def limited_request(max_body_bytes: int, watch: ConnectionWatch) -> type[LimitedRequest]:
     """The request class of a listener whose largest body is `max_body_bytes`."""
-    return type("ListenerRequest", (LimitedRequest,), {"max_body_bytes": max_body_bytes})
+    return type("ListenerRequest", (LimitedRequest,), {"max_body_bytes": max_body_bytes, "watch": watch})

@@ -53,12 +53,23 @@ class Notifier:
         self._platform = platform
         self._waiting: dict[str, list[_Waiting]] = {}
         self._woken: deque[_Waiting] = deque()
+        self._is_released = False
         log.follow(self._follow)
 
     @property
     def waiting_count(self) -> int:
         """How many requests wait."""
         return sum(len(waiting) for waiting in self._waiting.values())
+
+    @property
+    def is_released(self) -> bool:
+        """Nobody is to wait any more: the server stops."""
+        return self._is_released
+
+    def release(self) -> None:
+        """Wake everybody, for good."""
+        self._is_released = True
+        self._wake_users(tuple(self._waiting))
 
     async def wait(self, user_id: str, device_id: str, timeout_s: float) -> None:
         """Return when there may be something new for the user, or after the time. To be called without a pause after

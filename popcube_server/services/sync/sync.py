@@ -50,7 +50,7 @@ class Sync:
             if self._log.position > since:
                 continue
             left_s = deadline_s - self._platform.now_s()
-            if left_s <= 0:
+            if left_s <= 0 or self._notifier.is_released:
                 return answer.body
             await self._notifier.wait(requester.user_id, requester.device_id, left_s)
 

@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
+from popcube_server.connections import Connections
 from popcube_server.rest.resource import limited_request
 
 
@@ -30,7 +31,7 @@ class Recorder(Resource):
 class LimitedRequestTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.recorder = Recorder()
-        site = Site(self.recorder, requestFactory=limited_request(100), timeout=None)
+        site = Site(self.recorder, requestFactory=limited_request(100, Connections()), timeout=None)
         self.transport = StringTransport()
         self.channel = site.buildProtocol(None)
         self.channel.makeConnection(self.transport)
