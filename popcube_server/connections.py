@@ -5,7 +5,6 @@ States: open -> closing (who has no request under way is hung up on, the others 
 
 from typing import Any
 
-
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.server import Site
 

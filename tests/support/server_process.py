@@ -81,8 +81,12 @@ class ServerProcess:
 
     def terminate(self) -> int:
         """Ask the server to stop, as an operator does; its exit status."""
+        self._running().send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self) -> int:
+        """The exit status of a server that was asked to stop."""
         process = self._running()
-        process.send_signal(signal.SIGTERM)
         try:
             return process.wait(STOP_DEADLINE_S)
         except subprocess.TimeoutExpired:

@@ -1,0 +1,131 @@
+"""SIGTERM: who is being answered gets the answer, who is idle is hung up on, and a second one waits for nobody."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from tests.support.http_client import MatrixClient
+from tests.support.server_process import ServerProcess
+from tests.support.server_test_case import ServerProcessTestCase
+
+WRITES = 40
+DEADLINE_S = 20.0
+
+
+class ShutdownTests(ServerProcessTestCase):
+    def given_room(self, server: ServerProcess) -> tuple[MatrixClient, str]:
+        alice = self.client(server).register("alice")
+        return alice, alice.create_room()
+
+    def connection(self, server: ServerProcess) -> socket.socket:
+        address = urlsplit(server.base_url)
+        assert address.hostname is not None and address.port is not None
+        connection = socket.create_connection((address.hostname, address.port), DEADLINE_S)
+        self.addCleanup(connection.close)
+        return connection
+
+    def request_bytes(self, method: str, path: str, user: MatrixClient, body: bytes) -> bytes:
+        head = (
+            f"{method} {path} HTTP/1.1\r\nHost: one.example\r\nAuthorization: Bearer {user.access_token}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        return head.encode() + body
+
+    def send_request(self, user: MatrixClient, room_id: str, number: int) -> bytes:
+        path = f"/_matrix/client/v3/rooms/{quote(room_id)}/send/m.room.message/{number}"
+        return self.request_bytes(
+            "PUT", path, user, json.dumps({"msgtype": "m.text", "body": str(number)}).encode()
+        )
+
+    def answer(self, connection: socket.socket) -> tuple[http.client.HTTPResponse, bytes]:
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        return response, response.read()
+
+    def let_it_read(self, user: MatrixClient) -> None:
+        """Return when the server has read everything that was sent to it before."""
+        # At the first answer it has accepted all connections that were made before; at the second one, it has gone
+        # through all that there was to read in them.
+        for _ in range(2):
+            user.get("/account/whoami").expect(200)
+
+    def wait_until_it_refuses(self, server: ServerProcess) -> None:
+        """Until the signal has arrived: there is no other sign of that from outside."""
+        end_s = time.monotonic() + DEADLINE_S
+        while time.monotonic() < end_s:
+            try:
+                self.connection(server).close()
+            except OSError:
+                return
+        self.fail("the server goes on listening")
+
+    def test_writes_in_flight_are_answered_and_kept(self) -> None:
+        server = self.start_server()
+        alice, room_id = self.given_room(server)
+        # Most of each request is there, so that all of them are under way; the last byte comes after the signal.
+        requests = [self.send_request(alice, room_id, number) for number in range(WRITES)]
+        connections = [self.connection(server) for _ in requests]
+        for connection, request in zip(connections, requests, strict=True):
+            connection.sendall(request[:-1])
+        self.let_it_read(alice)
+        os.kill(server.pid, signal.SIGTERM)
+        self.wait_until_it_refuses(server)
+        for connection, request in zip(connections, requests, strict=True):
+            connection.sendall(request[-1:])
+        event_ids = []
+        for connection in connections:
+            response, body = self.answer(connection)
+            self.assertEqual((response.status, response.getheader("Connection")), (200, "close"))
+            event_ids.append(json.loads(body)["event_id"])
+            self.assertEqual(connection.recv(1), b"")
+        self.assertEqual(server.wait(), 0)
+        server.start()
+        again = self.client(server).log_in("alice")
+        for event_id in event_ids:
+            again.get(f"/rooms/{quote(room_id)}/event/{quote(event_id)}").expect(200)
+
+    def test_idle_connection_is_hung_up_on(self) -> None:
+        server = self.start_server()
+        alice, room_id = self.given_room(server)
+        connection = self.connection(server)
+        connection.sendall(self.send_request(alice, room_id, 1))
+        response, _ = self.answer(connection)
+        self.assertEqual((response.status, response.getheader("Connection")), (200, None))
+        started_s = time.monotonic()
+        self.assertEqual(server.terminate(), 0)
+        self.assertLess(time.monotonic() - started_s, DEADLINE_S)
+        self.assertEqual(connection.recv(1), b"")
+
+    def test_request_that_never_ends_is_cut_off_after_the_grace(self) -> None:
+        server = self.start_server(overrides={"popcube": {"shutdown_grace": "1s"}})
+        alice, room_id = self.given_room(server)
+        connection = self.connection(server)
+        connection.sendall(self.send_request(alice, room_id, 1)[:-1])
+        self.let_it_read(alice)
+        self.assertEqual(server.terminate(), 0)
+        self.assertIn("shutdown_grace", server.log_text())
+
+    def test_second_signal_ends_it_at_once(self) -> None:
+        server = self.start_server()
+        alice, room_id = self.given_room(server)
+        connection = self.connection(server)
+        connection.sendall(self.send_request(alice, room_id, 1)[:-1])
+        self.let_it_read(alice)
+        os.kill(server.pid, signal.SIGTERM)
+        self.wait_until_it_refuses(server)
+        started_s = time.monotonic()
+        self.assertEqual(server.terminate(), 1)
+        # The grace is 30 s.
+        self.assertLess(time.monotonic() - started_s, DEADLINE_S)
+
+    def test_pid_file_is_there_while_the_server_runs(self) -> None:
+        path = Path(self.mktemp()).resolve()
+        server = self.start_server(overrides={"pid_file": str(path)})
+        self.assertEqual(path.read_text(), f"{server.pid}\n")
+        self.assertEqual(server.terminate(), 0)
+        self.assertFalse(path.exists())
