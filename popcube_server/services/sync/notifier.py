@@ -42,6 +42,7 @@ class _Waiting:
     device_id: str
     waiter: Waiter[None] = field(default_factory=Waiter)
     is_woken: bool = False
+    is_displaced: bool = False
 
 
 class Notifier:
@@ -71,19 +72,23 @@ class Notifier:
         self._is_released = True
         self._wake_users(tuple(self._waiting))
 
-    async def wait(self, user_id: str, device_id: str, timeout_s: float) -> None:
+    async def wait(self, user_id: str, device_id: str, timeout_s: float) -> bool:
         """Return when there may be something new for the user, or after the time. To be called without a pause after
         having seen that there is nothing yet.
+
+        False if the request must not wait any longer, as its device has too many others waiting.
         """
         waiting = _Waiting(user_id, device_id)
         others = self._waiting.setdefault(user_id, [])
         others.append(waiting)
-        mine = [other for other in others if other.device_id == device_id]
+        mine = [one for one in others if one.device_id == device_id and not one.is_displaced]
         if len(mine) > MAX_WAITING_PER_DEVICE:
+            mine[0].is_displaced = True
             self._wake(mine[:1])
         timer = self._platform.call_later(timeout_s, lambda: self._end(waiting))
         try:
             await waiting.waiter
+            return not waiting.is_displaced
         finally:
             # Also when the client went away: then the wait is cancelled.
             waiting.is_woken = True

@@ -52,7 +52,8 @@ class Sync:
             left_s = deadline_s - self._platform.now_s()
             if left_s <= 0 or self._notifier.is_released:
                 return answer.body
-            await self._notifier.wait(requester.user_id, requester.device_id, left_s)
+            if not await self._notifier.wait(requester.user_id, requester.device_id, left_s):
+                return answer.body
 
     async def _settle(self, token: SyncToken) -> int:
         """The position up to which the client certainly has everything.

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.web.iweb import IResponse
 
 from tests.popcube_server.server_case import ServerTestCase, TestUser
+from tests.support.openapi import specification
 
 SYNC = "/_matrix/client/v3/sync"
 
@@ -23,7 +24,7 @@ class SyncCase(ServerTestCase):
 
     def sync(self, user: TestUser, since: str | None = None, **parameters: Any) -> Any:
         """The answer of a sync that comes at once."""
-        return self.ok(self.get(self.sync_path(since=since, **parameters), user))
+        return self.checked_sync(self.get(self.sync_path(since=since, **parameters), user))
 
     def begin_sync(
         self, user: TestUser, since: str, timeout: int = 30_000, **parameters: Any
@@ -34,7 +35,12 @@ class SyncCase(ServerTestCase):
     def finish_sync(self, pending: "Deferred[IResponse]") -> Any:
         """The answer of a long-poll that something has woken."""
         self.clock.advance(0)
-        return self.ok(self.finish(pending))
+        return self.checked_sync(self.finish(pending))
+
+    def checked_sync(self, answer: tuple[int, Any]) -> Any:
+        """The body of an answer that must be a success, and as the specification has it."""
+        specification().validate_response("GET", SYNC, *answer)
+        return self.ok(answer)
 
     def set_state(
         self, user: TestUser, room_id: str, event_type: str, content: Any, state_key: str = ""

@@ -56,6 +56,9 @@ class ViewTests(SyncCase):
             ]
             for _ in range(60):
                 self.do_something(chance)
+                if chance.random() < 0.02:
+                    # Nothing is in memory any more: all that follows is answered from the database.
+                    self.restart()
                 if chance.random() < 0.3:
                     self.sync_client(chance.choice(clients), chance.choice((1, 2, 5, 20)))
             for client in clients:
