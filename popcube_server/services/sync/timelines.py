@@ -103,8 +103,11 @@ class Timelines:
         lower, upper = task.lower, live_ordering(task.upto)
         found: list[StoredEvent] = []
         scanned, is_whole, at = 0, False, upper
+        # The first try is as small as it can be: mostly everything is wanted, and in memory.
+        batch = limit + 1
         while len(found) <= limit and not is_whole and scanned < MAX_SCANNED:
-            stretch = await self._recent.newest(task.room_id, lower, at, max(BATCH, limit + 1))
+            stretch = await self._recent.newest(task.room_id, lower, at, batch)
+            batch = max(BATCH, limit + 1)
             is_whole = stretch.is_whole
             if not stretch.events:
                 break
