@@ -81,8 +81,6 @@ class CompiledRules:
                 projected.append(rule)
             else:
                 projected.append(CompiledRule(conditions, rule.bits, rule.actions))
-            if not conditions:
-                break
         return self if tuple(projected) == self.rules else CompiledRules(projected)
 
 

@@ -77,6 +77,15 @@ class ReceiptTests(ReadCase):
         for since in (own_before, None):
             self.assertEqual(list(self.receipts_seen(self.alice, since)[event_id]), ["m.read.private"])
 
+    def test_private_receipt_stays_private_beside_a_public_one(self) -> None:
+        first, second = self.given_message(self.bob, self.room), self.given_message(self.bob, self.room)
+        token = self.sync(self.bob)["next_batch"]
+        self.ok(self.receipt(second, kind="m.read.private"))
+        self.ok(self.receipt(first))
+        for since in (token, None):
+            seen = self.receipts_seen(self.bob, since)
+            self.assertEqual({event_id: list(kinds) for event_id, kinds in seen.items()}, {first: ["m.read"]})
+
     def test_receipt_never_moves_backwards(self) -> None:
         first, second = self.given_message(self.bob, self.room), self.given_message(self.bob, self.room)
         self.ok(self.receipt(second))
