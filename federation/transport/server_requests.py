@@ -1,0 +1,36 @@
+"""A request to a server by its name: is it allowed, where is it, what did it say."""
+
+from federation.transport.allowed_servers import AllowedServers
+from federation.transport.discovery import Discovery
+from federation.transport.errors import AnswerTooLarge, InvalidAnswer, TransportError, Unreachable
+from federation.transport.https import HttpRequest, HttpResponse, Https, ResponseLimits
+
+
+class ServerRequests:
+    """Unsigned requests without back-off: what key fetching needs, and what `FederationClient` stands on."""
+
+    def __init__(self, allowed: AllowedServers, discovery: Discovery, https: Https, user_agent: str) -> None:
+        self._allowed = allowed
+        self._discovery = discovery
+        self._https = https
+        self._user_agent = user_agent
+
+    async def send(self, destination: str, request: HttpRequest, limits: ResponseLimits) -> HttpResponse:
+        """The answer, of whatever status. Raises `NotFederated`, `Unreachable` or `InvalidAnswer`."""
+        self._allowed.check_destination(destination)
+        route = await self._discovery.find_route(destination)
+        headers = {"User-Agent": self._user_agent, "Accept": "application/json", **request.headers}
+        request = HttpRequest(request.method, request.uri, headers, request.body)
+        try:
+            try:
+                return await self._https.request(route, request, limits)
+            except TransportError as error:
+                # Whether the other end got the request before it closed an idle connection is not known: what may be
+                # done twice is sent again, once, over a new connection.
+                if not error.was_stale or request.method == "POST":
+                    raise
+                return await self._https.request(route, request, limits)
+        except TransportError as error:
+            raise Unreachable(destination, str(error)) from error
+        except AnswerTooLarge as error:
+            raise InvalidAnswer(destination, str(error)) from error
