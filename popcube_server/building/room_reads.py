@@ -6,18 +6,30 @@ from dataclasses import dataclass
 from popcube_server.building.core import Core
 from popcube_server.building.rooms import RoomBase
 from popcube_server.rest.client.event_context import EventContext
+from popcube_server.rest.client.list_public_rooms import ListPublicRooms
 from popcube_server.rest.client.message_pagination import MessagePagination
 from popcube_server.rest.client.relations import RelationsEndpoint
 from popcube_server.rest.client.room_event_by_timestamp import RoomEventByTimestamp
+from popcube_server.rest.client.room_previews import (
+    MutualRoomsEndpoint,
+    RoomAliases,
+    RoomInitialSync,
+    RoomSummaryEndpoint,
+    SpaceHierarchyEndpoint,
+)
 from popcube_server.rest.client.rooms import Rooms
 from popcube_server.rest.client.threads_list import ThreadsList
 from popcube_server.services.account_data.personal_rules import PersonalRules
 from popcube_server.services.rooms.aggregations import BundledAggregations
 from popcube_server.services.rooms.event_at_time import EventAtTime
 from popcube_server.services.rooms.event_json import EventJson, NoAggregations
+from popcube_server.services.rooms.list_aliases import ListAliases
 from popcube_server.services.rooms.list_threads import ListThreads
 from popcube_server.services.rooms.members_at import MembersAt
 from popcube_server.services.rooms.membership_history import MembershipHistories
+from popcube_server.services.rooms.mutual_rooms import MutualRooms
+from popcube_server.services.rooms.preview_room import PreviewRoom
+from popcube_server.services.rooms.public_rooms import PublicRooms
 from popcube_server.services.rooms.read_context import ReadContext
 from popcube_server.services.rooms.read_event import ReadEvent
 from popcube_server.services.rooms.read_members import ReadMembers
@@ -25,12 +37,18 @@ from popcube_server.services.rooms.read_messages import ReadMessages
 from popcube_server.services.rooms.read_relations import ReadRelations
 from popcube_server.services.rooms.read_state import ReadState
 from popcube_server.services.rooms.relation_summaries import RelationSummaries
+from popcube_server.services.rooms.resolve_alias import ResolveAlias
+from popcube_server.services.rooms.room_snapshot import TakeRoomSnapshot
+from popcube_server.services.rooms.room_summaries import RoomSummaries
 from popcube_server.services.rooms.room_views import RoomViews
 from popcube_server.services.rooms.sent_transactions import SentTransactions
+from popcube_server.services.rooms.space_hierarchy import SpaceHierarchy
 from popcube_server.services.rooms.state_at import StatesAt
 from popcube_server.services.rooms.timeline_pages import TimelinePages
 from popcube_server.services.rooms.visibility import Visibility
 from popcube_server.services.rooms.visibility_history import VisibilityHistories
+from storage.account_data import AccountDataRepository
+from storage.directory import DirectoryRepository
 from storage.relations import RelationsRepository
 
 
@@ -70,11 +88,17 @@ def build_room_reads(core: Core, base: RoomBase, personal: PersonalRules) -> Roo
     states = StatesAt(database, repositories, base.rooms, events, log)
     pages = TimelinePages(database, repositories.events, relations, events, visibility, personal, log)
     read_event = ReadEvent(events, visibility, event_json)
+    read_state = ReadState(views, states, event_json)
+    directory = DirectoryRepository()
+    room_summaries = RoomSummaries(base.rooms, events, log)
+    aliases = ResolveAlias(database, directory, core.server_name)
+    options = core.config.directory
+    public_rooms = PublicRooms(database, directory, room_summaries, options.enable_room_list_search)
     read_messages = ReadMessages(views, pages, MembersAt(states, events), event_json)
     servlets = (
         Rooms(
             read_event,
-            ReadState(views, states, event_json),
+            read_state,
             ReadMembers(views, states, event_json),
             base.user_rooms,
         ),
@@ -83,6 +107,16 @@ def build_room_reads(core: Core, base: RoomBase, personal: PersonalRules) -> Roo
         RelationsEndpoint(ReadRelations(read_event, pages, relations, event_json)),
         ThreadsList(
             ListThreads(views, database, relations, events, visibility, summaries, personal, event_json, log)
+        ),
+        ListPublicRooms(public_rooms, core.server_name, options.allow_public_rooms_without_auth),
+        SpaceHierarchyEndpoint(SpaceHierarchy(room_summaries, base.user_rooms)),
+        RoomSummaryEndpoint(PreviewRoom(room_summaries, base.user_rooms, aliases)),
+        RoomAliases(ListAliases(views, database, directory)),
+        MutualRoomsEndpoint(MutualRooms(base.user_rooms)),
+        RoomInitialSync(
+            TakeRoomSnapshot(
+                read_state, read_messages, public_rooms, base.user_rooms, database, AccountDataRepository()
+            )
         ),
         RoomEventByTimestamp(EventAtTime(views, database, repositories.events, events, visibility)),
     )
