@@ -5,7 +5,7 @@ Source: client-server API, "Presence".
 
 import heapq
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
 from popcube_server.services.errors import InvalidParam, NotAllowed
@@ -19,8 +19,11 @@ from popcube_server.services.presence.devices_presence import (
     Shown,
 )
 from popcube_server.services.requester import Requester
+from storage.change import LogEntry
 from storage.committer import Committer
 from storage.database import Database, start
+from storage.events import StoreEvent
+from storage.log import Log
 from storage.presence import PresenceRepository, PresenceRow, SetPresence
 
 logger = logging.getLogger(__name__)
@@ -36,6 +39,7 @@ class Presence:
         committer: Committer,
         database: Database,
         repository: PresenceRepository,
+        log: Log,
         platform: Platform,
         is_tracked: bool,
     ) -> None:
@@ -50,6 +54,8 @@ class Presence:
         self._due: dict[str, int] = {}
         self._timer: Timer | None = None
         self._timer_ms = 0
+        if is_tracked:
+            log.follow(self._follow)
 
     def start(self) -> None:
         """Users who were online before a restart get the time to come back."""
@@ -98,7 +104,7 @@ class Presence:
             self._in_background(self._show(user_id, user))
 
     def note_active(self, user_id: str, device_id: str) -> None:
-        """The user did something: sent a message, read one, is typing."""
+        """The user did something that leaves no event: read a message, is typing."""
         user = self._users.get(user_id) if self._is_tracked else None
         # Somebody who syncs without being marked as online stays so.
         if user is None or device_id not in user.devices:
@@ -108,6 +114,17 @@ class Presence:
         user.hear(device_id, ONLINE, now_ms)
         if user.now(now_ms) != user.shown:
             self._in_background(self._show(user_id, user))
+
+    def _follow(self, entries: Sequence[LogEntry]) -> None:
+        for entry in entries:
+            # Only what a client sent: the server makes events in users' names too.
+            if isinstance(entry.change, StoreEvent) and entry.change.sent_by is not None:
+                user = self._users.get(entry.change.sender)
+                if user is not None:
+                    now_ms = self._platform.now_ms()
+                    user.act(now_ms)
+                    if user.now(now_ms) != user.shown:
+                        self._in_background(self._show(entry.change.sender, user))
 
     def find_last_active_ms(self, user_id: str) -> int | None:
         """When a user who is not offline last did something; None for others."""

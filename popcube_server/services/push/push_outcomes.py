@@ -76,15 +76,15 @@ class PushOutcomes:
         self._changed: list[str] = []
         self._changes = 0
 
-    def is_prepared(self, room_id: str, also: Collection[str] = ()) -> bool:
-        """Whether `evaluate` knows what it needs. `also`: users who are not joined yet and are about to be invited."""
+    def is_prepared(self, room_id: str) -> bool:
+        """Whether `evaluate` knows what it needs."""
         room = self._rooms.get(room_id)
-        if room is None or not room.is_loaded or room.unknown or room.seen_changes != self._changes:
-            return False
-        return not any(self._is_local(user_id) for user_id in also)
+        return (
+            room is not None and room.is_loaded and not room.unknown and room.seen_changes == self._changes
+        )
 
     async def prepare(self, room_id: str, also: Collection[str] = ()) -> None:
-        """Load what `evaluate` needs for the room's local members, and for the users `also`."""
+        """Load what `evaluate` needs for the room's local members, and for the users `also`, who are to be invited."""
         room = self._rooms.get(room_id)
         if room is None or self._changes - room.seen_changes > len(self._changed):
             room = _Room(self._changes)

@@ -77,6 +77,13 @@ class PresenceTests(PresenceCase):
             self.clock.advance(30)
             self.sync(self.bob)
         self.assertEqual(self.status(), {"presence": "unavailable", "last_active_ago": 330_000})
+        self.given_message(self.bob, self.room)
+        self.assertTrue(self.status()["currently_active"])
+
+    def test_who_reads_is_active(self) -> None:
+        self.sync(self.bob)
+        self.clock.advance(61)
+        self.assertFalse(self.status()["currently_active"])
         event_id = self.given_message(self.alice, self.room)
         self.ok(self.post(f"/_matrix/client/v3/rooms/{self.room}/receipt/m.read/{event_id}", {}, self.bob))
         self.assertTrue(self.status()["currently_active"])
