@@ -17,6 +17,7 @@ class JoinsPerRoomTests(ServerTestCase):
             self.given_joined(user, room)
         answer = self.post(f"{V3}/rooms/{room}/join", {}, users[3])
         self.assert_refused(answer, 429, "M_LIMIT_EXCEEDED")
+        # What was refused does not count.
         self.given_joined(users[3], other)
         self.clock.advance(1)
         self.given_joined(users[3], room)

@@ -65,6 +65,8 @@ class AutoJoinTests(FollowersCase):
                 "password": "password of bob",
             },
         }
+        # Somebody registers, so that there is something to be done at the next start, from what the log has of it.
+        self.given_user("carol")
         self.ok(self.post(f"{V3}/account/password", body, bob))
         self.restart()
         self.settle()

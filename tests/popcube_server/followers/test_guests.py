@@ -24,6 +24,8 @@ class GuestsLeaveTests(FollowersCase):
             self.set_access(alice, room, "can_join")
             for user in (bob, *guests):
                 self.given_joined(user, room)
+        path = f"{V3}/rooms/{rooms[1]}/state/m.room.guest_access/"
+        self.ok(self.put(path, {"guest_access": "can_join", "org.example.since": 7}, alice))
         self.set_access(alice, rooms[0], "forbidden")
         for guest in guests:
             self.assertEqual(self.memberships(guest.user_id), {rooms[0]: "leave", rooms[1]: "join"})
