@@ -5,15 +5,14 @@ Source: client-server API, "Room event format" (ClientEvent and its `unsigned`).
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 
 from federation.room_dag.canonical_json import encode_lenient
 from federation.rooms.event_store import EventStore
 from federation.rooms.stored_event import StoredEvent
-from popcube_server.services.filters.sync_filter import select_fields
-from popcube_server.services.property_path import PropertyPath
+from popcube_server.services.property_path import PropertyPath, find_property
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.membership_history import MembershipHistories, MembershipHistory
 from popcube_server.services.rooms.sent_transactions import SentTransactions
@@ -210,7 +209,22 @@ def _content(stored: StoredEvent) -> bytes:
 
 
 def _pick(data: bytes, style: EventStyle) -> bytes:
-    return data if style.fields is None else orjson.dumps(select_fields(orjson.loads(data), style.fields))
+    if style.fields is None:
+        return data
+    event = orjson.loads(data)
+    picked: dict[str, Any] = {}
+    # The shortest first: a whole object has its properties already.
+    for path in sorted(style.fields, key=len):
+        is_there, value = find_property(event, path)
+        if is_there:
+            _put(picked, path, value)
+    return orjson.dumps(picked)
+
+
+def _put(target: dict[str, Any], path: PropertyPath, value: Any) -> None:
+    for name in path[:-1]:
+        target = target.setdefault(name, {})
+    target[path[-1]] = value
 
 
 class NoAggregations:

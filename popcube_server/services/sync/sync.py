@@ -30,8 +30,7 @@ class Sync:
         """The JSON of the answer, as soon as there is news or the request's time is over."""
         deadline_s = self._platform.now_s() + min(request.timeout_ms, MAX_TIMEOUT_MS) / 1000
         requester = request.requester
-        if request.presence != "offline":
-            await self._sources.presence.seen(requester.user_id, requester.device_id, request.presence)
+        await self._tell_presence(request)
         since, to_device_since = None, 0
         if request.since is not None:
             since = await self._settle(request.since)
@@ -54,6 +53,13 @@ class Sync:
                 return answer.body
             if not await self._notifier.wait(requester.user_id, requester.device_id, left_s):
                 return answer.body
+            await self._tell_presence(request)
+
+    async def _tell_presence(self, request: SyncRequest) -> None:
+        # "If this parameter is omitted then the client is automatically marked as online when it uses this API."
+        if request.presence != "offline":
+            requester = request.requester
+            await self._sources.presence.seen(requester.user_id, requester.device_id, request.presence)
 
     async def _settle(self, token: SyncToken) -> int:
         """The position up to which the client certainly has everything.
