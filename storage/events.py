@@ -96,6 +96,8 @@ class StoreEvent(Change):
     """As the event has it, milliseconds: what it is found by when somebody asks for a time."""
     sent_by: tuple[str, str] | None = None
     """Session and transaction ID of the request that sent it, if it was sent here: not stored, for followers."""
+    outlier_nid: int | None = None
+    """Its number, if it is stored already as an outlier and takes its place in the room now."""
 
     def key(self) -> tuple[str, ...]:
         return (self.room_id, self.event_id)
@@ -112,7 +114,7 @@ class _EventWriter:
         self._tx = tx
         self._changes = changes
         self._names = tx.intern(itertools.chain.from_iterable(_names(change) for _, change in changes))
-        self._nids = {change.event_id: position for position, change in changes}
+        self._nids = {change.event_id: _nid(position, change) for position, change in changes}
         self._nids.update(find_event_nids(tx, self._unknown_events()))
 
     def _unknown_events(self) -> set[str]:
@@ -135,8 +137,13 @@ class _EventWriter:
         tx.many(
             "INSERT INTO events (nid, event_id, room, ordering, type, sender, state_key, snapshot, replaces, flags,"
             " push, thread, json, origin_server_ts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [self._event_row(position, change) for position, change in self._changes],
+            [
+                self._event_row(position, change)
+                for position, change in self._changes
+                if change.outlier_nid is None
+            ],
         )
+        self._place_outliers()
         self._write_states()
         write_memberships(
             tx,
@@ -176,13 +183,27 @@ class _EventWriter:
             ],
         )
 
+    def _place_outliers(self) -> None:
+        for position, change in self._changes:
+            if change.outlier_nid is None:
+                continue
+            # Beginning with the number, as all of them do.
+            nid, _, _, ordering, _, _, _, snapshot, replaces, flags, push, thread, _, _ = self._event_row(
+                position, change
+            )
+            self._tx.run(
+                "UPDATE events SET ordering = ?, snapshot = ?, replaces = ?, flags = ?, push = ?, thread = ?"
+                " WHERE nid = ?",
+                (ordering, snapshot, replaces, flags, push, thread, nid),
+            )
+
     def _event_row(self, position: int, change: StoreEvent) -> Sequence[Any]:
         names = self._names
         snapshot = change.snapshot_nid
         if snapshot is None and change.snapshot is not None:
             snapshot = self._nids[change.snapshot]
         return (
-            position,
+            _nid(position, change),
             change.event_id,
             names[change.room_id],
             position * ORDERING_STEP if change.ordering is None else change.ordering,
@@ -205,7 +226,8 @@ class _EventWriter:
             if change.new_state is None:
                 continue
             parent = None if change.new_state.parent is None else self._nids[change.new_state.parent]
-            snapshots.append(NewSnapshot(position, parent, self._numbered(change.new_state.changes)))
+            numbered = self._numbered(change.new_state.changes)
+            snapshots.append(NewSnapshot(_nid(position, change), parent, numbered))
             for (event_type, state_key), event in self._numbered(change.new_state.current_changes).items():
                 resets.append((self._names[change.room_id], position, event_type, state_key, event or None))
         if snapshots:
@@ -227,7 +249,7 @@ class _EventWriter:
         names = self._names
         annotation = change.relation.annotation
         return (
-            position,
+            _nid(position, change),
             change.relation.parent,
             names[change.room_id],
             names[change.relation.rel_type],
@@ -242,7 +264,8 @@ class _EventWriter:
         thread = None if change.thread is None else self._names[change.thread]
         for personal in change.personal_push:
             user = self._names[personal.user_id]
-            yield (user, room, position, personal.push, change.push, thread, personal.actions)
+            nid = _nid(position, change)
+            yield (user, room, nid, personal.push, change.push, thread, personal.actions)
 
     def _write_redactions(self) -> None:
         for position, change in self._changes:
@@ -250,8 +273,13 @@ class _EventWriter:
                 # Only within the room: a redaction must not reach into others.
                 self._tx.run(
                     "UPDATE events SET redacted_by = ? WHERE event_id = ? AND room = ? AND redacted_by IS NULL",
-                    (position, change.redacts, self._names[change.room_id]),
+                    (_nid(position, change), change.redacts, self._names[change.room_id]),
                 )
+
+
+def _nid(position: int, change: StoreEvent) -> int:
+    # What refers to an outlier goes on referring to it by the number that it has.
+    return position if change.outlier_nid is None else change.outlier_nid
 
 
 def _names(change: StoreEvent) -> Iterable[str]:

@@ -8,7 +8,7 @@ import orjson
 
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
-from storage.events import OUTLIER, REJECTED, SOFT_FAILED
+from storage.events import ORDERING_STEP, OUTLIER, REJECTED, SOFT_FAILED
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,9 @@ class AddRoom(Change):
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         names = tx.intern(change.room_id for _, change in changes)
         tx.many(
-            "INSERT INTO rooms (room, version, heads_at) VALUES (?, ?, ?)",
+            # A room may be known by an invite before this server takes part in it.
+            "INSERT INTO rooms (room, version, heads_at) VALUES (?, ?, ?)"
+            " ON CONFLICT (room) DO UPDATE SET version = excluded.version",
             [(names[change.room_id], change.version, 0) for _, change in changes],
         )
 
@@ -62,14 +64,16 @@ class RoomsRepository:
         """The forward extremities; none if the server has no accepted event of the room."""
         room = tx.name_id(room_id)
         newest = tx.one(
-            "SELECT event_id, nid, snapshot FROM events WHERE room = ? AND flags = 0 ORDER BY ordering DESC LIMIT 1",
+            "SELECT event_id, nid, snapshot, ordering FROM events WHERE room = ? AND flags = 0"
+            " ORDER BY ordering DESC LIMIT 1",
             (room,),
         )
         if newest is None:
             return []
         stored = tx.one("SELECT heads_at, heads FROM rooms WHERE room = ?", (room,))
-        if stored is None or stored[1] is None or stored[0] < newest[1]:
-            return [HeadRow(*newest)]
+        # The position that the newest event came at tells, not its number, which it may have had as an outlier.
+        if stored is None or stored[1] is None or stored[0] < newest[3] // ORDERING_STEP:
+            return [HeadRow(*newest[:3])]
         rows = tx.all(
             "SELECT event_id, nid, snapshot FROM events WHERE event_id IN (??)", (orjson.loads(stored[1]),)
         )

@@ -4,9 +4,11 @@ Source: server-server API, "Checks performed on receipt of a PDU", from the auth
 format, the signatures and the content hash were checked before; the events that it names were fetched before.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
+
+from immutables import Map
 
 from federation.room_dag.auth_rules.auth_state_keys import CREATE_PAIR, auth_state_keys
 from federation.room_dag.auth_rules.check_auth_events import check_auth_events
@@ -16,7 +18,7 @@ from federation.room_dag.event import Event
 from federation.room_dag.power_levels import POWER_LEVELS_PAIR, PowerLevels
 from federation.room_dag.redaction import is_redaction_allowed
 from federation.room_dag.room_versions import RoomRules
-from federation.rooms.branch import Branch, merge_branches
+from federation.rooms.branch import Branch, Snapshot, merge_branches
 from federation.rooms.event_store import EventStore
 from federation.rooms.live_room import (
     RULES_PAIRS,
@@ -34,9 +36,10 @@ from federation.rooms.relation import THREAD, find_relation
 from federation.rooms.room_state import MEMBER, StatePair
 from federation.rooms.send_event import PushRoom
 from federation.rooms.stored_event import StoredEvent
+from storage.change import Change
 from storage.committer import Committer
 from storage.database import Database, Transaction
-from storage.events import REJECTED, SOFT_FAILED
+from storage.events import OUTLIER, REJECTED, SOFT_FAILED
 
 
 class Verdict(Enum):
@@ -67,6 +70,9 @@ class _Plan:
     thread: str | None
 
 
+_Decide = Callable[[Transaction, LiveRoom, Event], _Plan]
+
+
 class AcceptEvent:
     """The one way in which events made elsewhere get into rooms that this server takes part in."""
 
@@ -89,17 +95,45 @@ class AcceptEvent:
 
         Raises `MissingEvents`, and then nothing was changed; `UnknownRoom`; `CommitFailed`.
         """
+        return await self._accept(event, self._decide)
+
+    async def accept_at_gap(self, event: Event, state: Mapping[StatePair, str], *others: Change) -> Verdict:
+        """As `accept`, for an event of which prev events cannot be had: another server said what state was before it.
+
+        The events of `state` are stored here and were not rejected. Prev events that are here have their say too.
+        `others` are committed with the event.
+        """
+        given = _given_branch(state)
+        return await self._accept(event, lambda tx, room, event: self._decide(tx, room, event, given), others)
+
+    async def accept_return(self, event: Event, state: Mapping[StatePair, str], *others: Change) -> Verdict:
+        """As `accept_at_gap`, for the event with which this server comes back into a room that it had left.
+
+        What this server knows of the room is old: the state is as given, and the event is the only head.
+        """
+        given = _given_branch(state)
+        return await self._accept(
+            event, lambda tx, room, event: self._decide_return(tx, event, given), others
+        )
+
+    async def _accept(self, event: Event, decide: _Decide, others: Sequence[Change] = ()) -> Verdict:
         async with self._rooms.hold(event.room_id) as room:
-            if event.event_id in room.pending or await self._events.find(event.event_id) is not None:
+            stored = await self._events.find(event.event_id)
+            # What was fetched as an auth event, or as state, is not in the timeline yet.
+            is_placed = stored is not None and (stored.flags & OUTLIER == 0 or stored.flags & REJECTED)
+            if event.event_id in room.pending or is_placed:
                 return Verdict.KNOWN
             await self._drained(room)
             await self._outcomes.prepare(event.room_id, _invited(event))
-            plan = await self._database.read(lambda tx: self._decide(tx, room, event))
+            plan = await self._database.read(lambda tx: decide(tx, room, event))
+            if stored is not None:
+                placement = replace(plan.placement, outlier_nid=stored.position)
+                plan = replace(plan, placement=placement)
             outcome = PushOutcome(0)
             if plan.verdict is Verdict.ACCEPTED:
                 outcome = self._outcomes.evaluate(event, PushRoom(room, Reading(self._events)))
             change = room.place(event, Facts(outcome, plan.redacts, plan.thread), plan.placement)
-            waiter = self._committer.submit((change,), room.fence)
+            waiter = self._committer.submit((change, *others), room.fence)
         try:
             await waiter
         except Exception:
@@ -112,19 +146,19 @@ class AcceptEvent:
         if room.pending:
             await self._committer.drain()
 
-    def _decide(self, tx: Transaction, room: LiveRoom, event: Event) -> _Plan:
+    def _decide(self, tx: Transaction, room: LiveRoom, event: Event, given: Branch | None = None) -> _Plan:
         lookup = TransactionLookup(tx, self._events)
         named = lookup.load({*event.prev_events, *event.auth_events})
         heads = {head.event_id: head.branch for head in room.heads}
         missing_prev = {
             event_id
             for event_id in event.prev_events
-            if event_id not in heads and (event_id not in named or named[event_id].snapshot_nid is None)
+            if event_id not in heads and not _has_state(named.get(event_id))
         }
         missing_auth = {event_id for event_id in event.auth_events if event_id not in named}
-        if missing_prev or missing_auth:
+        if missing_auth or (missing_prev and given is None):
             raise MissingEvents(frozenset(missing_prev), frozenset(missing_auth))
-        before = self._state_before(tx, room.rules, event, heads, named, lookup)
+        before = self._state_before(tx, room.rules, event, heads, named, lookup, given)
         verdict = self._verdict(room, event, before, named, lookup)
         if verdict is not Verdict.ACCEPTED:
             flags = REJECTED if verdict is Verdict.REJECTED else SOFT_FAILED
@@ -134,10 +168,25 @@ class AcceptEvent:
             before,
             0,
             current,
-            _new_memberships(room, event, current, lookup),
+            _new_memberships(room.state.entries, event, current, lookup),
             _rules_events(event, current, lookup),
         )
         return _Plan(placement, verdict, _redacts(event, before, lookup), _thread(event, lookup))
+
+    def _decide_return(self, tx: Transaction, event: Event, given: Branch) -> _Plan:
+        lookup = TransactionLookup(tx, self._events)
+        _check_against(event, given.entries, lookup)
+        after, _ = branch_after(event, given, 0)
+        placement = Placement(
+            given,
+            0,
+            after,
+            # All of them: what this server remembers of members is as old as the rest.
+            _new_memberships(Map(), event, after, lookup),
+            _rules_events(event, after, lookup),
+            is_only_head=True,
+        )
+        return _Plan(placement, Verdict.ACCEPTED, None, None)
 
     def _state_before(
         self,
@@ -147,16 +196,23 @@ class AcceptEvent:
         heads: Mapping[str, Branch],
         named: Mapping[str, StoredEvent],
         lookup: TransactionLookup,
+        given: Branch | None,
     ) -> Branch:
         nids = {
             event_id: nid
             for event_id in event.prev_events
-            if event_id not in heads and (nid := named[event_id].snapshot_nid) is not None
+            if event_id not in heads
+            and event_id in named
+            and (nid := named[event_id].snapshot_nid) is not None
         }
         stored = self._rooms.read_branches(tx, set(nids.values()))
         branches = [
-            heads[event_id] if event_id in heads else stored[nids[event_id]] for event_id in event.prev_events
+            heads[event_id] if event_id in heads else stored[nids[event_id]]
+            for event_id in event.prev_events
+            if event_id in heads or event_id in nids
         ]
+        if given is not None:
+            branches.append(given)
         return merge_branches(rules, branches, lookup, lookup.rejected)
 
     def _verdict(
@@ -223,18 +279,29 @@ def _check_against(event: Event, entries: Mapping[StatePair, str], lookup: Trans
     check_event_auth(event, find)
 
 
+def _has_state(stored: StoredEvent | None) -> bool:
+    return stored is not None and stored.snapshot_nid is not None
+
+
+def _given_branch(state: Mapping[StatePair, str]) -> Branch:
+    # Told as what differs from an empty state: no snapshot of this server has anything of it.
+    return Branch(
+        Map(state), Snapshot(None, None, tuple((*pair, event_id) for pair, event_id in state.items()))
+    )
+
+
 def _new_memberships(
-    room: LiveRoom, event: Event, current: Branch, lookup: TransactionLookup
+    known: "Map[StatePair, str]", event: Event, current: Branch, lookup: TransactionLookup
 ) -> dict[str, str]:
     wanted = {
         current.entries[pair]
-        for pair in changed_pairs(room.state.entries, current.entries)
+        for pair in changed_pairs(known, current.entries)
         if pair[0] == MEMBER and pair in current.entries
     }
-    known = {event_id: stored.event for event_id, stored in lookup.load(wanted - {event.event_id}).items()}
+    members = {event_id: stored.event for event_id, stored in lookup.load(wanted - {event.event_id}).items()}
     if event.event_id in wanted:
-        known[event.event_id] = event
-    return {event_id: member.membership or "leave" for event_id, member in known.items()}
+        members[event.event_id] = event
+    return {event_id: member.membership or "leave" for event_id, member in members.items()}
 
 
 def _rules_events(event: Event, current: Branch, lookup: TransactionLookup) -> dict[str, Event]:

@@ -90,6 +90,9 @@ class EventStore:
     def _follow(self, entries: Sequence[LogEntry]) -> None:
         for entry in entries:
             change = entry.change
+            if isinstance(change, StoreEvent) and change.outlier_nid is not None:
+                # If it is part of a live room, the room puts it in again as it is now.
+                self._events.pop(change.event_id, None)
             if isinstance(change, StoreEvent) and change.redacts is not None:
                 target = self._events.get(change.redacts)
                 if target is not None and target.redacted_by is None:

@@ -1,7 +1,7 @@
 """A room in memory: where its graph ends, its state there, and what is on its way to the disk."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from immutables import Map
 
@@ -72,6 +72,10 @@ class Placement:
     """Of the member events of `current` that were not in force before: event ID to membership."""
     rules_events: Mapping[str, Event]
     """The events of `current` that every check needs, by ID."""
+    outlier_nid: int | None = None
+    """The event's number, if it is stored already as an outlier."""
+    is_only_head: bool = False
+    """The event takes the place of all heads, whether it names them or not."""
 
 
 class LiveRoom:
@@ -136,11 +140,16 @@ class LiveRoom:
         branch, new_state = branch_after(event, placement.before, placement.flags)
         if placement.current is None:
             # Rejected or soft failed: stored, with its state, and the room stays as it is.
-            return self._change(
+            change = self._change(
                 event, branch, new_state, facts, replaces, placement.flags, self.heads[:1], ()
             )
+            return replace(change, outlier_nid=placement.outlier_nid)
         state, memberships, resets = self._next_current(event, placement)
-        heads = [head for head in self.heads if head.event_id not in event.prev_events]
+        heads = [
+            head
+            for head in self.heads
+            if head.event_id not in event.prev_events and not placement.is_only_head
+        ]
         heads.append(Head(event.event_id, event.depth, branch))
         if resets:
             changes = () if new_state is None else new_state.changes
@@ -148,6 +157,7 @@ class LiveRoom:
             branch = Branch(branch.entries, Snapshot(event.event_id, None))
             heads[-1] = Head(event.event_id, event.depth, branch)
         change = self._change(event, branch, new_state, facts, replaces, 0, heads, memberships)
+        change = replace(change, outlier_nid=placement.outlier_nid)
         self._move(event, change, heads, branch, state)
         self.snapshot = branch.snapshot if len(heads) == 1 else placement.current.snapshot
         self._keep_rules({**placement.rules_events, event.event_id: event})

@@ -179,12 +179,13 @@ class LiveRooms:
             if not isinstance(entry.change, StoreEvent):
                 continue
             room = self._rooms.get(entry.change.room_id)
-            pending = None if room is None else room.commit(entry.change.event_id, entry.position)
+            nid = entry.position if entry.change.outlier_nid is None else entry.change.outlier_nid
+            pending = None if room is None else room.commit(entry.change.event_id, nid)
             if pending is not None:
-                self._events.put_committed(self._stored(pending.event, entry.change, entry.position))
+                self._events.put_committed(self._stored(pending.event, entry.change, entry.position, nid))
 
-    def _stored(self, event: Event, change: StoreEvent, position: int) -> StoredEvent:
-        snapshot_nid = position if change.new_state is not None else change.snapshot_nid
+    def _stored(self, event: Event, change: StoreEvent, position: int, nid: int) -> StoredEvent:
+        snapshot_nid = nid if change.new_state is not None else change.snapshot_nid
         if snapshot_nid is None and change.snapshot is not None:
             # The event that named the snapshot was on its way when this one was appended; it is here by now.
             named = self._events.find_cached(change.snapshot)
@@ -192,7 +193,7 @@ class LiveRooms:
         ordering = live_ordering(position) if change.ordering is None else change.ordering
         return StoredEvent(
             event,
-            position,
+            nid,
             ordering,
             change.flags,
             change.push,

@@ -84,6 +84,7 @@ class UserRooms:
                 # An older event is in force again: only the database knows its number.
                 self._users.drop(membership.user_id)
                 continue
+            nid = position if change.outlier_nid is None else change.outlier_nid
             cached[change.room_id] = MembershipRow(
-                change.room_id, membership.user_id, membership.membership, position, position, False
+                change.room_id, membership.user_id, membership.membership, nid, position, False
             )
