@@ -1,11 +1,11 @@
 """Presence: who is online, as it was told last."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Self
 
 from storage.change import Change
-from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
+from storage.database import Transaction, WriteTransaction
 from storage.engines.engine import Row
 
 _NUMBERS: Final[Mapping[str, int]] = {"online": 1, "unavailable": 2, "offline": 3}
@@ -72,14 +72,6 @@ class PresenceRepository:
     def find(self, tx: Transaction, user_id: str) -> PresenceRow | None:
         rows = tx.all(f"SELECT {_COLUMNS} WHERE user_nid = ?", (tx.name_id(user_id),))
         return _rows(tx, rows)[0] if rows else None
-
-    def get_many(self, tx: Transaction, user_ids: Collection[str]) -> list[PresenceRow]:
-        """Of those users who ever had one, in no order."""
-        users = list(tx.name_ids(user_ids).values())
-        rows: list[Row] = []
-        for start in range(0, len(users), IN_LIST_LIMIT):
-            rows += tx.all(f"SELECT {_COLUMNS} WHERE user_nid IN (??)", (users[start : start + IN_LIST_LIMIT],))
-        return _rows(tx, rows)
 
     def get_changed(self, tx: Transaction, after: int, upto: int) -> list[PresenceRow]:
         """What became so at positions `after` < p <= `upto`, in that order; of all users."""

@@ -166,7 +166,6 @@ class UserDataTests(StorageMixin):
         self.assertEqual((row.state, row.status_msg, row.last_active_ms), ("unavailable", None, 6))
         self.assertEqual([row.user_id for row in self.read(lambda tx: repository.get_changed(tx, 0, 9))], [BOB, ALICE])
         self.assertEqual([row.user_id for row in self.read(lambda tx: repository.get_changed(tx, 2, 3))], [ALICE])
-        self.assertEqual([row.user_id for row in self.read(lambda tx: repository.get_many(tx, [BOB, ROOM]))], [BOB])
         self.assertEqual([row.user_id for row in self.read(repository.get_not_offline)], [ALICE])
         self.assertIsNone(self.read(lambda tx: repository.find(tx, ROOM)))
 

@@ -115,10 +115,6 @@ class RoomEventFilter:
         """Whether anything of a room can be wanted."""
         return room_id not in self.not_rooms and (self.rooms is None or room_id in self.rooms)
 
-    def matches_ephemeral(self, room_id: str, event_type: str) -> bool:
-        """Whether an event without sender (typing, receipts, account data) of a room is wanted."""
-        return self.matches_room(room_id) and self.events.matches(event_type, None)
-
     def _matches_url(self, content: Mapping[str, Any]) -> bool:
         # "If `true`, includes only events with a `url` key in their content. If `false`, excludes those events."
         return self.contains_url is None or self.contains_url is ("url" in content)

@@ -87,11 +87,6 @@ class TypingNotices:
         room = self._rooms.get(room_id)
         return () if room is None else tuple(room.timers)
 
-    def changed_at(self, room_id: str) -> int:
-        """The log position of the newest change in a room; 0 if it has had none since the server started."""
-        room = self._rooms.get(room_id)
-        return 0 if room is None else room.changed_at
-
     def changed_rooms(self, room_ids: Collection[str], after: int, upto: int) -> dict[str, Sequence[str]]:
         """Who types now in those of the rooms that changed last at positions `after` < p <= `upto`."""
         rooms = self._rooms

@@ -132,7 +132,6 @@ class RoomEventFilterTests(SynchronousTestCase):
         self.assertEqual(compiled.room.timeline.limit, 7)
         self.assertTrue(compiled.room.timeline.unread_thread_notifications)
         self.assertTrue(compiled.federation_format)
-        self.assertTrue(compiled.room.ephemeral.matches_ephemeral(ROOM, "m.typing"))
 
     def test_wrong_filters_are_refused(self) -> None:
         for body, error in WRONG:
