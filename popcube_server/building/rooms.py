@@ -124,35 +124,33 @@ def build_rooms(core: Core, base: RoomBase, needs: RoomNeeds) -> Rooms:
             core.server_name,
         )
 
-    memberships = change_membership(
-        permission,
-        MembershipLimits(
-            limiter(limits.rc_joins.local),
-            limiter(limits.rc_joins_per_room),
-            limiter(limits.rc_invites.per_room),
-            limiter(limits.rc_invites.per_user),
-            limiter(limits.rc_invites.per_issuer),
-        ),
+    membership_limits = MembershipLimits(
+        limiter(limits.rc_joins.local),
+        limiter(limits.rc_joins_per_room),
+        limiter(limits.rc_invites.per_room),
+        limiter(limits.rc_invites.per_user),
+        limiter(limits.rc_invites.per_issuer),
     )
+    memberships = change_membership(permission, membership_limits)
     unlimited_memberships = change_membership(
         InvitePermission(database, account_data, only_admins_invite=False),
         MembershipLimits(*(limiter(NO_LIMIT) for _ in range(5))),
     )
     transactions = Transactions(database, TransactionsRepository(), committer, core.platform)
+    # One bucket for messages and state, and one for rooms however they come about.
+    message_limiter, room_limiter = limiter(limits.rc_message), limiter(limits.rc_room_creation)
     send_message = SendMessage(
         writer,
         transactions,
         Annotations(database, RelationsRepository()),
         RedactionPermission(base.rooms, base.events),
         suspensions,
-        limiter(limits.rc_message),
+        message_limiter,
     )
-    makers = RoomMakers(memberships, profiles, aliases, permission, suspensions)
-    create_room = CreateRoom(
-        append_room, makers, limiter(limits.rc_room_creation), config.rooms, core.server_name
-    )
+    makers = RoomMakers(unlimited_memberships, membership_limits, profiles, aliases, permission, suspensions)
+    create_room = CreateRoom(append_room, makers, room_limiter, config.rooms, core.server_name)
     upgrade_room = UpgradeRoom(
-        append_room, writer, base.rooms, base.events, database, directory, profiles, suspensions
+        append_room, writer, base.rooms, base.events, database, directory, profiles, suspensions, room_limiter
     )
     edit_directory = EditDirectory(
         base.rooms, base.events, writer, aliases, committer, config.directory, core.server_name
@@ -161,7 +159,7 @@ def build_rooms(core: Core, base: RoomBase, needs: RoomNeeds) -> Rooms:
         CreateRoomEndpoint(create_room),
         Membership(memberships, aliases, ForgetRooms(base.user_rooms, committer)),
         RoomSend(send_message),
-        RoomStateEvents(SendState(writer, memberships, aliases, suspensions)),
+        RoomStateEvents(SendState(writer, memberships, aliases, suspensions, message_limiter)),
         RoomUpgrades(upgrade_room),
         Directory(aliases, edit_directory),
     )

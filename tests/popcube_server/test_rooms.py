@@ -179,3 +179,23 @@ class RoomTests(ServerTestCase):
         room = self.given_room(alice)
         path = f"{V3}/rooms/{room}/send/m.room.message/1"
         self.assert_refused(self.put(path, {"body": 1.5}, alice), 400, "M_BAD_JSON")
+
+    def test_redaction_is_no_state(self) -> None:
+        alice, bob = self.given_user("alice"), self.given_user("bob")
+        for version in ("1", "10", "11", "12"):
+            # Everybody may set state, and nobody but alice may redact.
+            levels = {"state_default": 0, "redact": 100}
+            room = self.given_room(alice, room_version=version, power_level_content_override=levels)
+            self.given_joined(bob, room)
+            message = self.given_message(alice, room)
+            path = f"{V3}/rooms/{room}/state/m.room.redaction/"
+            self.assert_refused(self.put(path, {"redacts": message}, bob), 403, "M_FORBIDDEN")
+            event = self.ok(self.get(f"{V3}/rooms/{room}/event/{message}", bob))
+            self.assertEqual(event["content"]["body"], "hello")
+
+    def test_room_has_no_more_initial_state_than_can_be_made_at_once(self) -> None:
+        alice = self.given_user("alice")
+        state = [{"type": "x", "state_key": str(number), "content": {}} for number in range(501)]
+        answer = self.post(f"{V3}/createRoom", {"initial_state": state}, alice)
+        self.assert_refused(answer, 413, "M_TOO_LARGE")
+        self.given_room(alice, initial_state=state[:500])

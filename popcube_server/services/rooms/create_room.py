@@ -9,12 +9,13 @@ from federation.room_dag.event import InvalidEvent
 from federation.room_dag.identifiers import domain_of, is_room_alias, is_user_id
 from federation.room_dag.room_versions import RoomRules, UnknownRoomVersion, get_room_rules
 from federation.rooms.create_room import CreateRoom as AppendRoom
-from popcube_server.services.errors import BadJson, InvalidParam, NotAllowed, WithCode
+from popcube_server.services.errors import BadJson, InvalidParam, NotAllowed, TooLarge, WithCode
 from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.change_membership import ChangeMembership
 from popcube_server.services.rooms.invite_permission import InvitePermission
 from popcube_server.services.rooms.membership_content import MemberProfiles, member_content
+from popcube_server.services.rooms.membership_limits import MembershipLimits
 from popcube_server.services.rooms.resolve_alias import ResolveAlias
 from popcube_server.services.rooms.room_options import (
     PRESETS,
@@ -32,6 +33,8 @@ from storage.directory import AddAlias, PublishRoom
 from synapse_like_config.rooms import RoomsSection
 
 MAX_INVITES = 500
+MAX_INITIAL_STATE = 500
+"""Events of `initial_state`: all of them are made, checked and signed in one go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class RoomMakers:
     """What creating a room uses besides the engine."""
 
     memberships: ChangeMembership
+    """Without limits: those of `limits` are spent before there is a room."""
+    limits: MembershipLimits
     profiles: MemberProfiles
     aliases: ResolveAlias
     permission: InvitePermission
@@ -71,11 +76,14 @@ class CreateRoom:
             self._makers.permission.check_may_invite(requester)
         blocked = await self._check_invites(options)
         alias = await self._alias(options)
+        invited = [one for one in options.invite if one != requester.user_id and one not in blocked]
+        self._limiter.check(requester.user_id)
+        if invited:
+            self._makers.limits.spend_invites(requester.user_id, invited)
         self._limiter.spend(requester.user_id)
         room_id = await self.create_unchecked(requester.user_id, options, rules, alias)
-        for user_id in options.invite:
-            if user_id != requester.user_id and user_id not in blocked:
-                await self._makers.memberships.invite(requester, room_id, user_id, None, options.is_direct)
+        for user_id in invited:
+            await self._makers.memberships.invite(requester, room_id, user_id, None, options.is_direct)
         return room_id
 
     async def create_unchecked(
@@ -172,6 +180,8 @@ class CreateRoom:
 def _check_options(options: RoomOptions, rules: RoomRules) -> None:
     if options.effective_preset not in PRESETS:
         raise InvalidParam(f"'preset' must be one of: {', '.join(PRESETS)}.")
+    if len(options.initial_state) > MAX_INITIAL_STATE:
+        raise TooLarge(f"'initial_state' may have at most {MAX_INITIAL_STATE} events.")
     for event_type, _, content in options.initial_state:
         if event_type in ("m.room.create", "m.room.member"):
             raise WithCode(400, "M_INVALID_ROOM_STATE", f"'initial_state' may not have {event_type}.")

@@ -1,5 +1,6 @@
 """How often people may join and invite."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from popcube_server.services.rate_limits import RateLimiter
@@ -21,6 +22,15 @@ class MembershipLimits:
         self.joins_per_room.check(room_id)
         self.joins.spend(user_id)
         self.joins_per_room.spend(room_id)
+
+    def spend_invites(self, inviter: str, invitees: Collection[str]) -> None:
+        """All invites to a room that is not there yet, or none. Raises `LimitExceeded`."""
+        self.invites_per_room.check(None, len(invitees))
+        for invitee in invitees:
+            self.invites_per_user.check(invitee)
+        self.invites_per_issuer.spend(inviter, len(invitees))
+        for invitee in invitees:
+            self.invites_per_user.spend(invitee)
 
     def spend_invite(self, inviter: str, room_id: str, invitee: str) -> None:
         """Raises `LimitExceeded`."""

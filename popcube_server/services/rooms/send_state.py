@@ -5,6 +5,7 @@ from typing import Any
 
 from federation.rooms.draft import Draft
 from popcube_server.services.errors import BadJson, InvalidParam, NotAllowed, WithCode
+from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.append import RoomWriter
 from popcube_server.services.rooms.change_membership import ChangeMembership
@@ -24,21 +25,27 @@ class SendState:
         memberships: ChangeMembership,
         aliases: ResolveAlias,
         suspensions: Suspensions,
+        limiter: RateLimiter,
     ) -> None:
         self._writer = writer
         self._memberships = memberships
         self._aliases = aliases
         self._suspensions = suspensions
+        self._limiter = limiter
 
     async def send(
         self, requester: Requester, room_id: str, event_type: str, state_key: str, content: Mapping[str, Any]
     ) -> str:
         """The event's ID; that of the present one if the state has this content already."""
+        self._limiter.spend(requester.user_id)
         if event_type == "m.room.member":
             return await self._memberships.set_member_state(requester, room_id, state_key, content)
         await self._suspensions.check_not_suspended(requester.user_id)
         if event_type == "m.room.create":
             raise NotAllowed("A room has only one create event.")
+        if event_type == "m.room.redaction":
+            # From room version 11 on it would be applied, and who may redact what is not asked on this way.
+            raise NotAllowed("A redaction is no state: send it as a message or to the redaction endpoint.")
         if event_type == "m.room.power_levels":
             check_power_levels(content)
         if event_type == "m.room.canonical_alias" and state_key == "":

@@ -11,6 +11,7 @@ from federation.rooms.draft import Draft
 from federation.rooms.event_store import EventStore
 from federation.rooms.live_rooms import LiveRooms, UnknownRoom
 from popcube_server.services.errors import InvalidParam, NotAllowed, WithCode
+from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.append import RoomWriter
 from popcube_server.services.rooms.membership_content import MemberProfiles, member_content
@@ -46,6 +47,7 @@ class UpgradeRoom:
         directory: DirectoryRepository,
         profiles: MemberProfiles,
         suspensions: Suspensions,
+        limiter: RateLimiter,
     ) -> None:
         self._append_room = append_room
         self._writer = writer
@@ -55,6 +57,7 @@ class UpgradeRoom:
         self._directory = directory
         self._profiles = profiles
         self._suspensions = suspensions
+        self._limiter = limiter
 
     async def upgrade(
         self, requester: Requester, room_id: str, version: str, additional_creators: Sequence[str]
@@ -70,6 +73,7 @@ class UpgradeRoom:
             raise InvalidParam("'additional_creators' must be a list of user IDs.")
         await self._suspensions.check_not_suspended(requester.user_id)
         await self._check_power(requester.user_id, room_id)
+        self._limiter.spend(requester.user_id)
         old = await self._old_state(room_id)
         content = await self._create_content(room_id, old, rules, additional_creators)
         if rules.creator_in_content:
