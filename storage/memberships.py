@@ -90,6 +90,15 @@ class MembershipsRepository:
             return []
         return _rows(tx, tx.all(f"SELECT {_COLUMNS} WHERE room = ?", (room,)))
 
+    def get_first_present(self, tx: Transaction, room_id: str, limit: int) -> list[str]:
+        """IDs of the users in a room, or invited to it, whose member events are the oldest; the oldest first."""
+        rows = tx.all(
+            "SELECT user_nid FROM memberships WHERE room = ? AND membership IN (1, 2) ORDER BY event LIMIT ?",
+            (tx.name_id(room_id), limit),
+        )
+        names = tx.names_of(row[0] for row in rows)
+        return [names[row[0]] for row in rows]
+
     def find(self, tx: Transaction, room_id: str, user_id: str) -> MembershipRow | None:
         ids = tx.name_ids((room_id, user_id))
         if len(ids) < 2:

@@ -70,7 +70,7 @@ def build_sync(core: Core, base: RoomBase, needs: SyncNeeds) -> SyncPart:
         base.events,
         reads.event_json,
         reads.aggregations,
-        Heroes(base.events, size),
+        Heroes(core.database, repositories.memberships, base.events, size),
         SentMembers(config.popcube.memory.sync_connections),
     )
     states = RoomStates(

@@ -1,6 +1,6 @@
 """A room's heroes: the members that a client names the room after. Source: client-server API, RoomSummary."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
 
@@ -9,8 +9,11 @@ from immutables import Map
 from federation.rooms.event_store import EventStore
 from federation.rooms.room_state import MEMBER, RoomState
 from popcube_server.services.bounded_cache import BoundedCache
+from storage.database import Database
+from storage.memberships import MembershipsRepository
 
 HEROES = 5
+SMALL_ROOM = 50
 _PRESENT = ("join", "invite")
 
 
@@ -23,7 +26,11 @@ class _Found:
 class Heroes:
     """Finds heroes; remembers them as long as the room's memberships stay the same object."""
 
-    def __init__(self, events: EventStore, size: int) -> None:
+    def __init__(
+        self, database: Database, repository: MembershipsRepository, events: EventStore, size: int
+    ) -> None:
+        self._database = database
+        self._repository = repository
         self._events = events
         self._found: BoundedCache[str, _Found] = BoundedCache(size)
 
@@ -33,7 +40,11 @@ class Heroes:
             return None
         found = self._found.get(room_id)
         if found is None or found.memberships is not state.memberships:
-            users = await self._find(state)
+            users: Sequence[str]
+            if found is not None and _are_still_first(found.users, state):
+                users = found.users
+            else:
+                users = await self._find(room_id, state)
             found = _Found(state.memberships, users)
             self._found.put(room_id, found)
         # "The list must never include the client's own user ID."
@@ -50,20 +61,31 @@ class Heroes:
                 return True
         return False
 
-    async def _find(self, state: RoomState) -> list[str]:
+    async def _find(self, room_id: str, state: RoomState) -> list[str]:
+        count = state.joined_count + state.invited_count
+        if count > SMALL_ROOM:
+            # The events of so many members would push everything else out of memory.
+            return await self._database.read(
+                lambda tx: self._repository.get_first_present(tx, room_id, HEROES + 1)
+            )
         # One more than needed, as everybody leaves out themselves.
-        present = {user: word for user, word in state.memberships.items() if word in _PRESENT}
-        if len(present) > 1:
+        present = [user for user, word in state.memberships.items() if word in _PRESENT]
+        if count > 1:
             return await self._first(state, present)
         # "When no joined or invited members are available, this should consist of the banned and left users."
-        gone = {user: word for user, word in state.memberships.items() if word in ("leave", "ban")}
+        gone = [user for user, word in state.memberships.items() if word in ("leave", "ban")]
         return [*present, *await self._first(state, gone)]
 
-    async def _first(self, state: RoomState, users: Mapping[str, str]) -> list[str]:
-        if len(users) > HEROES + 1:
-            ids = {user: state.entries[MEMBER, user] for user in users}
-            events = await self._events.get_many(ids.values())
-            return nsmallest(
-                HEROES + 1, users, lambda user: events[ids[user]].position if ids[user] in events else 1 << 62
-            )
-        return sorted(users)
+    async def _first(self, state: RoomState, users: Sequence[str]) -> list[str]:
+        if len(users) <= HEROES + 1:
+            return sorted(users)
+        ids = {user: state.entries[MEMBER, user] for user in users}
+        events = await self._events.get_many(ids.values())
+        return nsmallest(
+            HEROES + 1, users, lambda user: events[ids[user]].position if ids[user] in events else 1 << 62
+        )
+
+
+def _are_still_first(users: Sequence[str], state: RoomState) -> bool:
+    # Whoever comes later stands behind them.
+    return len(users) == HEROES + 1 and all(state.memberships.get(user) in _PRESENT for user in users)

@@ -109,8 +109,9 @@ class ForkTests(SqliteStorage, EngineMixin, SynchronousTestCase):
         event_json = EventJson(self.events, sent, visibility, histories, NoAggregations(), lambda: 0)
         recent = RecentEvents(self.database, repository, self.events, self.log, 100)
         timelines = Timelines(recent, event_json, visibility, histories, sent, lambda: 0)
+        heroes = Heroes(self.database, MembershipsRepository(), self.events, 100)
         sections = RoomSections(
-            timelines, self.events, event_json, NoAggregations(), Heroes(self.events, 100), SentMembers(100)
+            timelines, self.events, event_json, NoAggregations(), heroes, SentMembers(100)
         )
         states = RoomStates(
             self.database, repository, SnapshotsRepository(), self.events, self.rooms, self.log

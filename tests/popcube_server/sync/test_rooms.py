@@ -287,3 +287,79 @@ class LazyTests(SyncCase):
             },
         )
         self.assertIn(("m.room.member", self.alice.user_id), state(answer, room))
+
+
+class ConfiguredTests(SyncCase):
+    extra_configuration = """
+exclude_rooms_from_sync: ["!hidden:one.example"]
+filter_timeline_limit: 3
+room_prejoin_state:
+  disable_default_event_types: true
+  additional_event_types: [m.room.create, ["com.example.sign", "a"], com.example.flag]
+"""
+
+    def test_filter_gets_no_more_than_the_server_allows(self) -> None:
+        alice = self.given_user("alice")
+        room = self.given_room(alice)
+        self.assertEqual(len(timeline(self.sync(alice, filter=limit(50)), room)), 3)
+
+    def test_operator_chooses_what_is_seen_before_joining(self) -> None:
+        alice, bob = self.given_user("alice"), self.given_user("bob")
+        room = self.given_room(alice, name="Garden")
+        for event_type, key in (
+            ("com.example.sign", "a"),
+            ("com.example.sign", "b"),
+            ("com.example.flag", "x"),
+            ("com.example.flag", "y"),
+        ):
+            self.set_state(alice, room, event_type, {"a": 1}, key)
+        self.invite(alice, room, bob)
+        events = self.sync(bob)["rooms"]["invite"][room]["invite_state"]["events"]
+        self.assertEqual(
+            {(event["type"], event["state_key"]) for event in events},
+            {
+                ("m.room.create", ""),
+                ("com.example.sign", "a"),
+                ("com.example.flag", "x"),
+                ("com.example.flag", "y"),
+                ("m.room.member", alice.user_id),
+                ("m.room.member", bob.user_id),
+            },
+        )
+
+    def test_excluded_room_is_not_shown(self) -> None:
+        alice = self.given_user("alice")
+        room = self.given_room(alice, room_version="11")
+        self.assertIn(room, self.sync(alice)["rooms"]["join"])
+        self.extra_configuration = f"exclude_rooms_from_sync: ['{room}']"
+        self.restart()
+        self.assertNotIn("rooms", self.sync(alice))
+
+
+class SummaryTests(SyncCase):
+    def test_heroes_are_the_first_five_others(self) -> None:
+        users = [self.given_user(f"user{number}") for number in range(9)]
+        room = self.given_room(users[0])
+        for user in users[1:7]:
+            self.given_joined(user, room)
+        expected = [user.user_id for user in users[1:6]]
+        answer = self.sync(users[0])
+        self.assertEqual(answer["rooms"]["join"][room]["summary"]["m.heroes"], expected)
+        self.given_joined(users[7], room)
+        later = self.sync(users[0], answer["next_batch"])["rooms"]["join"][room]["summary"]
+        self.assertEqual((later["m.heroes"], later["m.joined_member_count"]), (expected, 8))
+        self.leave(users[1], room)
+        later = self.sync(users[0], answer["next_batch"])["rooms"]["join"][room]["summary"]
+        self.assertEqual(later["m.heroes"], [user.user_id for user in users[2:7]])
+
+    def test_room_with_a_name_needs_no_heroes(self) -> None:
+        alice = self.given_user("alice")
+        room = self.given_room(alice, name="Garden")
+        self.assertNotIn("m.heroes", self.sync(alice)["rooms"]["join"][room]["summary"])
+
+    def test_company_that_has_gone_is_the_hero_of_a_lonely_room(self) -> None:
+        alice, bob = self.given_user("alice"), self.given_user("bob")
+        room = self.given_room(alice)
+        self.given_joined(bob, room)
+        self.leave(bob, room)
+        self.assertEqual(self.sync(alice)["rooms"]["join"][room]["summary"]["m.heroes"], [bob.user_id])
