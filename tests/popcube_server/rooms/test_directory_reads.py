@@ -159,6 +159,14 @@ class HierarchyTests(RoomsTestCase):
         self.given_state(self.alice, top, "m.space.child", {}, middle)
         self.assertEqual(self.names(top), ["top", "a", "b", "d", *last])
 
+    def test_room_in_two_spaces_stands_where_it_is_met_first(self) -> None:
+        top, middle = self.given_space("top"), self.given_space("middle")
+        room = self.given_room(self.alice, name="room")
+        self.add(top, middle, order="1")
+        self.add(top, room, order="2")
+        self.add(middle, room)
+        self.assertEqual(self.names(top), ["top", "middle", "room"])
+
     def test_children_are_given_stripped(self) -> None:
         space, room = self.given_space("space"), self.given_room(self.alice, name="room")
         self.add(space, room, suggested=True)
