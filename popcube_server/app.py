@@ -20,6 +20,7 @@ from twisted.python.threadpool import ThreadPool
 from twisted.web.server import Site as WebSite
 
 from federation.room_dag.signing import EventSigner, generate_key
+from federation.transport.network import Network, make_network
 from popcube_server.connections import Connections, WatchedFactory
 from popcube_server.logs import start_logging
 from popcube_server.organisation import Organisation, Threads, build_core, build_organisation
@@ -65,6 +66,7 @@ class Server:
         self._roots: list[RootResource] = []
         self._connections = Connections()
         self._organisation: Organisation | None = None
+        self._network: Network | None = None
 
     def open(self) -> None:
         """Open the data. Raises `StorageError` or `SchemaTooNew`."""
@@ -79,7 +81,14 @@ class Server:
             threads,
             lambda number: logger.info("Schema change %04d applied", number),
         )
-        self._organisation = build_organisation(core)
+        self._network = self._make_network()
+        self._organisation = build_organisation(core, self._network)
+
+    def _make_network(self) -> Network:
+        try:
+            return make_network(self._reactor, self._config.federation)
+        except (OSError, ValueError) as error:
+            raise SystemExit(f"federation_custom_ca_list: {error}") from error
 
     async def start(self) -> None:
         """Listen, and say where."""
@@ -178,6 +187,8 @@ class Server:
             except TookTooLong:
                 logger.warning("Some requests took longer than popcube.shutdown_grace and were cut off")
             await self._organisation.stop()
+        if self._network is not None:
+            await self._network.https.close()
         for pool in self._pools:
             pool.stop()
         if self._config.server.pid_file is not None:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from federation.room_dag.signing import EventSigner
+from federation.transport.network import Network
 from popcube_server.building.accounts import build_accounts
 from popcube_server.building.core import Core
+from popcube_server.building.federation import build_federation
 from popcube_server.building.followers import build_followers
 from popcube_server.building.keys import KeyNeeds, build_keys
 from popcube_server.building.media import build_media
@@ -108,10 +110,11 @@ def build_core(
     return Core(config, config.server.server_name, signer, platform, metrics, database, log, committer)
 
 
-def build_organisation(core: Core) -> Organisation:
+def build_organisation(core: Core, network: Network) -> Organisation:
     """Everything over the core. The order is the order of dependencies."""
     server = build_server(core)
     room_base = build_room_base(core)
+    federation = build_federation(core, network)
     accounts = build_accounts(core, (DeviceCleanup(), PusherCleanup()))
     push = build_push(core)
     rooms = build_rooms(core, room_base, RoomNeeds(push.outcomes, accounts.suspensions))
@@ -123,6 +126,7 @@ def build_organisation(core: Core) -> Organisation:
     followers = build_followers(core, room_base, rooms, push.rules)
     servlets = [
         *server.servlets,
+        *federation.servlets,
         *media.servlets,
         *accounts.servlets,
         *rooms.servlets,
@@ -131,5 +135,12 @@ def build_organisation(core: Core) -> Organisation:
         *end_to_end.servlets,
         *sync.servlets,
     ]
-    parts: list[Running] = [*accounts.parts, *media.parts, *user_data.parts, *followers.parts]
-    return Organisation(core, Site(Router(servlets), accounts.authenticator, core.metrics), parts, sync.notifier)
+    parts: list[Running] = [
+        *federation.parts,
+        *accounts.parts,
+        *media.parts,
+        *user_data.parts,
+        *followers.parts,
+    ]
+    site = Site(Router(servlets), accounts.authenticator, federation.authenticator, core.metrics)
+    return Organisation(core, site, parts, sync.notifier)

@@ -16,7 +16,6 @@ from urllib.parse import quote, urlencode
 
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.interfaces import IReactorTime
 
 from federation.room_dag.canonical_json import decode_json, encode_lenient
 from federation.room_dag.signing import EventSigner
@@ -73,10 +72,11 @@ class FederationClient:
         signer: EventSigner,
         requests: ServerRequests,
         back_off: BackOff,
-        clock: IReactorTime,
+        clock: Any,
         sleep: Sleep,
         retries: FederationRetries,
     ) -> None:
+        """`clock` is twisted's IReactorTime."""
         self._signer = signer
         self._requests = requests
         self._back_off = back_off

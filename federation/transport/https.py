@@ -73,6 +73,9 @@ class Https(Protocol):
     async def request(self, route: Route, request: HttpRequest, limits: ResponseLimits) -> HttpResponse:
         """Raises `TransportError`, or `AnswerTooLarge`."""
 
+    async def close(self) -> None:
+        """Close the connections that nobody uses."""
+
 
 EndpointFor = Callable[[IPAddress, int], Any]
 """A TCP connection to be: twisted's IStreamClientEndpoint."""

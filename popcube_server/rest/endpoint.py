@@ -26,6 +26,7 @@ class Access(Enum):
     OPTIONAL = "with or without a token; a wrong token is refused"
     OPEN = "anybody; a token is not even looked at"
     ADMIN = "a server administrator's access token"
+    SERVER = "another server's signature; the body, if there is one, is JSON and part of what is signed"
 
 
 class Payload(Enum):
@@ -77,12 +78,21 @@ class Call:
     access_token: str | None
     organisation_url: str
     """Scheme and host that the client used, without a slash at the end."""
+    maybe_origin: str | None = None
+    """The server that signed the request."""
 
     @property
     def requester(self) -> Requester:
         if self.maybe_requester is None:
             raise MissingToken("This call needs an access token.")
         return self.maybe_requester
+
+    @property
+    def origin(self) -> str:
+        """The server name of the caller of an `Access.SERVER` endpoint."""
+        if self.maybe_origin is None:
+            raise MissingToken("This call needs another server's signature.")
+        return self.maybe_origin
 
     @property
     def body(self) -> Mapping[str, Any]:

@@ -20,6 +20,7 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
+from federation.room_dag.canonical_json import decode_json
 from popcube_server.request_context import request_id
 from popcube_server.rest.endpoint import Access, Answer, Call, FileAnswer, Payload
 from popcube_server.rest.errors import answer_for, error_answer
@@ -35,6 +36,7 @@ from popcube_server.services.errors import (
     UnknownToken,
     UserLocked,
 )
+from popcube_server.services.federation.authenticate_server import SignedRequest
 from popcube_server.services.requester import Requester
 
 logger = logging.getLogger(__name__)
@@ -65,6 +67,13 @@ class Authenticator(Protocol):
         """Hear that a user's device is alive. Called with each request: it must cost next to nothing."""
 
 
+class ServerAuthenticator(Protocol):
+    """Finds out which server signed a request."""
+
+    async def authenticate(self, request: SignedRequest) -> str:
+        """Its server name. Raises M_UNAUTHORIZED."""
+
+
 class RequestObserver(Protocol):
     """Counts answers (metrics)."""
 
@@ -77,6 +86,7 @@ class Site:
 
     router: Router
     authenticator: Authenticator
+    server_authenticator: ServerAuthenticator
     observer: RequestObserver
 
 
@@ -159,6 +169,15 @@ class RootResource(Resource):
                 idle.callback(None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """Who calls: the owner of an access token, another server, or nobody in particular."""
+
+    requester: Requester | None
+    access_token: str | None
+    origin: str | None
+
+
 class _Exchange:
     """One request and its answer."""
 
@@ -225,30 +244,68 @@ class _Exchange:
         self, site: Site, route: Route, path: Mapping[str, str]
     ) -> "Mapping[str, Any] | Answer | FileAnswer":
         query = _query(self._request.uri)
+        if route.mark.access is Access.SERVER:
+            return await self._handle_signed(site, route, path, query)
         token = _access_token(self._request, query)
         # The token is checked before the body is even looked at.
         requester = await _authenticate(site.authenticator, route.mark.access, token)
-        client_address = _client_address(self._request, self._door)
         if requester is not None:
+            client_address = _client_address(self._request, self._door)
             site.authenticator.saw(requester, client_address, _user_agent(self._request))
-        call = Call(
+        json = _json(self._request, route.mark.payload, self._door.json_limits)
+        caller = _Caller(requester, token, None)
+        return await route.handler(self._parsed(route, path, query, json, caller))
+
+    async def _handle_signed(
+        self,
+        site: Site,
+        route: Route,
+        path: Mapping[str, str],
+        query: Mapping[str, tuple[str, ...]],
+    ) -> "Mapping[str, Any] | Answer | FileAnswer":
+        request = self._request
+        content = _signed_json(request, self._door.json_limits.max_bytes)
+        signed = SignedRequest(
+            [
+                value.decode("latin-1")
+                for value in request.requestHeaders.getRawHeaders(b"Authorization") or ()
+            ],
+            route.mark.method,
+            request.uri.decode("latin-1"),
+            content,
+        )
+        origin = await site.server_authenticator.authenticate(signed)
+        if content is None and route.mark.payload is Payload.JSON_OBJECT:
+            raise NotJson("The body is missing.")
+        json = {} if content is None else content
+        return await route.handler(self._parsed(route, path, query, json, _Caller(None, None, origin)))
+
+    def _parsed(
+        self,
+        route: Route,
+        path: Mapping[str, str],
+        query: Mapping[str, tuple[str, ...]],
+        json: Any,
+        caller: "_Caller",
+    ) -> Call:
+        return Call(
             method=route.mark.method,
             path=path,
             query=query,
-            json=_json(self._request, route.mark.payload, self._door.json_limits),
+            json=json,
             content=cast(IO[bytes], self._request.content),
             content_length=_content_length(self._request),
             headers={
                 name.decode("latin-1").lower(): values[-1].decode("latin-1")
                 for name, values in self._request.requestHeaders.getAllRawHeaders()
             },
-            client_address=client_address,
-            maybe_requester=requester,
+            client_address=_client_address(self._request, self._door),
+            maybe_requester=caller.requester,
             endpoint_name=route.name,
-            access_token=token,
+            access_token=caller.access_token,
             organisation_url=_own_url(self._request, self._door),
+            maybe_origin=caller.origin,
         )
-        return await route.handler(call)
 
     def _send(self, answer: Answer) -> None:
         self._count(answer.status)
@@ -401,6 +458,26 @@ def _json(request: Request, payload: Payload, limits: JsonLimits) -> Any:
         raise BadJson("The body must be a JSON object.")
     if len(data) > 2 * limits.max_depth and _is_too_deep(value, limits.max_depth):
         raise BadJson("The body's JSON is nested too deeply.")
+    return value
+
+
+def _signed_json(request: Request, max_bytes: int) -> Any:
+    """The body of another server's request; None if there is none.
+
+    Numbers stay as they were signed, and depth is the affair of each event in it: one event that is nested too deeply
+    must not keep away those beside it.
+    """
+    if _content_length(request) > max_bytes:
+        raise TooLarge("The body is too large.")
+    data = b"" if request.content is None else request.content.read()
+    if not data:
+        return None
+    try:
+        value = decode_json(data)
+    except ValueError:
+        raise NotJson("The body is not JSON.") from None
+    if not isinstance(value, dict):
+        raise BadJson("The body must be a JSON object.")
     return value
 
 

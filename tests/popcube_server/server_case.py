@@ -32,6 +32,7 @@ from storage.engines.sqlite import SqliteEngine
 from synapse_like_config.config import ServerConfig
 from synapse_like_config.load import parse_config
 from tests.storage.storage_case import synchronous
+from tests.support.loop_network import LoopNetwork
 
 ONE = "one.example"
 TWO = "two.example"
@@ -108,6 +109,7 @@ class ServerTestCase(SynchronousTestCase):
         self.directory.mkdir()
         self.organisations: dict[str, Organisation] = {}
         self.platform = Platform(self.clock, self._random.randbytes, synchronous)
+        self.network = LoopNetwork(lambda host: host in self.organisations, _Eager())
         for server_name in (ONE, TWO):
             self.open(server_name)
         door = FrontDoor(
@@ -119,7 +121,9 @@ class ServerTestCase(SynchronousTestCase):
             timer_s=self.clock.seconds,
             new_request_id=lambda: "test",
         )
-        self._agent = RequestTraversalAgent(RootResource(door))
+        root = RootResource(door)
+        self.network.connect(root)
+        self._agent = RequestTraversalAgent(root)
 
     def configuration(self, server_name: str) -> ServerConfig:
         text = CONFIGURATION.format(
@@ -142,7 +146,7 @@ class ServerTestCase(SynchronousTestCase):
             Threads(synchronous, synchronous),
             lambda number: None,
         )
-        organisation = build_organisation(core)
+        organisation = build_organisation(core, self.network.network)
         organisation.start()
         self.organisations[server_name] = organisation
         self.addCleanup(self.close, organisation)
@@ -185,6 +189,7 @@ class ServerTestCase(SynchronousTestCase):
 
     def finish(self, pending: "Deferred[IResponse]") -> tuple[int, Any]:
         """The status and JSON (or bytes) of a request that must be answered by now."""
+        self.network.flush()
         self._agent.flush()
         response = self.successResultOf(pending)
         reading = readBody(response)

@@ -1,0 +1,1 @@
+"""Endpoints that other servers call, one file per specification module."""
