@@ -76,7 +76,18 @@ def spaces(visit: Visit) -> None:
     assert [room["room_id"] for room in hierarchy] == [space, child], hierarchy
 
 
+def previews(visit: Visit) -> None:
+    alice, bob, room_id = visit.pair_in_room("preview_owner", "preview_guest")
+    summary = bob.get(f"/_matrix/client/v1/room_summary/{quote(room_id)}").expect(200)
+    assert (summary["room_id"], summary["membership"]) == (room_id, "join"), summary
+    mutual = alice.get("/_matrix/client/v1/mutual_rooms", {"user_id": bob.user_id}).expect(200)
+    assert mutual["joined"] == [room_id], mutual
+    initial = bob.get(f"/rooms/{quote(room_id)}/initialSync").expect(200)
+    assert initial["room_id"] == room_id, initial
+
+
 STOPS = (
+    previews,
     membership,
     knocking,
     aliases,
