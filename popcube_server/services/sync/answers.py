@@ -119,17 +119,16 @@ class Answers:
     ) -> RoomPlan:
         view = request.view
         if view.is_room_wanted is not None or self._excluded_rooms:
-            rooms = {
-                room_id: row
-                for room_id, row in rooms.items()
-                if view.has_room(room_id) and room_id not in self._excluded_rooms
-            }
+            rooms = {room_id: row for room_id, row in rooms.items() if self._has_room(request, room_id)}
         plan = plan_rooms(rooms, changes, since, view.has_left_rooms, request.is_full_state)
         for room_id in plan.joined:
             state = self._states.find_present(room_id)
             if state is not None:
                 plan.states[room_id] = state
         return plan
+
+    def _has_room(self, request: SyncRequest, room_id: str) -> bool:
+        return request.view.has_room(room_id) and room_id not in self._excluded_rooms
 
     async def _make(
         self,
@@ -191,7 +190,7 @@ class Answers:
         if not (joined or plan.left or plan.invited or plan.knocked or data.rooms):
             return _Rooms()
         ignored = await self._sources.personal.ignored(user_id)
-        joined = await self._add_rooms_with_data(joined, user_id, span, plan, data)
+        joined = await self._add_rooms_with_data(request, joined, span, data)
         extras = await self._extras(request, span, changes, joined, data)
         join = await self._sections.render(request, span, joined, extras, ignored)
         leave: Sequence[bytes] = ()
@@ -203,18 +202,16 @@ class Answers:
         return _Rooms(join, leave, invite, knock)
 
     async def _add_rooms_with_data(
-        self,
-        joined: list[RoomTask],
-        user_id: str,
-        span: Span,
-        plan: RoomPlan,
-        data: UserData,
+        self, request: SyncRequest, joined: list[RoomTask], span: Span, data: UserData
     ) -> list[RoomTask]:
         """Rooms in which nothing happened, but of which the user has new account data."""
         known = {task.room_id for task in joined}
-        missing = [room_id for room_id in data.rooms if room_id not in known]
+        missing = [
+            room_id for room_id in data.rooms if room_id not in known and self._has_room(request, room_id)
+        ]
         if not missing or span.since is None:
             return joined
+        user_id = request.requester.user_id
         rooms = await self._user_rooms.of_user(user_id)
         quiet = {
             room_id: rooms[room_id]

@@ -69,6 +69,13 @@ class UserDataTests(SyncCase):
         )
         self.assertEqual(timeline(answer, self.room), [])
 
+    def test_account_data_of_an_unwanted_room_is_not_told(self) -> None:
+        chosen = {"room": {"not_rooms": [self.room]}}
+        since = self.sync(self.bob, filter=chosen)["next_batch"]
+        self.set_data("com.example", {"b": 2}, self.room)
+        self.assertNotIn("rooms", self.sync(self.bob, since, filter=chosen))
+        self.assertIn("rooms", self.sync(self.bob, since))
+
     def test_push_rules_are_account_data(self) -> None:
         first = self.sync(self.bob)
         self.assertIn("m.push_rules", [event["type"] for event in events(first, "account_data")])
