@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from storage.change import Change, Conflict
-from storage.committer import CommitFailed, Fence
+from storage.committer import CommitFailed, Committed, Fence
 from storage.database import WriteTransaction
 from storage.log import LogRepository
 from tests.storage.storage_case import PostgresStorage, SqliteStorage, StorageMixin
@@ -106,7 +106,7 @@ class CommitterTests(StorageMixin):
 
     def _submit_together(
         self, held: list["Deferred[None]"], submissions: list[tuple[Change, ...]]
-    ) -> list["Deferred[object]"]:
+    ) -> list["Deferred[Committed]"]:
         """Submit so that all go into one transaction: the first commit is kept waiting while they queue."""
         gate: Deferred[None] = Deferred()
         real_write = self.database._run_write

@@ -1,5 +1,7 @@
 """What users keep here: account data, receipts, filters, push rules, pushers, presence."""
 
+from functools import partial
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from storage.account_data import NO_ROOM, AccountDataRepository, SetAccountData
@@ -32,7 +34,9 @@ class UserDataTests(StorageMixin):
         assert found is not None
         self.assertEqual((found.content, found.position), (b'{"n":2}', last))
         changed = self.read(lambda tx: repository.get_changed(tx, ALICE, first, last))
-        self.assertEqual([(row.room_id, row.content) for row in changed], [(ROOM, b"{}"), (NO_ROOM, b'{"n":2}')])
+        self.assertEqual(
+            [(row.room_id, row.content) for row in changed], [(ROOM, b"{}"), (NO_ROOM, b'{"n":2}')]
+        )
         self.assertEqual(self.read(lambda tx: repository.get_changed(tx, ALICE, last, last + 9)), [])
         self.assertEqual(len(self.read(lambda tx: repository.get_all(tx, ALICE))), 2)
         in_room = self.read(lambda tx: repository.get_of_room(tx, ALICE, ROOM))
@@ -67,7 +71,8 @@ class UserDataTests(StorageMixin):
         (row,) = self.read(lambda tx: repository.get_of_user(tx, ALICE, [ROOM]))
         self.assertEqual((row.event_id, row.ordering, row.ts, row.position), ("$b", 20, 5, 1))
         self.commit(
-            StoreReceipt(ROOM, ALICE, PUBLIC, None, "$d", 40, 8), StoreReceipt(ROOM, ALICE, PUBLIC, None, "$c", 30, 7)
+            StoreReceipt(ROOM, ALICE, PUBLIC, None, "$d", 40, 8),
+            StoreReceipt(ROOM, ALICE, PUBLIC, None, "$c", 30, 7),
         )
         (row,) = self.read(lambda tx: repository.get_of_user(tx, ALICE, [ROOM]))
         self.assertEqual((row.event_id, row.position), ("$d", 3))
@@ -108,7 +113,9 @@ class UserDataTests(StorageMixin):
         self.commit(StoreFilter(ALICE, "one more", b"{}"))
         repository = FiltersRepository()
         for filter_id, expected in (("f0", b"{}"), ("f1", None), ("f2", b"{}"), ("one more", b"{}")):
-            self.assertEqual(self.read(lambda tx, name=filter_id: repository.find(tx, ALICE, name)), expected)
+            self.assertEqual(
+                self.read(partial(repository.find, user_id=ALICE, filter_id=filter_id)), expected
+            )
 
     # Push rules
 
@@ -123,7 +130,9 @@ class UserDataTests(StorageMixin):
 
     def test_rules_and_ignored_users_come_together(self) -> None:
         repository = PushRulesRepository()
-        self.commit(SetPushRules(ALICE, b"{}", 0), SetAccountData(BOB, NO_ROOM, "m.ignored_user_list", b'{"x":1}'))
+        self.commit(
+            SetPushRules(ALICE, b"{}", 0), SetAccountData(BOB, NO_ROOM, "m.ignored_user_list", b'{"x":1}')
+        )
         self.commit(SetAccountData(ALICE, ROOM, "m.ignored_user_list", b"no"))
         rows = self.read(lambda tx: repository.get_of_users(tx, [ALICE, BOB, "@nobody:one.example"]))
         self.assertEqual(
@@ -159,13 +168,19 @@ class UserDataTests(StorageMixin):
 
     def test_presence_is_the_newest(self) -> None:
         repository = PresenceRepository()
-        self.commit(SetPresence(ALICE, "online", "a\0b", 5, True), SetPresence(BOB, "offline", None, 1, False))
+        self.commit(
+            SetPresence(ALICE, "online", "a\0b", 5, True), SetPresence(BOB, "offline", None, 1, False)
+        )
         self.commit(SetPresence(ALICE, "unavailable", None, 6, False))
         row = self.read(lambda tx: repository.find(tx, ALICE))
         assert row is not None
         self.assertEqual((row.state, row.status_msg, row.last_active_ms), ("unavailable", None, 6))
-        self.assertEqual([row.user_id for row in self.read(lambda tx: repository.get_changed(tx, 0, 9))], [BOB, ALICE])
-        self.assertEqual([row.user_id for row in self.read(lambda tx: repository.get_changed(tx, 2, 3))], [ALICE])
+        self.assertEqual(
+            [row.user_id for row in self.read(lambda tx: repository.get_changed(tx, 0, 9))], [BOB, ALICE]
+        )
+        self.assertEqual(
+            [row.user_id for row in self.read(lambda tx: repository.get_changed(tx, 2, 3))], [ALICE]
+        )
         self.assertEqual([row.user_id for row in self.read(repository.get_not_offline)], [ALICE])
         self.assertIsNone(self.read(lambda tx: repository.find(tx, ROOM)))
 
