@@ -43,8 +43,8 @@ class StrippedRooms:
         rendered = []
         for room_id in room_ids:
             entries = await self._entries(user_id, room_id)
-            # "the homeserver MUST NOT send invites from ignored users": the invite is the last entry.
-            if entries and ignored and orjson.loads(entries[-1])["sender"] in ignored:
+            # Invites from ignored users are not to be sent.
+            if ignored and _inviter(entries, user_id) in ignored:
                 continue
             rendered.append(b'%b:{"%b":{"events":[%b]}}' % (orjson.dumps(room_id), name, b",".join(entries)))
         return rendered
@@ -55,6 +55,14 @@ class StrippedRooms:
             return received
         room = (await self._rooms.get_many((room_id,))).get(room_id)
         return () if room is None else await self._stripped.of(room.committed, user_id)
+
+
+def _inviter(entries: Iterable[bytes], user_id: str) -> str | None:
+    for entry in map(orjson.loads, entries):
+        if entry.get("type") == "m.room.member" and entry.get("state_key") == user_id:
+            sender: str | None = entry.get("sender")
+            return sender
+    return None
 
 
 class NothingReceived:
