@@ -95,7 +95,9 @@ class AccountDataRepository:
     def get_of_room(self, tx: Transaction, user_id: str, room_id: str) -> list[AccountDataRow]:
         """The user's for one room (`NO_ROOM`: the global ones)."""
         room = _NO_ROOM_NID if room_id == NO_ROOM else tx.name_id(room_id)
-        return _rows(tx, tx.all(f"SELECT {_COLUMNS} WHERE user_nid = ? AND room = ?", (tx.name_id(user_id), room)))
+        return _rows(
+            tx, tx.all(f"SELECT {_COLUMNS} WHERE user_nid = ? AND room = ?", (tx.name_id(user_id), room))
+        )
 
 
 def _position(tx: Transaction, key: tuple[int, int, int]) -> int:

@@ -29,7 +29,8 @@ class StoreFilter(Change):
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         users = tx.intern(change.user_id for _, change in changes)
         newest = {
-            (users[change.user_id], change.filter_id): (change.content, position) for position, change in changes
+            (users[change.user_id], change.filter_id): (change.content, position)
+            for position, change in changes
         }
         tx.many(
             "INSERT INTO filters (user_nid, filter_id, content, position) VALUES (?, ?, ?, ?)"
@@ -48,6 +49,7 @@ class FiltersRepository:
     def find(self, tx: Transaction, user_id: str, filter_id: str) -> bytes | None:
         """The filter as it was sent."""
         content = tx.value(
-            "SELECT content FROM filters WHERE user_nid = ? AND filter_id = ?", (tx.name_id(user_id), filter_id)
+            "SELECT content FROM filters WHERE user_nid = ? AND filter_id = ?",
+            (tx.name_id(user_id), filter_id),
         )
         return None if content is None else bytes(content)

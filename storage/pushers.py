@@ -36,7 +36,8 @@ class SetPusher(Change):
             app_id, pushkey = change.app_id.encode(), change.pushkey.encode()
             if change.only_this_user:
                 tx.run(
-                    "DELETE FROM pushers WHERE app_id = ? AND pushkey = ? AND user_nid <> ?", (app_id, pushkey, user)
+                    "DELETE FROM pushers WHERE app_id = ? AND pushkey = ? AND user_nid <> ?",
+                    (app_id, pushkey, user),
                 )
             tx.run(
                 "INSERT INTO pushers (user_nid, app_id, pushkey, device_id, content, position)"
@@ -66,7 +67,10 @@ class DeletePusher(Change):
         users = tx.intern(change.user_id for _, change in changes)
         tx.many(
             "DELETE FROM pushers WHERE user_nid = ? AND app_id = ? AND pushkey = ?",
-            [(users[change.user_id], change.app_id.encode(), change.pushkey.encode()) for _, change in changes],
+            [
+                (users[change.user_id], change.app_id.encode(), change.pushkey.encode())
+                for _, change in changes
+            ],
         )
 
 

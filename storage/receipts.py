@@ -41,7 +41,10 @@ class StoreReceipt(Change):
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         names = tx.intern(
-            name for _, change in changes for name in (change.room_id, change.user_id, change.thread_id) if name
+            name
+            for _, change in changes
+            for name in (change.room_id, change.user_id, change.thread_id)
+            if name
         )
         furthest: dict[tuple[int, ...], tuple[int, StoreReceipt]] = {}
         for position, change in changes:

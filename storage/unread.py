@@ -91,7 +91,9 @@ _JOINED_AND_INVITED = (
     "SELECT room, membership, position, event FROM memberships"
     " WHERE user_nid = ? AND membership <= 2 AND room IN (??)"
 )
-_REPLACED = "SELECT e.nid, r.nid, r.json FROM events e JOIN events r ON r.nid = e.replaces WHERE e.nid IN (??)"
+_REPLACED = (
+    "SELECT e.nid, r.nid, r.json FROM events e JOIN events r ON r.nid = e.replaces WHERE e.nid IN (??)"
+)
 _RECEIPTS = "SELECT room, thread, MAX(ordering) FROM receipts WHERE user_nid = ? AND room IN (??) GROUP BY room, thread"
 
 # The user's newest event of the main timeline. Changes of one's own profile are no sign of having read anything.
@@ -121,9 +123,7 @@ _THREAD_COUNTS = (
     " WHERE room = ? AND ordering > ? AND thread IN (??) AND ordering > CASE thread {cases} END AND thread IS NOT NULL"
     " AND flags = 0 AND push > 0 AND sender <> ? AND redacted_by IS NULL GROUP BY thread"
 )
-_THREAD_PERSONAL = (
-    f"SELECT p.thread, {_PERSONAL} AND p.thread IN (??) AND p.event > CASE p.thread {{cases}} END GROUP BY p.thread"
-)
+_THREAD_PERSONAL = f"SELECT p.thread, {_PERSONAL} AND p.thread IN (??) AND p.event > CASE p.thread {{cases}} END GROUP BY p.thread"
 
 # Highlights are rare and have an index of their own; `{wanted}` is spelled so that it is used.
 _SHARED_NOTIFICATIONS = (
@@ -295,7 +295,9 @@ def _read_notifications(
     rows: list[tuple[Any, ...]] = [
         (*row, None)
         for row in _union(
-            tx, shared, [(room, low, high, user, user, limit) for room, (low, high) in spans.items() if room in bounds]
+            tx,
+            shared,
+            [(room, low, high, user, user, limit) for room, (low, high) in spans.items() if room in bounds],
         )
     ]
     rows += _union(
@@ -310,7 +312,9 @@ def _read_notifications(
     for room, nid, ordering, push, thread, actions in rows:
         # An invitation stays unread until it is answered.
         is_read = room in bounds and ordering <= bounds[room].of(_MAIN if thread is None else thread)
-        found.append(NotificationRow(nid, ordering, push, None if actions is None else bytes(actions), is_read))
+        found.append(
+            NotificationRow(nid, ordering, push, None if actions is None else bytes(actions), is_read)
+        )
     return found
 
 

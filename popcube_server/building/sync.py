@@ -63,7 +63,12 @@ def build_sync(core: Core, base: RoomBase, needs: SyncNeeds) -> SyncPart:
     repositories, size = base.repositories, config.popcube.memory.live_rooms
     recent = RecentEvents(core.database, repositories.events, base.events, core.log, size)
     timelines = Timelines(
-        recent, reads.event_json, reads.visibility, reads.membership_histories, reads.sent, core.platform.now_ms
+        recent,
+        reads.event_json,
+        reads.visibility,
+        reads.membership_histories,
+        reads.sent,
+        core.platform.now_ms,
     )
     sections = RoomSections(
         timelines,

@@ -81,13 +81,9 @@ def build_user_data(core: Core, base: RoomBase, push: Push, event_json: EventJso
         platform,
     )
     typing = TypingNotices(committer, database, log, base.user_rooms, platform)
-    presence = Presence(
-        committer, database, presence_rows, log, platform, config.presence.is_tracked
-    )
+    presence = Presence(committer, database, presence_rows, log, platform, config.presence.is_tracked)
     settings = PresenceSettings(config.presence.is_tracked, config.presence.include_offline_users_on_sync)
-    read_presence = ReadPresence(
-        database, presence_rows, presence, base.user_rooms, log, platform, settings
-    )
+    read_presence = ReadPresence(database, presence_rows, presence, base.user_rooms, log, platform, settings)
     counter = UnreadCounter(database, unread, log, UNREAD_COUNTS_IN_MEMORY)
     core.metrics.cache("unread_counts", lambda: len(counter), lambda: counter.hits, lambda: counter.misses)
     filters = StoredFilters(database, FiltersRepository(), committer, FILTERS_IN_MEMORY)

@@ -83,7 +83,9 @@ class UnreadTests(StorageMixin):
                 thread=thread, push=push, personal_push=personal, redacts=redacts,
             )
         )  # fmt: skip
-        told = Told(event_id, room_id, sender, thread, push, push if for_alice is None else for_alice, position)
+        told = Told(
+            event_id, room_id, sender, thread, push, push if for_alice is None else for_alice, position
+        )
         self.told.append(told)
         return told
 
@@ -239,12 +241,16 @@ class UnreadTests(StorageMixin):
                 bits = event.for_alice
                 sums[event.thread] = (old[0] + (bits > 0), old[1] + (bits >= HIGHLIGHT))
         main = sums.pop(None, (0, 0))
-        threads = {thread: Unread(*numbers) for thread, numbers in sums.items() if thread and numbers != (0, 0)}
+        threads = {
+            thread: Unread(*numbers) for thread, numbers in sums.items() if thread and numbers != (0, 0)
+        }
         return UnreadRow(Unread(*main), threads)
 
     # Notifications
 
-    def notified(self, before: int = END, limit: int = 10, lowest: int = NOTIFY) -> list[tuple[int, int, bool]]:
+    def notified(
+        self, before: int = END, limit: int = 10, lowest: int = NOTIFY
+    ) -> list[tuple[int, int, bool]]:
         rows = self.read(lambda tx: self.repository.get_notifications(tx, ALICE, before, limit, lowest))
         return [(row.event_nid, row.push, row.is_read) for row in rows]
 
@@ -256,13 +262,16 @@ class UnreadTests(StorageMixin):
         c = self.message(NOTIFY, for_alice=LOUD)
         self.message(NOTIFY, for_alice=0)
         self.assertEqual(
-            self.notified(), [(c.position, LOUD, False), (b.position, LOUD, True), (a.position, NOTIFY, False)]
+            self.notified(),
+            [(c.position, LOUD, False), (b.position, LOUD, True), (a.position, NOTIFY, False)],
         )
         self.assertEqual(self.notified(limit=1), [(c.position, LOUD, False)])
         self.assertEqual(
             self.notified(c.position * ORDERING_STEP), [(b.position, LOUD, True), (a.position, NOTIFY, False)]
         )
-        self.assertEqual(self.notified(lowest=HIGHLIGHT), [(c.position, LOUD, False), (b.position, LOUD, True)])
+        self.assertEqual(
+            self.notified(lowest=HIGHLIGHT), [(c.position, LOUD, False), (b.position, LOUD, True)]
+        )
         self.read_up_to(a)
         self.assertEqual(self.notified()[-1], (a.position, NOTIFY, True))
 

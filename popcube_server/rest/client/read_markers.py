@@ -17,9 +17,7 @@ class ReadMarkers:
     @endpoint("POST", "/_matrix/client/v3/rooms/{room_id}/read_markers")
     async def mark(self, call: Call) -> Mapping[str, Any]:
         markers = {
-            name: event_id
-            for name in RECEIPT_TYPES
-            if (event_id := find_string(call.body, name)) is not None
+            name: event_id for name in RECEIPT_TYPES if (event_id := find_string(call.body, name)) is not None
         }
         await self._send_receipt.mark(call.requester, call.path["room_id"], markers)
         self._presence.note_active(call.requester.user_id, call.requester.device_id)

@@ -25,8 +25,6 @@ class Typing:
             timeout_ms = None
         elif timeout_ms is None:
             timeout_ms = DEFAULT_TIMEOUT_MS
-        await self._notices.set_typing(
-            call.requester, call.path["room_id"], call.path["user_id"], timeout_ms
-        )
+        await self._notices.set_typing(call.requester, call.path["room_id"], call.path["user_id"], timeout_ms)
         self._presence.note_active(call.requester.user_id, call.requester.device_id)
         return {}

@@ -30,7 +30,11 @@ class AccountData:
     """`room_id` is `NO_ROOM` for account data about no room."""
 
     def __init__(
-        self, database: Database, repository: AccountDataRepository, committer: Committer, push_rules: PushRules
+        self,
+        database: Database,
+        repository: AccountDataRepository,
+        committer: Committer,
+        push_rules: PushRules,
     ) -> None:
         self._database = database
         self._repository = repository

@@ -52,9 +52,7 @@ class SyncedAccountData:
             everywhere.append(DataEntry(PUSH_RULES, orjson.dumps(await self._push_rules.content(user_id))))
         return UserData(everywhere, rooms)
 
-    async def of_rooms(
-        self, user_id: str, room_ids: Collection[str]
-    ) -> Mapping[str, Sequence[DataEntry]]:
+    async def of_rooms(self, user_id: str, room_ids: Collection[str]) -> Mapping[str, Sequence[DataEntry]]:
         """Everything that the user has in these rooms."""
 
         def read(tx: Transaction) -> dict[str, list[DataEntry]]:

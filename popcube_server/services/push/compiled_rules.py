@@ -118,7 +118,11 @@ def bits_of_actions(actions: Sequence[Any]) -> int:
         return 0
     for action in actions:
         # "If a `highlight` tweak is given with no value, its value is defined to be `true`."
-        if isinstance(action, Mapping) and action.get("set_tweak") == "highlight" and action.get("value", True) is True:
+        if (
+            isinstance(action, Mapping)
+            and action.get("set_tweak") == "highlight"
+            and action.get("value", True) is True
+        ):
             return NOTIFY | HIGHLIGHT
     return NOTIFY
 

@@ -24,7 +24,14 @@ _STATE_KEY: Final = ("state_key",)
 
 _MAX_INTEGER: Final = 2**53 - 1
 _COUNT: Final = re.compile(r"(==|<=|>=|<|>)?([0-9]{1,16})")
-_COMPARISONS: Final[Mapping[str, Callable[[int, int], bool]]] = {"": eq, "==": eq, "<": lt, ">": gt, "<=": le, ">=": ge}
+_COMPARISONS: Final[Mapping[str, Callable[[int, int], bool]]] = {
+    "": eq,
+    "==": eq,
+    "<": lt,
+    ">": gt,
+    "<=": le,
+    ">=": ge,
+}
 
 Plain = str | int | bool | None
 

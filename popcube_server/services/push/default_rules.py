@@ -55,7 +55,13 @@ def default_rules(user_id: str) -> Mapping[str, list[Mapping[str, Any]]]:
             _rule(".m.rule.member_event", [_match("type", "m.room.member")], _QUIET),
             _rule(
                 ".m.rule.is_user_mention",
-                [{"kind": "event_property_contains", "key": r"content.m\.mentions.user_ids", "value": user_id}],
+                [
+                    {
+                        "kind": "event_property_contains",
+                        "key": r"content.m\.mentions.user_ids",
+                        "value": user_id,
+                    }
+                ],
                 _HIGHLIGHT_WITH_SOUND,
             ),
             _rule(
@@ -66,14 +72,24 @@ def default_rules(user_id: str) -> Mapping[str, list[Mapping[str, Any]]]:
                 ],
                 _HIGHLIGHT,
             ),
-            _rule(".m.rule.tombstone", [_match("type", "m.room.tombstone"), _match("state_key", "")], _HIGHLIGHT),
+            _rule(
+                ".m.rule.tombstone", [_match("type", "m.room.tombstone"), _match("state_key", "")], _HIGHLIGHT
+            ),
             _rule(".m.rule.reaction", [_match("type", "m.reaction")], _QUIET),
             _rule(
-                ".m.rule.room.server_acl", [_match("type", "m.room.server_acl"), _match("state_key", "")], _QUIET
+                ".m.rule.room.server_acl",
+                [_match("type", "m.room.server_acl"), _match("state_key", "")],
+                _QUIET,
             ),
             _rule(
                 ".m.rule.suppress_edits",
-                [{"kind": "event_property_is", "key": r"content.m\.relates_to.rel_type", "value": "m.replace"}],
+                [
+                    {
+                        "kind": "event_property_is",
+                        "key": r"content.m\.relates_to.rel_type",
+                        "value": "m.replace",
+                    }
+                ],
                 _QUIET,
             ),
         ],

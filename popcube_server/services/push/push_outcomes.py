@@ -79,9 +79,7 @@ class PushOutcomes:
     def is_prepared(self, room_id: str) -> bool:
         """Whether `evaluate` knows what it needs."""
         room = self._rooms.get(room_id)
-        return (
-            room is not None and room.is_loaded and not room.unknown and room.seen_changes == self._changes
-        )
+        return room is not None and room.is_loaded and not room.unknown and room.seen_changes == self._changes
 
     async def prepare(self, room_id: str, also: Collection[str] = ()) -> None:
         """Load what `evaluate` needs for the room's local members, and for the users `also`, who are to be invited."""
@@ -152,7 +150,9 @@ class PushOutcomes:
             # "Homeservers MUST NOT notify the Push Gateway for events that the user has sent themselves."
             if user_id == event.sender or user_id in concerned or not self._is_local(user_id):
                 continue
-            is_invited = user_id == state_key and event.type == "m.room.member" and event.membership == "invite"
+            is_invited = (
+                user_id == state_key and event.type == "m.room.member" and event.membership == "invite"
+            )
             if is_invited or room.is_joined(user_id):
                 concerned[user_id] = Me(user_id in mentioned, user_id == state_key, None)
         return concerned

@@ -59,7 +59,11 @@ class PushRules:
             return known
         position = self._log.position
         row = await self._database.read(lambda tx: self._repository.find(tx, user_id))
-        known = KnownRules(DEFAULT_RULE_SET, 0) if row is None else KnownRules(decode_rule_set(row.rules), row.position)
+        known = (
+            KnownRules(DEFAULT_RULE_SET, 0)
+            if row is None
+            else KnownRules(decode_rule_set(row.rules), row.position)
+        )
         if self._log.position == position:
             self._known.put(user_id, known)
         return known

@@ -57,9 +57,7 @@ class Pushers:
             raise MissingParam("'kind' is missing.")
         if body["kind"] is None:
             # "If `kind` is `null`, the pusher with this `app_id` and `pushkey` for this user is deleted."
-            await self._committer.commit(
-                DeletePusher(requester.user_id, pusher_id.app_id, pusher_id.pushkey)
-            )
+            await self._committer.commit(DeletePusher(requester.user_id, pusher_id.app_id, pusher_id.pushkey))
             return
         content = _parse_content(pusher_id, body)
         append = body.get("append", False)

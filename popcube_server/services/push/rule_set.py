@@ -178,7 +178,11 @@ class RuleSet:
         given = next(rule for rule in default_rules("")[kind] if rule["rule_id"] == rule_id)
         # What is set back to the default is no difference any more.
         enabled = None if change.enabled == given["enabled"] else change.enabled
-        actions = None if change.actions is not None and list(change.actions) == given["actions"] else change.actions
+        actions = (
+            None
+            if change.actions is not None and list(change.actions) == given["actions"]
+            else change.actions
+        )
         defaults = {name: kept for name, kept in self.defaults.items() if name != rule_id}
         if enabled is not None or actions is not None:
             defaults[rule_id] = DefaultChange(enabled, actions)
@@ -216,7 +220,8 @@ def encode_rule_set(rule_set: RuleSet) -> bytes:
         if rules
     }
     defaults = {
-        rule_id: {"enabled": change.enabled, "actions": change.actions} for rule_id, change in rule_set.defaults.items()
+        rule_id: {"enabled": change.enabled, "actions": change.actions}
+        for rule_id, change in rule_set.defaults.items()
     }
     return orjson.dumps({"rules": rules, "defaults": defaults})
 
@@ -226,7 +231,9 @@ def decode_rule_set(stored: bytes) -> RuleSet:
     document = orjson.loads(stored)
     rules = {kind: tuple(_decode_rule(rule) for rule in rules) for kind, rules in document["rules"].items()}
     defaults = {
-        rule_id: DefaultChange(change["enabled"], None if change["actions"] is None else tuple(change["actions"]))
+        rule_id: DefaultChange(
+            change["enabled"], None if change["actions"] is None else tuple(change["actions"])
+        )
         for rule_id, change in document["defaults"].items()
     }
     return RuleSet(rules, defaults)

@@ -157,4 +157,6 @@ def _plus(unread: Unread, bits: int) -> Unread:
 def _without(counts: UnreadCounts, thread: str | None) -> UnreadCounts:
     if thread is None:
         return UnreadCounts(NOTHING_UNREAD, counts.threads)
-    return UnreadCounts(counts.main, {root: unread for root, unread in counts.threads.items() if root != thread})
+    return UnreadCounts(
+        counts.main, {root: unread for root, unread in counts.threads.items() if root != thread}
+    )

@@ -125,7 +125,8 @@ class EventJson:
         doubtful = [
             found[stored.replaces]
             for stored in events
-            if stored.replaces in found and (seen_after is None or found[stored.replaces].ordering <= seen_after)
+            if stored.replaces in found
+            and (seen_after is None or found[stored.replaces].ordering <= seen_after)
         ]
         if not doubtful:
             return Surroundings(found, frozenset())

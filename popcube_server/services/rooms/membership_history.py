@@ -98,7 +98,9 @@ class MembershipHistories:
             read = await self._read_many(rows)
             # Where the membership moved while we read, what we read may be neither the old nor the new.
             rooms = await self._user_rooms.of_user(user_id)
-            unmoved = {room_id: history for room_id, history in read.items() if rooms.get(room_id) == rows[room_id]}
+            unmoved = {
+                room_id: history for room_id, history in read.items() if rooms.get(room_id) == rows[room_id]
+            }
             for room_id, history in unmoved.items():
                 self._cache.put((user_id, room_id), history)
             found.update(unmoved)

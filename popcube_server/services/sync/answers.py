@@ -164,12 +164,15 @@ class Answers:
         token = str(SyncToken(upto, self._site, to_device)).encode()
         # A count of 0 is said outright: it is what makes a client upload new keys.
         one_time = {"signed_curve25519": 0, **counts.one_time}
-        return b'{"next_batch":"%b","device_one_time_keys_count":%b,"device_unused_fallback_key_types":%b%b%b}' % (
-            token,
-            orjson.dumps(one_time),
-            orjson.dumps(list(counts.unused_fallback_types)),
-            b"," if parts else b"",
-            b",".join(parts),
+        return (
+            b'{"next_batch":"%b","device_one_time_keys_count":%b,"device_unused_fallback_key_types":%b%b%b}'
+            % (
+                token,
+                orjson.dumps(one_time),
+                orjson.dumps(list(counts.unused_fallback_types)),
+                b"," if parts else b"",
+                b",".join(parts),
+            )
         )
 
     async def _user_data(self, user_id: str, span: Span, changes: Changes) -> UserData:
@@ -247,7 +250,8 @@ class Answers:
             moved = [
                 room_id
                 for room_id in old
-                if not changes.is_known or (room_id in changes.rooms and getattr(changes.rooms[room_id], field))
+                if not changes.is_known
+                or (room_id in changes.rooms and getattr(changes.rooms[room_id], field))
             ]
             for ids, since in ((new, None), (moved, span.since)):
                 wanted = [room_id for room_id in ids if view.ephemeral.has_room(room_id)]
@@ -272,9 +276,7 @@ class Answers:
             if selection.wants_sender(sender)
         ]
 
-    async def _add_device_lists(
-        self, parts: list[bytes], user_id: str, span: Span, changes: Changes
-    ) -> None:
+    async def _add_device_lists(self, parts: list[bytes], user_id: str, span: Span, changes: Changes) -> None:
         if span.since is None:
             return
         is_moved = not changes.is_known or changes.device_list_users
@@ -339,4 +341,3 @@ def _add_rooms(parts: list[bytes], rooms: _Rooms) -> None:
     ]
     if sections:
         parts.append(b'"rooms":{%b}' % b",".join(sections))
-

@@ -122,9 +122,7 @@ class Notifier:
             concerned.update(self._waiting_members(entry.key[0]))
             change = entry.change
             if isinstance(change, StoreEvent):
-                concerned.update(
-                    one.user_id for one in change.memberships if one.user_id in self._waiting
-                )
+                concerned.update(one.user_id for one in change.memberships if one.user_id in self._waiting)
         elif kind in ROOM_KINDS:
             if is_private_receipt(entry):
                 concerned.add(entry.key[1])
@@ -188,5 +186,3 @@ def is_private_receipt(entry: LogEntry) -> bool:
 
 def _log_failure(failure: Failure) -> None:
     logger.error("Long-polls could not be woken: %s", failure)
-
-

@@ -108,9 +108,7 @@ class RoomSections:
         events = await self._events.get_many(wanted) if wanted else {}
         rendered = []
         for draft in drafts:
-            state = [
-                events[event_id] for event_id in draft.state.values() if event_id in events
-            ]
+            state = [events[event_id] for event_id in draft.state.values() if event_id in events]
             selection = request.view.state
             state = selection.select(state) if selection.has_room(draft.task.room_id) else []
             if self._has_news(draft, state, extras):
@@ -175,17 +173,13 @@ class RoomSections:
         needed = members_of(users, task.state.entries, shown, is_after)
         if span.since is not None and not request.view.has_redundant_members:
             requester = request.requester
-            known = self._sent_members.redundant(
-                me, requester.device_id, task.room_id, span.since, needed
-            )
+            known = self._sent_members.redundant(me, requester.device_id, task.room_id, span.since, needed)
             needed = {pair: event_id for pair, event_id in needed.items() if pair not in known}
         # "the server MUST return membership events for events in the gap ... regardless as to whether or not they are
         # redundant": those are in `chosen`.
         return {**needed, **chosen}
 
-    def _record(
-        self, request: SyncRequest, span: Span, draft: _Draft, state: Sequence[StoredEvent]
-    ) -> None:
+    def _record(self, request: SyncRequest, span: Span, draft: _Draft, state: Sequence[StoredEvent]) -> None:
         members = [
             (stored.event.state_key, stored.event.event_id)
             for stored in (*state, *draft.timeline.events)

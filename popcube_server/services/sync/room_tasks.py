@@ -48,7 +48,9 @@ def plan_rooms(
     invited: list[str] = []
     knocked: list[str] = []
     only_changed = since is not None and changes.is_known
-    candidates = rooms if not only_changed or is_full_state else [one for one in changes.rooms if one in rooms]
+    candidates = (
+        rooms if not only_changed or is_full_state else [one for one in changes.rooms if one in rooms]
+    )
     for room_id in candidates:
         row = rooms[room_id]
         is_news = since is None or row.position > since
@@ -58,7 +60,12 @@ def plan_rooms(
             invited.append(room_id)
         elif row.membership == "knock" and is_news:
             knocked.append(room_id)
-        elif row.membership in _GONE and not row.forgotten and is_news and (since is not None or has_left_rooms):
+        elif (
+            row.membership in _GONE
+            and not row.forgotten
+            and is_news
+            and (since is not None or has_left_rooms)
+        ):
             left[room_id] = row
     return RoomPlan(joined, left, invited, knocked)
 
@@ -104,7 +111,9 @@ class RoomTasks:
                 # "Newly joined" is who was not in the room before. Who was, and only went out in between, gets what
                 # changed meanwhile like everybody else, as far as they may see it.
                 is_known = since is not None and history.at(live_ordering(since)) == "join"
-                if since is None or not history.is_joined_throughout(live_ordering(since), live_ordering(upto)):
+                if since is None or not history.is_joined_throughout(
+                    live_ordering(since), live_ordering(upto)
+                ):
                     came = history.joined_since(live_ordering(upto))
                     seen_after = NEVER if came is None else came - 1
             if not is_known:
@@ -172,11 +181,7 @@ class RoomTasks:
         # "The state updates for the room", as far as they were there to see them.
         state = state_then.with_entry(pair, own_id, row.membership)
         delta = None
-        if (
-            since is not None
-            and begin is not None
-            and history.is_joined_throughout(begin, left_at - 1)
-        ):
+        if since is not None and begin is not None and history.is_joined_throughout(begin, left_at - 1):
             found = changes.rooms.get(room_id)
             if found is None or not changes.is_known:
                 found = (await self._read_changes((room_id,), since, upto))[room_id]
@@ -190,9 +195,7 @@ class RoomTasks:
         rows = await self._database.read(lambda tx: self._repository.get_by_nid(tx, (row.event_nid,)))
         return rows[0].event_id if rows else None
 
-    async def _read_changes(
-        self, room_ids: Sequence[str], since: int, upto: int
-    ) -> dict[str, RoomChanges]:
+    async def _read_changes(self, room_ids: Sequence[str], since: int, upto: int) -> dict[str, RoomChanges]:
         """As `find_changes`, from the database: for clients that were away for long."""
         return await self._database.read(
             lambda tx: {room_id: self._read_room_changes(tx, room_id, since, upto) for room_id in room_ids}
@@ -208,4 +211,3 @@ class RoomTasks:
             # Where in between it was does not matter: the entry is looked up at the end.
             found.pairs[pair] = since + 1
         return found
-

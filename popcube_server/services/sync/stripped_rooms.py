@@ -24,9 +24,7 @@ class StrippedRooms:
         self._received = received
         self._personal = personal
 
-    async def invites(
-        self, user_id: str, room_ids: Sequence[str], ignored: Collection[str]
-    ) -> list[bytes]:
+    async def invites(self, user_id: str, room_ids: Sequence[str], ignored: Collection[str]) -> list[bytes]:
         """`"!room":{"invite_state":...}` for each invite that the user wants to see."""
         # "servers SHOULD also not send existing invites to that user down /sync" if the default action is to block.
         if not room_ids or await self._personal.blocks_invites(user_id):

@@ -36,9 +36,7 @@ class Sync:
             since = await self._settle(request.since)
             to_device_since = min(request.since.to_device_position, since)
             # That the token comes back says that its answer arrived.
-            await self._sources.to_device.delivered(
-                requester.user_id, requester.device_id, to_device_since
-            )
+            await self._sources.to_device.delivered(requester.user_id, requester.device_id, to_device_since)
         while True:
             answer = await self._answers.make(request, since, to_device_since)
             if since is None or request.is_full_state or answer.has_news:
@@ -74,4 +72,3 @@ class Sync:
             await self._platform.sleep(CATCH_UP_STEP_S)
             waited_s += CATCH_UP_STEP_S
         return token.position if token.position <= self._log.position else 0
-

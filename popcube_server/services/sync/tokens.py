@@ -1,8 +1,8 @@
 """The tokens that clients hold: where they are in the log, and where in a room's timeline.
 
-    s120.main       everything up to position 120 of the log of site `main` was given to the client
-    s120-80.main    the same, but of to-device messages only those up to position 80
-    t7340032        in a room's timeline, right behind the events with an ordering of at most 7340032
+s120.main       everything up to position 120 of the log of site `main` was given to the client
+s120-80.main    the same, but of to-device messages only those up to position 80
+t7340032        in a room's timeline, right behind the events with an ordering of at most 7340032
 """
 
 import re

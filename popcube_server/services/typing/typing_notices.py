@@ -58,7 +58,9 @@ class TypingNotices:
                 timer.cancel()
             room.timers.clear()
 
-    async def set_typing(self, requester: Requester, room_id: str, user_id: str, timeout_ms: int | None) -> None:
+    async def set_typing(
+        self, requester: Requester, room_id: str, user_id: str, timeout_ms: int | None
+    ) -> None:
         """Typing for the next `timeout_ms`, or not any more (None). Raises `NotAllowed`, `InvalidParam`."""
         if requester.user_id != user_id:
             raise NotAllowed("You can tell only of yourself that you are typing.")

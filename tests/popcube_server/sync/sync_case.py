@@ -50,9 +50,7 @@ class SyncCase(ServerTestCase):
         return event_id
 
     def invite(self, user: TestUser, room_id: str, invited: TestUser) -> None:
-        self.ok(
-            self.post(f"/_matrix/client/v3/rooms/{room_id}/invite", {"user_id": invited.user_id}, user)
-        )
+        self.ok(self.post(f"/_matrix/client/v3/rooms/{room_id}/invite", {"user_id": invited.user_id}, user))
 
     def leave(self, user: TestUser, room_id: str) -> None:
         self.ok(self.post(f"/_matrix/client/v3/rooms/{room_id}/leave", {}, user))

@@ -127,7 +127,15 @@ class ForkTests(SqliteStorage, EngineMixin, SynchronousTestCase):
                 self.rooms, RoomStrippedState(self.events, DEFAULT_TYPES, ()), NothingReceived(), nothing
             ),
             Sources(
-                NoUserData(), nothing, nothing, NoPresence(), nothing, NoDeviceLists(), nothing, nothing, nothing
+                NoUserData(),
+                nothing,
+                nothing,
+                NoPresence(),
+                nothing,
+                NoDeviceLists(),
+                nothing,
+                nothing,
+                nothing,
             ),
             "main",
             (),
@@ -154,7 +162,9 @@ class ForkTests(SqliteStorage, EngineMixin, SynchronousTestCase):
             self.assertTrue(live.committed.is_joined(ALICE))
             for client in clients:
                 self.sync(client, str(room.room_id))
-                self.assertEqual(client.state, dict(live.committed.entries), (seed, client.style, client.limit))
+                self.assertEqual(
+                    client.state, dict(live.committed.entries), (seed, client.style, client.limit)
+                )
 
     def sync(self, client: Client, room_id: str) -> None:
         requester = Requester(ALICE, "DEVICE", "session")

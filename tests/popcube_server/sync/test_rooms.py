@@ -53,9 +53,7 @@ class GapTests(SyncCase):
         self.set_state(alice, room, "m.room.topic", {"topic": "first"})
         self.set_state(alice, room, "m.room.topic", {"topic": "second"})
         answer = self.sync(alice, since, use_state_after="true")
-        self.assertEqual(
-            state(answer, room, name="state_after"), {("m.room.topic", ""): {"topic": "second"}}
-        )
+        self.assertEqual(state(answer, room, name="state_after"), {("m.room.topic", ""): {"topic": "second"}})
         self.assertNotIn("state", answer["rooms"]["join"][room])
 
     def test_state_after_is_there_even_if_empty(self) -> None:

@@ -16,7 +16,9 @@ def events(answer: Any, section: str) -> list[Any]:
 
 
 def part(answer: Any, room: str, section: str) -> list[Any]:
-    found: list[Any] = answer.get("rooms", {}).get("join", {}).get(room, {}).get(section, {}).get("events", [])
+    found: list[Any] = (
+        answer.get("rooms", {}).get("join", {}).get(room, {}).get(section, {}).get("events", [])
+    )
     return found
 
 
@@ -29,9 +31,7 @@ class UserDataTests(SyncCase):
 
     def set_data(self, event_type: str, content: Any, room: str | None = None) -> None:
         where = "" if room is None else f"/rooms/{room}"
-        self.ok(
-            self.put(f"{V3}/user/{self.bob.user_id}{where}/account_data/{event_type}", content, self.bob)
-        )
+        self.ok(self.put(f"{V3}/user/{self.bob.user_id}{where}/account_data/{event_type}", content, self.bob))
 
     def read_up_to(self, user: TestUser, event_id: str, receipt_type: str = "m.read") -> None:
         path = f"{V3}/rooms/{self.room}/receipt/{receipt_type}/{quote(event_id)}"
@@ -114,16 +114,12 @@ class UserDataTests(SyncCase):
         since = self.sync(self.bob)["next_batch"]
         event_id = self.given_message(self.alice, self.room, f"hello {self.bob.user_id}")
         answer = self.sync(self.bob, since)
-        self.assertEqual(
-            answer["rooms"]["join"][self.room]["unread_notifications"]["notification_count"], 1
-        )
+        self.assertEqual(answer["rooms"]["join"][self.room]["unread_notifications"]["notification_count"], 1)
         # Also where receipts themselves are not wanted.
         no_receipts = {"room": {"ephemeral": {"not_types": ["m.receipt"]}}}
         self.read_up_to(self.bob, event_id)
         answer = self.sync(self.bob, answer["next_batch"], filter=no_receipts)
-        self.assertEqual(
-            answer["rooms"]["join"][self.room]["unread_notifications"]["notification_count"], 0
-        )
+        self.assertEqual(answer["rooms"]["join"][self.room]["unread_notifications"]["notification_count"], 0)
 
     def test_threads_are_counted_apart_if_wanted(self) -> None:
         root = self.given_message(self.alice, self.room, "root")
@@ -184,9 +180,7 @@ class EventTests(SyncCase):
         other = self.given_login(self.alice)
         since = self.sync(self.bob)["next_batch"]
         self.given_message(self.alice, self.room, txn_id="mine")
-        self.assertEqual(
-            self.last(self.sync(self.alice, since))["unsigned"]["transaction_id"], "mine"
-        )
+        self.assertEqual(self.last(self.sync(self.alice, since))["unsigned"]["transaction_id"], "mine")
         for user in (other, self.bob):
             self.assertNotIn("transaction_id", self.last(self.sync(user, since))["unsigned"])
 

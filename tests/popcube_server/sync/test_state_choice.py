@@ -24,9 +24,7 @@ def stored(
     event_id: str, position: int, pair: tuple[str, str] | None = None, replaces: str | None = None
 ) -> StoredEvent:
     event_type, state_key = ("m.room.message", None) if pair is None else pair
-    event = Event(
-        event_id, "!r", event_type, "@a:x", state_key, {}, 0, 1, (), (), None, RULES, b"{}"
-    )
+    event = Event(event_id, "!r", event_type, "@a:x", state_key, {}, 0, 1, (), (), None, RULES, b"{}")
     return StoredEvent(event, position, position << 20, 0, 0, None, replaces, None, None)
 
 

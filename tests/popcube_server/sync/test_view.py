@@ -141,7 +141,9 @@ class ViewTests(SyncCase):
                 self.assertIn((MEMBER, client.user.user_id), view.state)
                 for pair in members - view.state.keys():
                     del truth[pair]
-            wrong = {pair for pair in view.state.keys() | truth.keys() if view.state.get(pair) != truth.get(pair)}
+            wrong = {
+                pair for pair in view.state.keys() | truth.keys() if view.state.get(pair) != truth.get(pair)
+            }
             self.assertEqual(wrong, set(), (seed, client.user.user_id, client.parameters, client.is_lazy))
             everything = self.page_back(client.user, room_id, None, None)[::-1]
             self.assertEqual(len(view.events), len(set(view.events)), (seed, "something came twice"))

@@ -38,7 +38,9 @@ CREATE = make_event({"room_version": "12"}, "m.room.create", CREATOR, "", "$crea
 class FakeRoom:
     """A room with these members."""
 
-    members: Mapping[str, str | None] = field(default_factory=lambda: {ALICE: "Alice", BOB: "Bob", CREATOR: None})
+    members: Mapping[str, str | None] = field(
+        default_factory=lambda: {ALICE: "Alice", BOB: "Bob", CREATOR: None}
+    )
     """Display names by user ID."""
     levels: Mapping[str, Any] = field(default_factory=dict)
 
@@ -48,7 +50,9 @@ class FakeRoom:
 
     @property
     def power_levels(self) -> PowerLevels:
-        return PowerLevels(CREATE, make_event(self.levels, "m.room.power_levels", CREATOR, "", "$levels"), RULES)
+        return PowerLevels(
+            CREATE, make_event(self.levels, "m.room.power_levels", CREATOR, "", "$levels"), RULES
+        )
 
     def is_joined(self, user_id: str) -> bool:
         return user_id in self.members

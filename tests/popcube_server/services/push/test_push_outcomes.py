@@ -192,7 +192,9 @@ class OwnRuleTests(PushCase):
     def test_equal_rules_are_asked_once(self) -> None:
         for user_id in (ALICE, CREATOR):
             self.give(user_id, ("content", loud("x", pattern="x")), ("room", quiet(f"!{user_id}")))
-        projected = {compile_rules(rules, "@", frozenset()).in_room(ROOM) for rules in self.rules.rule_sets.values()}
+        projected = {
+            compile_rules(rules, "@", frozenset()).in_room(ROOM) for rules in self.rules.rule_sets.values()
+        }
         self.assertEqual(len(projected), 1)
         self.assertEqual(self.personal(make_event({"body": "x"})), {ALICE: LOUD, CREATOR: LOUD})
 
@@ -207,7 +209,9 @@ class PreparationTests(PushCase):
 
     def test_unprepared_room_has_the_default_rules(self) -> None:
         self.give(ALICE, ("content", loud("x", pattern="x")))
-        self.assertEqual(self.outcomes.evaluate(make_event({"body": "x"}), self.room), PushOutcome(NOTIFY, ()))
+        self.assertEqual(
+            self.outcomes.evaluate(make_event({"body": "x"}), self.room), PushOutcome(NOTIFY, ())
+        )
 
     def test_change_of_rules_is_followed(self) -> None:
         self.evaluate(make_event({"body": "x"}))
@@ -318,10 +322,16 @@ ACTIONS = st.sampled_from(((), ("notify",), ("notify", {"set_tweak": "highlight"
 CONDITIONS = st.one_of(
     st.just({"kind": "contains_display_name"}),
     st.sampled_from(("2", "4")).map(lambda count: {"kind": "room_member_count", "is": count}),
-    st.sampled_from((ROOM, "!other")).map(lambda room: {"kind": "event_match", "key": "room_id", "pattern": room}),
+    st.sampled_from((ROOM, "!other")).map(
+        lambda room: {"kind": "event_match", "key": "room_id", "pattern": room}
+    ),
     st.sampled_from(USERS).map(lambda user: {"kind": "event_match", "key": "state_key", "pattern": user}),
     st.sampled_from(USERS).map(
-        lambda user: {"kind": "event_property_contains", "key": r"content.m\.mentions.user_ids", "value": user}
+        lambda user: {
+            "kind": "event_property_contains",
+            "key": r"content.m\.mentions.user_ids",
+            "value": user,
+        }
     ),
     st.sampled_from(("m.room.message", "m.room.member")).map(
         lambda type_: {"kind": "event_match", "key": "type", "pattern": type_}
