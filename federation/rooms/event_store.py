@@ -9,6 +9,9 @@ from storage.database import Database, Transaction
 from storage.events import ORDERING_STEP, EventRow, EventsRepository, StoreEvent
 from storage.log import Log
 
+RECENT_REDACTIONS = 10_000
+"""More than can be committed while one read is under way."""
+
 
 class EventStore:
     """A bounded cache of committed events, kept true by following the log."""
@@ -18,6 +21,8 @@ class EventStore:
         self._repository = repository
         self._size = size
         self._events: OrderedDict[str, StoredEvent] = OrderedDict()
+        self._redactions: OrderedDict[str, str] = OrderedDict()
+        """Of events redacted lately, by what: one that is put in may have been read, or committed, before that."""
         self.hits = 0
         self.misses = 0
         log.follow(self._follow)
@@ -73,8 +78,7 @@ class EventStore:
         for row in rows:
             stored = self._events.get(row.event_id)
             if stored is None:
-                stored = from_row(row)
-                self._put(stored)
+                stored = self._put(from_row(row))
             events.append(stored)
         return events
 
@@ -82,10 +86,14 @@ class EventStore:
         """Remember an event that was just committed."""
         self._put(stored)
 
-    def _put(self, stored: StoredEvent) -> None:
+    def _put(self, stored: StoredEvent) -> StoredEvent:
+        redaction = self._redactions.get(stored.event.event_id)
+        if redaction is not None and stored.redacted_by is None:
+            stored = stored.redacted(redaction)
         self._events[stored.event.event_id] = stored
         if len(self._events) > self._size:
             self._events.popitem(last=False)
+        return stored
 
     def _follow(self, entries: Sequence[LogEntry]) -> None:
         for entry in entries:
@@ -94,6 +102,10 @@ class EventStore:
                 # If it is part of a live room, the room puts it in again as it is now.
                 self._events.pop(change.event_id, None)
             if isinstance(change, StoreEvent) and change.redacts is not None:
+                # The first redaction of an event is the one that counts.
+                self._redactions.setdefault(change.redacts, change.event_id)
+                if len(self._redactions) > RECENT_REDACTIONS:
+                    self._redactions.popitem(last=False)
                 target = self._events.get(change.redacts)
                 if target is not None and target.redacted_by is None:
                     self._events[change.redacts] = target.redacted(change.event_id)

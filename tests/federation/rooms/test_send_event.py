@@ -80,6 +80,27 @@ class SendEventTests(EngineMixin):
             self.assertEqual(stored.redacted_by, redaction.event_id)
             self.open()
 
+    def test_event_that_is_redacted_while_it_is_read_is_kept_redacted(self) -> None:
+        room_id = self.given_room()
+        secret = self.send(room_id, ALICE, "secret")
+        self.open()
+        self.room(room_id)
+        real_read = self.database._run_read
+
+        def read_then_redact(work):  # type: ignore[no-untyped-def]
+            outcome = real_read(work)
+            self.database._run_read = real_read
+            self.result(self.send_event.send(Draft(room_id, "m.room.redaction", ALICE, None, {}, secret)))
+            # Pushed out by others meanwhile.
+            self.events._events.clear()
+            return outcome
+
+        self.database._run_read = read_then_redact  # type: ignore[method-assign]
+        for _ in range(2):
+            stored = self.result(self.events.find(secret))
+            assert stored is not None
+            self.assertEqual(stored.event.content, {})
+
     def test_redaction_by_a_stranger_to_the_event_is_not_applied(self) -> None:
         room_id = self.given_room()
         self.join(room_id, BOB)
