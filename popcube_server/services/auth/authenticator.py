@@ -66,7 +66,8 @@ class TokenAuthenticator:
         if claims.nonce == session.next_nonce:
             # The first use of a new token makes the ones before it void.
             await self._committer.commit(UseNextTokens(session.session_id, session.user_id, claims.nonce))
-            drops = self._cache.drops
+            # The session may have ended, or the account changed, while that was written: look again.
+            return await self.get_requester(token)
         requester = _requester(session, account)
         # If something changed while we read, what was read may be old: not to be kept.
         if self._cache.drops == drops:

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from storage.change import Change
+from storage.committer import Committed, Fence
+from storage.sessions import EndSession, UseNextTokens
 from tests.popcube_server.rest.client.witnessed_case import WitnessedTestCase
 from tests.popcube_server.server_case import ONE, TWO, TestUser
 
@@ -56,6 +59,22 @@ class RefreshTests(WitnessedTestCase):
         self.ok(self.whoami(second))
         self.assert_refused(self.whoami(self.first), 401, "M_UNKNOWN_TOKEN")
         self.assert_refused(self.refresh(self.first), 401, "M_UNKNOWN_TOKEN")
+
+    def test_logout_while_a_new_token_is_used_first_is_not_missed(self) -> None:
+        second = self.ok(self.refresh(self.first))
+        committer = self.organisations[ONE].core.committer
+        real_commit = committer.commit
+
+        async def log_out_first(*changes: Change, fence: Fence | None = None) -> Committed:
+            (use,) = changes
+            assert isinstance(use, UseNextTokens)
+            self.patch(committer, "commit", real_commit)
+            await real_commit(EndSession(use.session_id, use.user_id, 1))
+            return await real_commit(use)
+
+        self.patch(committer, "commit", log_out_first)
+        for _ in range(2):
+            self.assert_refused(self.whoami(second), 401, "M_UNKNOWN_TOKEN")
 
     def test_old_pair_is_good_until_the_new_refresh_token_is_used(self) -> None:
         second = self.ok(self.refresh(self.first))
