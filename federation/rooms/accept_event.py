@@ -159,7 +159,11 @@ class AcceptEvent:
         if missing_auth or (missing_prev and given is None):
             raise MissingEvents(frozenset(missing_prev), frozenset(missing_auth))
         before = self._state_before(tx, room.rules, event, heads, named, lookup, given)
-        verdict = self._verdict(room, event, before, named, lookup)
+        now = room.current
+        if given is not None:
+            # What happened in the gap is part of the room as it is now, although no head of ours has it.
+            now = merge_branches(room.rules, [now, before], lookup, lookup.rejected)
+        verdict = self._verdict(room, event, before, now, named, lookup)
         if verdict is not Verdict.ACCEPTED:
             flags = REJECTED if verdict is Verdict.REJECTED else SOFT_FAILED
             return _Plan(Placement(before, flags, None, {}, {}), verdict, None, None)
@@ -220,6 +224,7 @@ class AcceptEvent:
         room: LiveRoom,
         event: Event,
         before: Branch,
+        now: Branch,
         named: Mapping[str, StoredEvent],
         lookup: TransactionLookup,
     ) -> Verdict:
@@ -238,7 +243,7 @@ class AcceptEvent:
             return Verdict.REJECTED
         try:
             # 6. "Passes authorization rules based on the current state of the room, otherwise it is 'soft failed'."
-            _check_against(event, room.state.entries, lookup)
+            _check_against(event, now.entries, lookup)
         except NotAllowed:
             return Verdict.SOFT_FAILED
         return Verdict.ACCEPTED
