@@ -126,6 +126,7 @@ class Server:
             json_limits=JsonLimits(limits.max_body_size_bytes, limits.max_json_depth),
             timer_s=time.perf_counter,
             new_request_id=lambda: secrets.token_hex(4),
+            request_id_header=listener.request_id_header,
         )
         largest = max(
             self._config.media.max_upload_size_bytes, self._config.popcube.limits.max_body_size_bytes

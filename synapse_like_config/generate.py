@@ -35,8 +35,6 @@ signing_key_path: {signing_key}
 registration_shared_secret: "{registration_secret}"
 macaroon_secret_key: "{macaroon_secret}"
 form_secret: "{form_secret}"
-
-enable_metrics: true
 """
 
 _OPEN_REGISTRATION = """

@@ -112,6 +112,8 @@ class FrontDoor:
     json_limits: JsonLimits
     timer_s: Callable[[], float]
     new_request_id: Callable[[], str]
+    request_id_header: str | None = None
+    """The header in which a proxy says which request it is, if it does."""
 
 
 class ConnectionWatch(Protocol):
@@ -150,8 +152,15 @@ class RootResource(Resource):
         context.run(self._start, request)
         return NOT_DONE_YET
 
+    def _given_id(self, request: Request) -> str | None:
+        name = self._door.request_id_header
+        values = None if name is None else request.requestHeaders.getRawHeaders(name.encode("latin-1"))
+        text = "" if not values else values[-1].decode("latin-1")
+        # It goes into log lines: nothing that could look like one of its own.
+        return text if 0 < len(text) <= 64 and text.isascii() and text.isprintable() else None
+
     def _start(self, request: Request) -> None:
-        identifier = self._door.new_request_id()
+        identifier = self._given_id(request) or self._door.new_request_id()
         request_id.set(identifier)
         exchange = _Exchange(request, self._door)
         work = Deferred.fromCoroutine(exchange.run())
