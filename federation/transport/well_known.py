@@ -111,7 +111,7 @@ class WellKnown:
             location = response.headers.get("location")
             if response.status not in _REDIRECTS or location is None:
                 return response
-            url = urljoin(url, location)
+            url = _redirected(url, location)
         raise _NoDelegation("too many redirects", is_final=True)
 
     async def _get_url(self, url: str) -> HttpResponse:
@@ -123,6 +123,13 @@ class WellKnown:
             raise _NoDelegation(str(error), is_final=False) from error
         except AnswerTooLarge as error:
             raise _NoDelegation(str(error), is_final=True) from error
+
+
+def _redirected(url: str, location: str) -> str:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        raise _NoDelegation("redirects to what is no URL", is_final=True) from None
 
 
 def _split(url: str) -> tuple[Route, str]:
