@@ -1,0 +1,119 @@
+"""What passes: typing, receipts, presence. Sent to who is there, forgotten for who is not."""
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from federation.room_dag.identifiers import domain_of
+from federation.sending.destination_queue import Key
+from federation.sending.edus import presence_edu, receipt_edu, typing_edu
+from federation.sending.room_servers import RoomServers
+from storage.change import LogEntry
+from storage.presence import SetPresence
+from storage.receipts import PUBLIC, StoreReceipt
+from storage.typing_notices import TypingChanged
+
+
+class JoinedRooms(Protocol):
+    """Knows who is where."""
+
+    async def joined_rooms(self, user_id: str) -> Sequence[str]:
+        """IDs of the rooms that a user is in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An EDU for some servers; `key` says what it tells: of one key only the newest is sent."""
+
+    destinations: Collection[str]
+    key: Key
+    edu: bytes
+
+
+class SharingServers:
+    """The servers that share rooms with a user."""
+
+    def __init__(self, joined: JoinedRooms, servers: RoomServers) -> None:
+        self._joined = joined
+        self._servers = servers
+
+    async def of_user(self, user_id: str) -> frozenset[str]:
+        found: set[str] = set()
+        for room_id in await self._joined.joined_rooms(user_id):
+            found.update(await self._servers.get(room_id))
+        return frozenset(found)
+
+    async def is_shared(self, user_id: str, server_name: str) -> bool:
+        """Whether the user is in a room with users of that server."""
+        for room_id in await self._joined.joined_rooms(user_id):
+            if server_name in await self._servers.get(room_id):
+                return True
+        return False
+
+
+class EphemeralEdus:
+    """Makes EDUs of entries of the log, for users of this server only."""
+
+    def __init__(
+        self, server_name: str, servers: RoomServers, sharing: SharingServers, now_ms: Callable[[], int]
+    ) -> None:
+        self._server_name = server_name
+        self._servers = servers
+        self._sharing = sharing
+        self._now_ms = now_ms
+        self._typing: dict[str, frozenset[str]] = {}
+        """By room: which users of this server others were told are typing."""
+        self._makers: dict[str, Callable[[LogEntry], Awaitable[Sequence[Outgoing]]]] = {
+            TypingChanged.kind: self._typing_edus,
+            StoreReceipt.kind: self._receipt_edus,
+            SetPresence.kind: self._presence_edus,
+        }
+
+    def concerns(self, entry: LogEntry) -> bool:
+        # What is known only by its key happened before a restart: it has passed.
+        return entry.kind in self._makers and entry.change is not None
+
+    async def make(self, entry: LogEntry) -> Sequence[Outgoing]:
+        return await self._makers[entry.kind](entry)
+
+    def _is_ours(self, user_id: str) -> bool:
+        return domain_of(user_id) == self._server_name
+
+    async def _others_in(self, room_id: str) -> frozenset[str]:
+        return frozenset(await self._servers.get(room_id)) - {self._server_name}
+
+    async def _typing_edus(self, entry: LogEntry) -> Sequence[Outgoing]:
+        change = entry.change
+        assert isinstance(change, TypingChanged)
+        now = frozenset(user_id for user_id in change.user_ids if self._is_ours(user_id))
+        before = self._typing.pop(change.room_id, frozenset())
+        if now:
+            self._typing[change.room_id] = now
+        if now == before:
+            return ()
+        others = await self._others_in(change.room_id)
+        return [
+            Outgoing(
+                others,
+                (TypingChanged.kind, change.room_id, user_id),
+                typing_edu(change.room_id, user_id, user_id in now),
+            )
+            for user_id in sorted(now ^ before)
+        ]
+
+    async def _receipt_edus(self, entry: LogEntry) -> Sequence[Outgoing]:
+        change = entry.change
+        assert isinstance(change, StoreReceipt)
+        # "m.read.private receipts MUST NOT be sent over federation."
+        if change.type != PUBLIC or not self._is_ours(change.user_id):
+            return ()
+        others = await self._others_in(change.room_id)
+        return [Outgoing(others, (StoreReceipt.kind, *change.key()), receipt_edu(change))]
+
+    async def _presence_edus(self, entry: LogEntry) -> Sequence[Outgoing]:
+        change = entry.change
+        assert isinstance(change, SetPresence)
+        if not self._is_ours(change.user_id):
+            return ()
+        others = await self._sharing.of_user(change.user_id) - {self._server_name}
+        return [Outgoing(others, (SetPresence.kind, change.user_id), presence_edu(change, self._now_ms()))]

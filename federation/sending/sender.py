@@ -1,0 +1,262 @@
+"""The sender: follows the log, and puts what concerns other servers into their queues.
+
+Its cursor in the database stays behind everything that is only in memory. After a crash some is sent twice, which does
+no harm: PDUs are known by their event IDs, messages to devices by their message IDs, device lists by their stream IDs.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from twisted.python.failure import Failure
+
+from federation.room_dag.identifiers import domain_of
+from federation.rooms.event_store import EventStore
+from federation.sending.deliveries import Deliveries
+from federation.sending.destination_queue import Clock, QueuedEvent, Timer
+from federation.sending.device_changes import DeviceChanges
+from federation.sending.ephemeral import EphemeralEdus, SharingServers
+from federation.sending.room_servers import RoomServers
+from storage.change import LogEntry
+from storage.committer import CommitFailed, Committer
+from storage.database import Database, Waiter, start
+from storage.destinations import DestinationBack
+from storage.engines.engine import StorageError
+from storage.events import StoreEvent
+from storage.followers import FollowersRepository, MoveCursor
+from storage.log import Log, LogRepository
+from storage.sending import ForwardEvent, SenderReplaced, SendToRemoteDevices
+
+logger = logging.getLogger(__name__)
+
+CURSOR: Final = "federation sender"
+BATCH: Final = 500
+SAVE_AFTER_S: Final = 10.0
+RETRY_S: Final = 5.0
+MEMBER: Final = "m.room.member"
+
+
+@dataclass(frozen=True, slots=True)
+class SenderSources:
+    """Where the sender reads."""
+
+    log: Log
+    database: Database
+    committer: Committer
+    clock: Clock
+    events: EventStore
+    servers: RoomServers
+    sharing: SharingServers
+    ephemeral: EphemeralEdus
+    devices: DeviceChanges
+    entries: LogRepository
+    cursors: FollowersRepository
+
+
+class Position:
+    """How far the sender has come."""
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def __call__(self) -> int:
+        return self.value
+
+
+class Sender:
+    """An organisation's part, with `start` and `stop`."""
+
+    def __init__(
+        self, server_name: str, sources: SenderSources, deliveries: Deliveries, position: Position
+    ) -> None:
+        self._server_name = server_name
+        self._sources = sources
+        self._deliveries = deliveries
+        self._position = position
+        self._begun = False
+        self._running = False
+        self._stopping = False
+        self._timer: Timer | None = None
+        self._save_timer: Timer | None = None
+        self._saved = 0
+        self._at_rest: list[Waiter[None]] = []
+
+    def start(self) -> None:
+        self._position.value = self._saved = self._sources.log.position
+        self._sources.log.follow(self._hear)
+        self._schedule(0)
+
+    async def stop(self) -> None:
+        """Break off what is under way, and remember where the sender is."""
+        self._stopping = True
+        self._sources.log.unfollow(self._hear)
+        for timer in (self._timer, self._save_timer):
+            if timer is not None and timer.active():
+                timer.cancel()
+        if self._running:
+            waiter: Waiter[None] = Waiter()
+            self._at_rest.append(waiter)
+            await waiter
+        await self._deliveries.stop()
+        if self._begun:
+            await self._save()
+
+    def _hear(self, entries: Sequence[LogEntry]) -> None:
+        if not self._running and self._timer is None and not self._stopping:
+            # Not from within the log: its other followers, and whoever wrote, come first.
+            self._schedule(0)
+
+    def _schedule(self, delay_s: float) -> None:
+        self._timer = self._sources.clock.callLater(delay_s, self._begin)
+
+    def _begin(self) -> None:
+        self._timer = None
+        self._running = True
+        start(self._run(), self._failed)
+
+    def _failed(self, failure: Failure) -> None:
+        if failure.check(SenderReplaced):
+            logger.error("Another federation sender has taken over: this one stops")
+            self._stopping = True
+            self._rest()
+            return
+        logger.error("The federation sender tries again in %.0f s: %s", RETRY_S, failure)
+        if not self._stopping:
+            self._schedule(RETRY_S)
+        self._rest()
+
+    async def _run(self) -> None:
+        if not self._begun:
+            await self._load()
+            await self._deliveries.begin()
+            self._begun = True
+        await self._deliveries.flush()
+        while not self._stopping and self._position.value < self._sources.log.position:
+            for entry in await self._read():
+                await self._take(entry)
+                self._position.value = entry.position
+            await self._deliveries.flush()
+        if self._save_timer is None and not self._stopping and self._reached() > self._saved:
+            self._save_timer = self._sources.clock.callLater(SAVE_AFTER_S, self._save_now)
+        self._rest()
+
+    def _rest(self) -> None:
+        self._running = False
+        resting, self._at_rest = self._at_rest, []
+        for waiter in resting:
+            waiter.succeed(None)
+
+    async def _load(self) -> None:
+        sources = self._sources
+        position = await sources.database.read(lambda tx: sources.cursors.find_position(tx, CURSOR))
+        if position is None:
+            # The very first time: nothing before this was for anybody else. Written down at once.
+            await sources.committer.commit(MoveCursor(CURSOR, self._position.value))
+        else:
+            self._position.value = self._saved = position
+
+    async def _read(self) -> Sequence[LogEntry]:
+        after = self._position.value
+        entries = self._sources.log.since(after)
+        if entries is not None:
+            return entries[:BATCH]
+        return await self._sources.database.read(
+            lambda tx: self._sources.entries.read_after(tx, after, BATCH)
+        )
+
+    async def _take(self, entry: LogEntry) -> None:
+        try:
+            await self._dispatch(entry)
+        except (CommitFailed, StorageError):
+            raise
+        except Exception:
+            # The loop at the very top: one entry that cannot be handled must not hold up those behind it.
+            logger.exception("The federation sender passes over entry %d of the log", entry.position)
+
+    async def _dispatch(self, entry: LogEntry) -> None:
+        match entry.kind:
+            case StoreEvent.kind:
+                await self._event(entry)
+            case ForwardEvent.kind:
+                await self._forwarded(*entry.key)
+            case SendToRemoteDevices.kind:
+                for destination in entry.key:
+                    self._deliveries.add_messages(destination)
+            case DestinationBack.kind:
+                self._deliveries.wake(entry.key[0])
+        if self._sources.devices.concerns(entry):
+            await self._devices(entry)
+        if self._sources.ephemeral.concerns(entry):
+            for outgoing in await self._sources.ephemeral.make(entry):
+                self._deliveries.add_ephemeral(outgoing.destinations, outgoing.key, outgoing.edu)
+
+    # Events
+
+    async def _event(self, entry: LogEntry) -> None:
+        if not isinstance(entry.change, StoreEvent):
+            await self._stored_event(entry)
+            return
+        change, servers = entry.change, self._sources.servers
+        if change.flags or change.ordering is not None or not self._is_ours(change.sender):
+            servers.note(change)
+            return
+        destinations = await servers.apply(change)
+        if change.type == MEMBER and change.state_key is not None:
+            # Who is kicked, or whose invite is taken back, is told, whether the server is in the room or not.
+            destinations = {*destinations, domain_of(change.state_key)}
+        event = QueuedEvent(entry.position, change.room_id, change.event_id)
+        self._deliveries.add_event(event, destinations, await servers.get(change.room_id))
+
+    async def _stored_event(self, entry: LogEntry) -> None:
+        """An event that was committed before a restart, or by another replica."""
+        room_id, event_id = entry.key
+        self._sources.servers.forget(room_id)
+        stored = await self._sources.events.find(event_id)
+        if stored is None or stored.flags or not self._is_ours(stored.event.sender):
+            return
+        after = await self._sources.servers.get(room_id)
+        destinations = set(after)
+        if stored.event.type == MEMBER and stored.event.state_key is not None:
+            destinations.add(domain_of(stored.event.state_key))
+        self._deliveries.add_event(QueuedEvent(entry.position, room_id, event_id), destinations, after)
+
+    async def _forwarded(self, room_id: str, event_id: str) -> None:
+        stored = await self._sources.events.find(event_id)
+        if stored is None or stored.flags:
+            return
+        after = await self._sources.servers.get(room_id)
+        destinations = set(after) - {domain_of(stored.event.sender)}
+        self._deliveries.add_event(QueuedEvent(stored.position, room_id, event_id), destinations, after)
+
+    def _is_ours(self, user_id: str) -> bool:
+        return domain_of(user_id) == self._server_name
+
+    # Devices
+
+    async def _devices(self, entry: LogEntry) -> None:
+        changes = await self._sources.devices.find(entry)
+        if not changes:
+            return
+        await self._sources.committer.commit(*changes)
+        destinations = await self._sources.sharing.of_user(entry.key[0])
+        for change in changes:
+            self._deliveries.add_device(destinations, change.user_id, change.device_id, change.position)
+
+    # The cursor
+
+    def _reached(self) -> int:
+        oldest = self._deliveries.find_oldest()
+        return self._position.value if oldest is None else min(self._position.value, oldest - 1)
+
+    def _save_now(self) -> None:
+        self._save_timer = None
+        start(
+            self._save(), lambda failure: logger.error("The sender's place was not saved: %s", failure.value)
+        )
+
+    async def _save(self) -> None:
+        reached = self._reached()
+        if reached > self._saved:
+            await self._sources.committer.commit(MoveCursor(CURSOR, reached))
+            self._saved = reached

@@ -1,0 +1,372 @@
+"""What is still to be sent to other servers. Events and most EDUs are read from their own tables when they are sent."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from storage.change import Change, Conflict
+from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
+
+CROSS_SIGNING = ""
+"""In place of a device ID: the user's cross-signing keys."""
+_FIRST_MARK = 1
+
+
+class SenderReplaced(Conflict):
+    """A newer sender took over: this one may send and write nothing any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver(Change):
+    """A sender begins. The result is its epoch."""
+
+    kind: ClassVar[str] = "sender"
+    area: ClassVar[str] = "sending"
+    logged: ClassVar[bool] = False
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> Sequence[object]:
+        return [
+            tx.value("UPDATE federation_sender SET epoch = epoch + 1 WHERE id = 1 RETURNING epoch")
+            for _ in changes
+        ]
+
+
+def _check_epoch(tx: Transaction, epochs: Iterable[int]) -> None:
+    if tx.value("SELECT epoch FROM federation_sender WHERE id = 1") > min(epochs):
+        raise SenderReplaced("another sender has taken over")
+
+
+@dataclass(frozen=True, slots=True)
+class HoldDuty(Change):
+    """Committed beside what a sender writes. Raises `SenderReplaced` if it is not the newest any more."""
+
+    kind: ClassVar[str] = "sender_duty"
+    area: ClassVar[str] = "sending"
+    logged: ClassVar[bool] = False
+
+    epoch: int
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        _check_epoch(tx, (change.epoch for _, change in changes))
+
+
+@dataclass(frozen=True, slots=True)
+class RoomBehind:
+    """A destination misses events of a room from `oldest` on, up to `newest` (None: it is still in the room)."""
+
+    room_id: str
+    oldest: int
+    newest: int | None
+    marked: int
+
+
+@dataclass(frozen=True, slots=True)
+class FallBehind(Change):
+    """A destination was not sent everything after a position."""
+
+    kind: ClassVar[str] = "sending_behind"
+    area: ClassVar[str] = "sending"
+    logged: ClassVar[bool] = False
+
+    destination: str
+    since: int
+    rooms: tuple[RoomBehind, ...]
+    """Each room at most once."""
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        tx.many(
+            "INSERT INTO federation_lagging (destination, since, marks) VALUES (?, ?, ?)"
+            " ON CONFLICT (destination) DO UPDATE SET marks = federation_lagging.marks + 1,"
+            " since = CASE WHEN excluded.since < federation_lagging.since THEN excluded.since"
+            " ELSE federation_lagging.since END",
+            list(
+                {
+                    change.destination: (change.destination, change.since, _FIRST_MARK)
+                    for _, change in sorted(changes, key=lambda one: -one[1].since)
+                }.values()
+            ),
+        )
+        rooms = tx.intern(room.room_id for _, change in changes for room in change.rooms)
+        rows: dict[tuple[str, int], tuple[str, int, int, int | None, int]] = {}
+        for _, change in changes:
+            for room in change.rooms:
+                key = (change.destination, rooms[room.room_id])
+                oldest = min(room.oldest, rows[key][2]) if key in rows else room.oldest
+                rows[key] = (*key, oldest, room.newest, room.marked)
+        tx.many(
+            "INSERT INTO federation_behind (destination, room, oldest, newest, marked) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT (destination, room) DO UPDATE SET newest = excluded.newest, marked = excluded.marked",
+            list(rows.values()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SentLatest(Change):
+    """A destination has the latest of these rooms, unless it fell behind in them again meanwhile."""
+
+    kind: ClassVar[str] = "sending_latest"
+    area: ClassVar[str] = "sending"
+    logged: ClassVar[bool] = False
+
+    destination: str
+    rooms: tuple[RoomBehind, ...]
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        rooms = tx.intern(room.room_id for _, change in changes for room in change.rooms)
+        tx.many(
+            "DELETE FROM federation_behind WHERE destination = ? AND room = ? AND marked <= ?",
+            [
+                (change.destination, rooms[room.room_id], room.marked)
+                for _, change in changes
+                for room in change.rooms
+            ],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtUp(Change):
+    """A destination misses nothing more. The result tells whether that is so: it may have fallen behind again."""
+
+    kind: ClassVar[str] = "sending_caught_up"
+    area: ClassVar[str] = "sending"
+    logged: ClassVar[bool] = False
+
+    destination: str
+    marks: int
+    """As they were when catching up began."""
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> Sequence[object]:
+        return [
+            bool(
+                tx.all(
+                    "DELETE FROM federation_lagging WHERE destination = ? AND marks = ? AND NOT EXISTS"
+                    " (SELECT 1 FROM federation_behind b WHERE b.destination = federation_lagging.destination)"
+                    " RETURNING destination",
+                    (change.destination, change.marks),
+                )
+            )
+            for _, change in changes
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetDestination(Change):
+    """Nothing is to be sent to a server: it is not one that this server talks to."""
+
+    kind: ClassVar[str] = "sending_forget"
+    area: ClassVar[str] = "sending"
+    logged: ClassVar[bool] = False
+
+    destination: str
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        names = [(change.destination,) for _, change in changes]
+        tx.many("DELETE FROM federation_lagging WHERE destination = ?", names)
+        tx.many("DELETE FROM federation_behind WHERE destination = ?", names)
+        tx.many("DELETE FROM federation_to_device WHERE destination = ?", names)
+
+
+@dataclass(frozen=True, slots=True)
+class SendToRemoteDevices(Change):
+    """One request's messages to devices of other servers: destination and JSON of the EDU's content.
+
+    The `message_id` is added when it is sent, from the entry's position.
+    """
+
+    kind: ClassVar[str] = "to_device_remote"
+    area: ClassVar[str] = "sending"
+
+    messages: tuple[tuple[str, bytes], ...]
+
+    def key(self) -> tuple[str, ...]:
+        """The destinations."""
+        return tuple(dict.fromkeys(destination for destination, _ in self.messages))
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        tx.many(
+            "INSERT INTO federation_to_device (destination, position, number, content) VALUES (?, ?, ?, ?)",
+            [
+                (destination, position, number, content)
+                for position, change in changes
+                for number, (destination, content) in enumerate(change.messages)
+            ],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteDelivered(Change):
+    """A destination acknowledged messages to its devices."""
+
+    kind: ClassVar[str] = "to_device_acknowledged"
+    area: ClassVar[str] = "sending"
+    logged: ClassVar[bool] = False
+
+    destination: str
+    messages: tuple[tuple[int, int], ...]
+    """Position and number of each."""
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        tx.many(
+            "DELETE FROM federation_to_device WHERE destination = ? AND position = ? AND number = ?",
+            [(change.destination, *message) for _, change in changes for message in change.messages],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NoteDeviceChange(Change):
+    """The keys or the name of a device of this server's user changed at a position. Noting it again does nothing."""
+
+    kind: ClassVar[str] = "device_list_update"
+    area: ClassVar[str] = "sending"
+    logged: ClassVar[bool] = False
+
+    user_id: str
+    device_id: str
+    """`CROSS_SIGNING` for the user's cross-signing keys."""
+    position: int
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        users = tx.intern(change.user_id for _, change in changes)
+        for _, change in changes:
+            user = users[change.user_id]
+            # Updates of devices form a chain; those of cross-signing keys are not part of it.
+            previous = tx.value(
+                "SELECT MAX(position) FROM device_list_updates WHERE user_nid = ? AND device <> ? AND position < ?",
+                (user, CROSS_SIGNING.encode(), change.position),
+            )
+            tx.run(
+                "INSERT INTO device_list_updates (user_nid, device, position, previous) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (user_nid, device) DO UPDATE SET position = excluded.position,"
+                " previous = excluded.previous WHERE excluded.position > device_list_updates.position",
+                (user, change.device_id.encode(), change.position, previous),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardEvent(Change):
+    """An event of another server's user that this server made part of the room, and tells the room's servers about.
+
+    Committed after the event, when this server is the resident one of a join, leave or knock.
+    """
+
+    kind: ClassVar[str] = "forward"
+    area: ClassVar[str] = "sending"
+
+    room_id: str
+    event_id: str
+
+    def key(self) -> tuple[str, ...]:
+        return (self.room_id, self.event_id)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        # The entry of the log is all there is.
+        return
+
+
+@dataclass(frozen=True, slots=True)
+class Lagging:
+    """A destination that is behind, and when it may be tried: 0 for at once."""
+
+    destination: str
+    retry_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    since: int
+    marks: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingMessage:
+    """A message to devices of another server."""
+
+    position: int
+    number: int
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceUpdate:
+    """What is to be told of one device, or of the cross-signing keys."""
+
+    user_id: str
+    device_id: str
+    position: int
+    previous: int | None
+
+
+class SendingRepository:
+    def get_lagging(self, tx: Transaction) -> list[Lagging]:
+        """Every destination that is behind."""
+        rows = tx.all(
+            "SELECT l.destination, COALESCE(d.retry_at, 0) FROM federation_lagging l"
+            " LEFT JOIN destinations d ON d.name = l.destination"
+        )
+        return [Lagging(*row) for row in rows]
+
+    def get_with_messages(self, tx: Transaction) -> list[str]:
+        """Every destination for whose devices something waits."""
+        return [row[0] for row in tx.all("SELECT DISTINCT destination FROM federation_to_device")]
+
+    def find_lag(self, tx: Transaction, destination: str) -> Lag | None:
+        row = tx.one("SELECT since, marks FROM federation_lagging WHERE destination = ?", (destination,))
+        return None if row is None else Lag(*row)
+
+    def get_rooms_behind(self, tx: Transaction, destination: str, limit: int) -> list[RoomBehind]:
+        """Those that wait longest."""
+        rows = tx.all(
+            "SELECT room, oldest, newest, marked FROM federation_behind WHERE destination = ?"
+            " ORDER BY oldest LIMIT ?",
+            (destination, limit),
+        )
+        names = tx.names_of(row[0] for row in rows)
+        return [RoomBehind(names[row[0]], *row[1:]) for row in rows]
+
+    def get_messages(self, tx: Transaction, destination: str, limit: int) -> list[WaitingMessage]:
+        """The oldest ones."""
+        rows = tx.all(
+            "SELECT position, number, content FROM federation_to_device WHERE destination = ?"
+            " ORDER BY position, number LIMIT ?",
+            (destination, limit),
+        )
+        return [WaitingMessage(position, number, bytes(content)) for position, number, content in rows]
+
+    def get_device_updates(self, tx: Transaction, user_ids: Iterable[str]) -> list[DeviceUpdate]:
+        """Everything that was ever told of these users."""
+        users = list(tx.name_ids(user_ids).values())
+        updates = []
+        for start in range(0, len(users), IN_LIST_LIMIT):
+            updates += self._updates(tx, "user_nid IN (??)", (users[start : start + IN_LIST_LIMIT],))
+        return updates
+
+    def get_device_updates_after(self, tx: Transaction, position: int) -> list[DeviceUpdate]:
+        """Of all users, oldest first."""
+        return self._updates(tx, "position > ?", (position,))
+
+    def find_stream_id(self, tx: Transaction, user_id: str) -> int:
+        """The newest `stream_id` of a user's device list; 0 if nothing was ever told."""
+        value: int | None = tx.value(
+            "SELECT MAX(position) FROM device_list_updates WHERE user_nid = ? AND device <> ?",
+            (tx.name_id(user_id), CROSS_SIGNING.encode()),
+        )
+        return value or 0
+
+    def _updates(self, tx: Transaction, where: str, parameters: Sequence[object]) -> list[DeviceUpdate]:
+        rows = tx.all(
+            "SELECT user_nid, device, position, previous FROM device_list_updates"  # noqa: S608
+            f" WHERE {where} ORDER BY position",
+            parameters,
+        )
+        names = tx.names_of(row[0] for row in rows)
+        return [DeviceUpdate(names[row[0]], bytes(row[1]).decode(), *row[2:]) for row in rows]
