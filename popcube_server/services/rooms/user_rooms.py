@@ -1,7 +1,7 @@
 """In which rooms a user is: asked by every sync, so kept in memory and true by following the log."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from federation.rooms.live_rooms import LiveRooms
 from popcube_server.services.bounded_cache import BoundedCache
@@ -10,6 +10,13 @@ from storage.database import Database
 from storage.events import StoreEvent
 from storage.log import Log
 from storage.memberships import ForgetRoom, MembershipRow, MembershipsRepository
+
+
+@dataclass(slots=True, eq=False)
+class _Load:
+    """One reading of a user's memberships; stale once one of them changes meanwhile."""
+
+    is_stale: bool = False
 
 
 class UserRooms:
@@ -21,7 +28,7 @@ class UserRooms:
         self._database = database
         self._repository = repository
         self._rooms = rooms
-        self._log = log
+        self._loads: dict[str, list[_Load]] = {}
         self._users: BoundedCache[str, dict[str, MembershipRow]] = BoundedCache(size)
         log.follow(self._follow)
 
@@ -31,10 +38,18 @@ class UserRooms:
         if cached is not None:
             return cached
         while True:
-            position = self._log.position
-            rows = await self._database.read(lambda tx: self._repository.get_of_user(tx, user_id))
-            # A commit that came in between may or may not be in what was read: read again rather than guess.
-            if self._log.position == position:
+            load = _Load()
+            loads = self._loads.setdefault(user_id, [])
+            loads.append(load)
+            try:
+                rows = await self._database.read(lambda tx: self._repository.get_of_user(tx, user_id))
+            finally:
+                loads.remove(load)
+                if not loads:
+                    self._loads.pop(user_id, None)
+            # A change that came in between may or may not be in what was read: read again rather than guess. What
+            # others commit does not matter: on a busy server something always is.
+            if not load.is_stale:
                 break
         cached = {row.room_id: row for row in rows}
         self._users.put(user_id, cached)
@@ -71,12 +86,14 @@ class UserRooms:
             if isinstance(change, StoreEvent):
                 self._move(change, entry.position)
             elif isinstance(change, ForgetRoom):
+                self._spoil_loads(change.user_id)
                 cached = self._users.peek(change.user_id)
                 if cached is not None and change.room_id in cached:
                     cached[change.room_id] = replace(cached[change.room_id], forgotten=True)
 
     def _move(self, change: StoreEvent, position: int) -> None:
         for membership in change.memberships:
+            self._spoil_loads(membership.user_id)
             cached = self._users.peek(membership.user_id)
             if cached is None:
                 continue
@@ -88,3 +105,7 @@ class UserRooms:
             cached[change.room_id] = MembershipRow(
                 change.room_id, membership.user_id, membership.membership, nid, position, False
             )
+
+    def _spoil_loads(self, user_id: str) -> None:
+        for load in self._loads.get(user_id, ()):
+            load.is_stale = True
