@@ -325,7 +325,10 @@ class HostileAnswerTests(TlsCase):
     async def test_what_speaks_no_tls_is_given_up(self) -> None:
         plain = reactor.listenTCP(0, Site(Pages(hello)), interface="127.0.0.1")
         self.addCleanup(plain.stopListening)
-        await self.assert_fails(self.make_client(), self.route(plain.getHost().port))
+        with self.assertRaises(TransportError):
+            await self.ask(
+                self.make_client(), self.route(plain.getHost().port), limits=ResponseLimits(0.2, 1000)
+            )
 
     async def test_connection_that_was_closed_meanwhile_is_told_from_a_broken_one(self) -> None:
         client, port = self.make_client(), self.serve()
