@@ -123,7 +123,10 @@ _THREAD_COUNTS = (
     " WHERE room = ? AND ordering > ? AND thread IN (??) AND ordering > CASE thread {cases} END AND thread IS NOT NULL"
     " AND flags = 0 AND push > 0 AND sender <> ? AND redacted_by IS NULL GROUP BY thread"
 )
-_THREAD_PERSONAL = f"SELECT p.thread, {_PERSONAL} AND p.thread IN (??) AND p.event > CASE p.thread {{cases}} END GROUP BY p.thread"
+_THREAD_PERSONAL = (
+    f"SELECT p.thread, {_PERSONAL} AND p.thread IN (??)"
+    " AND p.event > CASE p.thread {cases} END GROUP BY p.thread"
+)
 
 # Highlights are rare and have an index of their own; `{wanted}` is spelled so that it is used.
 _SHARED_NOTIFICATIONS = (
