@@ -117,6 +117,7 @@ class ChangeMembership:
 
     async def kick(self, requester: Requester, room_id: str, user_id: str, reason: str | None) -> None:
         _check_user_id(user_id)
+        await self._suspensions.check_not_suspended(requester.user_id)
         room = await self._joined_room(requester.user_id, room_id)
         if room.committed.membership_of(user_id) not in ("join", "invite", "knock"):
             raise NotAllowed(f"{user_id} is not in the room.")
@@ -124,11 +125,13 @@ class ChangeMembership:
 
     async def ban(self, requester: Requester, room_id: str, user_id: str, reason: str | None) -> None:
         _check_user_id(user_id)
+        await self._suspensions.check_not_suspended(requester.user_id)
         await self._joined_room(requester.user_id, room_id)
         await self._set(requester.user_id, room_id, user_id, _plain("ban", reason))
 
     async def unban(self, requester: Requester, room_id: str, user_id: str, reason: str | None) -> None:
         _check_user_id(user_id)
+        await self._suspensions.check_not_suspended(requester.user_id)
         room = await self._joined_room(requester.user_id, room_id)
         if room.committed.membership_of(user_id) != "ban":
             raise NotAllowed(f"{user_id} is not banned from the room.")

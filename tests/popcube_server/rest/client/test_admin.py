@@ -92,6 +92,19 @@ class LockTests(AdminCase):
 
 
 class SuspendTests(AdminCase):
+    def test_suspended_moderator_throws_nobody_out_and_may_leave(self) -> None:
+        bob = self.given_user("bob")
+        room = self.given_room(self.alice)
+        self.given_joined(bob, room)
+        self.ok(self.put(f"{SUSPEND}/{self.alice.user_id}", {"suspended": True}, self.admin))
+        path = f"/_matrix/client/v3/rooms/{room}"
+        for verb in ("kick", "ban", "unban"):
+            answer = self.post(f"{path}/{verb}", {"user_id": bob.user_id}, self.alice)
+            self.assert_refused(answer, 403, "M_USER_SUSPENDED")
+        answer = self.put(f"{path}/state/m.room.member/{bob.user_id}", {"membership": "ban"}, self.alice)
+        self.assert_refused(answer, 403, "M_USER_SUSPENDED")
+        self.ok(self.post(f"{path}/leave", {}, self.alice))
+
     def test_suspended_user_reads_but_changes_no_profile(self) -> None:
         path = f"{SUSPEND}/{self.alice.user_id}"
         self.assertEqual(self.ok(self.put(path, {"suspended": True}, self.admin)), {"suspended": True})
