@@ -6,7 +6,7 @@ from typing import Any
 from federation.transport.address_policy import AddressPolicy
 from federation.transport.https import Https, HttpsClient, tcp_endpoints
 from federation.transport.names import NameResolver
-from federation.transport.system_names import SystemNames
+from federation.transport.system_names import SystemNames, resolv_conf_resolver
 from federation.transport.tls import TlsPolicy
 from synapse_like_config.federation import FederationSection
 
@@ -24,7 +24,7 @@ def make_network(reactor: Any, config: FederationSection) -> Network:
 
     Raises OSError or ValueError if a file of `federation_custom_ca_list` cannot be used.
     """
-    names = SystemNames(reactor)
+    names = SystemNames(reactor, resolv_conf_resolver)
     tls = TlsPolicy(
         config.federation_custom_ca_list,
         config.federation_client_minimum_tls_version,

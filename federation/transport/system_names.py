@@ -1,7 +1,7 @@
 """DNS as the operating system knows it: the reactor's resolver for addresses, twisted.names for SRV."""
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -16,6 +16,11 @@ from federation.transport.address_policy import IPAddress
 from federation.transport.names import LookupFailed, ServiceRecord
 
 RETRY_TIMEOUTS_S = (1, 3, 6)
+
+
+def resolv_conf_resolver(reactor: Any) -> Any:
+    """Asks the servers of /etc/resolv.conf, and watches that file from then on."""
+    return client.Resolver(resolv="/etc/resolv.conf", reactor=reactor)
 
 
 @implementer(IResolutionReceiver)
@@ -38,10 +43,11 @@ class _Addresses:
 
 
 class SystemNames:
-    """`NameResolver` of a real reactor."""
+    """`NameResolver` of a real reactor. `make_resolver` makes twisted.names' IResolver when it is first needed."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, make_resolver: Callable[[Any], Any]) -> None:
         self._reactor = reactor
+        self._make_resolver = make_resolver
         self._services: Any = None
 
     async def find_addresses(self, host: str) -> Sequence[IPAddress]:
@@ -54,8 +60,7 @@ class SystemNames:
 
     async def find_services(self, name: str) -> Sequence[ServiceRecord]:
         if self._services is None:
-            # Made late: it watches /etc/resolv.conf from then on.
-            self._services = client.Resolver(resolv="/etc/resolv.conf", reactor=self._reactor)
+            self._services = self._make_resolver(self._reactor)
         try:
             answers, _, _ = await self._services.lookupService(name, timeout=RETRY_TIMEOUTS_S)
         except DNSNameError:

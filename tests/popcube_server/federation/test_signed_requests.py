@@ -17,6 +17,7 @@ from popcube_server.metrics import Metrics
 from popcube_server.rest.endpoint import Access, Answer, Call, Payload, endpoint
 from popcube_server.rest.resource import Site
 from popcube_server.rest.router import Router
+from tests.popcube_server.federation.test_keys import DAY_MS, FAR, NOW_MS, FarKeys
 from tests.popcube_server.server_case import ONE, TWO, ServerTestCase
 
 PATH = "/_matrix/federation/v1/echo/{word}"
@@ -153,6 +154,16 @@ class AuthenticationTests(SignedRequestsCase):
         readBody(response)
         self._agent.flush()
         return int(response.code)
+
+    def test_old_keys_are_for_events_only(self) -> None:
+        far = FarKeys()
+        old = EventSigner(FAR, "ed25519:old", SigningKey(b"o" * 32))
+        far.document["old_verify_keys"] = {
+            "ed25519:old": {"key": old.verify_key_base64, "expired_ts": NOW_MS + 10 * DAY_MS}
+        }
+        self.network.far_servers[FAR] = far
+        self.ok(self.ask("GET", URL, self.signed("GET", URL, signer=far.signer)))
+        self.assert_refused(self.ask("GET", URL, self.signed("GET", URL, signer=old)), 401, "M_UNAUTHORIZED")
 
     def test_key_is_fetched_once(self) -> None:
         for _ in range(3):
