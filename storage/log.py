@@ -3,6 +3,7 @@
 Live followers are called with each commit's entries, in order. A follower that starts behind reads the table.
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -11,6 +12,8 @@ import orjson
 
 from storage.change import LogEntry
 from storage.database import Transaction
+
+logger = logging.getLogger(__name__)
 
 Follower = Callable[[Sequence[LogEntry]], None]
 
@@ -40,7 +43,14 @@ class Log:
         self._tail.extend(entries)
         self.position = entries[-1].position
         for follower in tuple(self._followers):
-            follower(entries)
+            try:
+                follower(entries)
+            except Exception:
+                # What was committed is told to the others all the same, and the committer goes on: one mistake is
+                # not to end every write.
+                logger.critical(
+                    "A follower of the log failed on positions up to %d", self.position, exc_info=True
+                )
 
     def since(self, position: int) -> list[LogEntry] | None:
         """The entries after `position`, or None if memory does not reach back that far."""

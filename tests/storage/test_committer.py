@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from storage.change import Change, Conflict
+from storage.change import Change, Conflict, LogEntry
 from storage.committer import CommitFailed, Committed, Fence
 from storage.database import WriteTransaction
 from storage.log import LogRepository
@@ -70,6 +70,20 @@ class CommitterTests(StorageMixin):
         tail = self.log.since(1)
         assert tail is not None
         self.assertEqual([entry.position for entry in tail], [2, 3])
+
+    def test_follower_that_fails_stops_neither_the_others_nor_the_writing(self) -> None:
+        seen: list[int] = []
+
+        def fail(entries: Sequence[LogEntry]) -> None:
+            raise ValueError("a mistake")
+
+        self.log.follow(fail)
+        self.log.follow(lambda entries: seen.extend(entry.position for entry in entries))
+        with self.assertLogs("storage.log", "CRITICAL"):  # type: ignore[attr-defined]
+            self.result(self.committer.commit(Note("a")))
+        self.log.unfollow(fail)
+        self.result(self.committer.commit(Note("b")))
+        self.assertEqual(seen, [1, 2])
 
     def test_refused_submission_writes_nothing_and_its_neighbours_are_written(self) -> None:
         held: list[Deferred[None]] = []
