@@ -59,9 +59,11 @@ class KeyRing:
 
         For a request the time is now, and `is_old` keys do not count.
         """
+        if not is_server_name(server_name):
+            return {}
         wanted = {key_id: valid_at_ms for key_id in key_ids if is_usable_key_id(key_id)}
         keys = await self._known(server_name)
-        if _is_lacking(keys, wanted) and is_server_name(server_name):
+        if _is_lacking(keys, wanted):
             await self._refresh(server_name, wanted, self._notaries)
             keys = await self._known(server_name)
         return {key_id: keys[key_id] for key_id in wanted if _is_had(keys, key_id, valid_at_ms)}

@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 
 from federation.room_dag.canonical_json import decode_json, encode_lenient
+from federation.room_dag.identifiers import is_server_name
 from federation.room_dag.signing import EventSigner
 from federation.transport.back_off import BackOff
 from federation.transport.errors import HttpRefusal, InvalidAnswer, Unreachable
@@ -132,6 +133,9 @@ class FederationClient:
     ) -> Any:
         """As the others, for answers that are not objects (invites of version 1 give a list)."""
         policy = policy or self.waiting
+        if not is_server_name(destination):
+            # Not even looked up in the database, which does not take just any text.
+            raise Unreachable(destination[:255], "is not a server name")
         if policy.heeds_back_off:
             await self._back_off.check(destination)
         request = self._signed(method, destination, path, query, body)

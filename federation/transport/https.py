@@ -38,6 +38,8 @@ MAX_REQUESTS = 300
 MAX_IDLE_CONNECTIONS = 500
 IDLE_CONNECTION_S = 60
 CONNECT_TIMEOUT_S = 10.0
+MAX_HEADER_BYTES = 256 * 1024
+"""Everything before the body, and what came of the body together with the last of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,7 @@ class HttpsClient:
         body = None if request.body is None else FileBodyProducer(BytesIO(request.body), _Eager())
         try:
             response = await agent.request(request.method.encode(), url.encode("ascii"), headers, body)
+            connections.expects_headers = False
             data = await _read(response, max_bytes, connections)
         except (CancelledError, AnswerTooLarge):
             connections.abort()
@@ -219,19 +222,31 @@ class _BoundedPool(HTTPConnectionPool):
 
 
 class _OneConnection:
-    """The pool as one request sees it; remembers which connection it got."""
+    """The pool as one request sees it; remembers which connection it got, and ends it if its headers never do."""
 
     persistent = True
 
     def __init__(self, pool: HTTPConnectionPool) -> None:
         self._pool = pool
         self._connection: Any = None
+        self._received_bytes = 0
+        self.expects_headers = True
 
     def getConnection(self, key: Any, endpoint: Any) -> "Deferred[Any]":  # noqa: N802
         return self._pool.getConnection(key, endpoint).addCallback(self._remember)
 
     def _remember(self, connection: Any) -> Any:
         self._connection = connection
+
+        # twisted bounds each line of the headers, and not how many there are.
+        def receive(data: bytes) -> None:
+            self._received_bytes += len(data)
+            if self.expects_headers and self._received_bytes > MAX_HEADER_BYTES:
+                self.abort()
+            else:
+                type(connection).dataReceived(connection, data)
+
+        connection.dataReceived = receive
         return connection
 
     def abort(self) -> None:

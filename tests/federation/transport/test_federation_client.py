@@ -180,6 +180,11 @@ class RequestTests(ClientCase):
         self.https.servers[HOST] = HttpResponse(200, {"content-type": "application/json"}, text)
         self.assertEqual(self.result(self.get()), {"big": 123456789012345678901234567890})
 
+    def test_what_is_no_server_name_is_not_even_looked_up(self) -> None:
+        for name in ("", "a b", "\0", "x" * 300):
+            self.failure(self.client.get(name, PATH), Unreachable)
+            self.assertIsNone(self.result(self.back_off.find(name)))
+
     def test_nothing_is_sent_to_ourselves(self) -> None:
         self.failure(self.client.get(OWN, PATH), NotFederated)
         self.assertEqual(self.https.requests, [])

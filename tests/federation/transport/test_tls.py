@@ -15,6 +15,7 @@ from twisted.internet import reactor as _installed_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.interfaces import IOpenSSLContextFactory
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import CertificateOptions, PrivateCertificate
 from twisted.trial.unittest import TestCase
 from twisted.web.resource import Resource
@@ -295,6 +296,30 @@ class HostileAnswerTests(TlsCase):
         with self.assertRaises(AnswerTooLarge):
             await self.ask(client, self.route(port))
         await self.pages.lost[0]
+
+    async def test_headers_without_end_are_cut_off(self) -> None:
+        lost: Deferred[None] = Deferred()
+
+        class Chatter(Protocol):
+            transport: Any
+
+            def connectionMade(self) -> None:
+                self.transport.write(b"HTTP/1.1 200 OK\r\n")
+                self.more()
+
+            def more(self) -> None:
+                if self.connected:
+                    self.transport.write(b"X-Header: " + b"x" * 10_000 + b"\r\n")
+                    reactor.callLater(0, self.more)
+
+            def connectionLost(self, reason: Any = None) -> None:
+                self.connected = 0
+                lost.callback(None)
+
+        client = self.make_client()
+        port = self.listen(Factory.forProtocol(Chatter), self.authority.issue(NAME))
+        await self.assert_fails(client, self.route(port), "ConnectionAborted")
+        await lost
 
     async def test_body_that_is_announced_as_too_large_is_not_read(self) -> None:
         def large(request: Request) -> int:
