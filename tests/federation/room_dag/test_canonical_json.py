@@ -16,6 +16,7 @@ from federation.room_dag.canonical_json import (
     NotCanonical,
     check_json_depth,
     decode_exact,
+    decode_json,
     encode_canonical,
     encode_lenient,
 )
@@ -120,13 +121,18 @@ class LenientJsonTests(SynchronousTestCase):
 
     def test_big_integers_survive_exact_decoding(self) -> None:
         data = b'{"a":1180591620717411303424,"b":0.1}'
-        self.assertEqual(encode_lenient(decode_exact(data)), data)
+        for decode in (decode_exact, decode_json):
+            self.assertEqual(encode_lenient(decode(data)), data)
+        nested = b'{"a":[{"b":[1180591620717411303424]}],"c":"x"}'
+        self.assertEqual(encode_lenient(decode_json(nested)), nested)
 
     def test_what_is_not_json_is_refused(self) -> None:
         for value in (float("nan"), float("-inf"), {1: 1.5}, "\ud800", {"a": {2, 3}}):
             self.assertRaises(NotCanonical, encode_lenient, value)
         self.assertRaises(ValueError, decode_exact, b"[NaN]")
         self.assertRaises(ValueError, decode_exact, b"[" * 100_000)
+        for data in (b"[NaN]", b"[" * 100_000, b"\xff", b"", b"{"):
+            self.assertRaises(ValueError, decode_json, data)
 
 
 class JsonDepthTests(SynchronousTestCase):
