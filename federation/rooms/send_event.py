@@ -129,6 +129,22 @@ class SendEvent:
         committed = await self.finish(room, self._committer.submit(changes, room.fence))
         return Sent(event_id, committed.position)
 
+    async def make_template(self, draft: Draft) -> Event:
+        """The event as it would be appended, for another server to sign in its own name; nothing is stored.
+
+        Raises `UnknownRoom`, `auth_rules.errors.NotAllowed`, `event.InvalidEvent`.
+        """
+        reading = Reading(self._events)
+        while True:
+            room = await self._rooms.get_free(draft.room_id)
+            missing = reading.missing(room, draft)
+            if not missing:
+                break
+            await reading.load(missing)
+        event = self.build(room, reading, draft)
+        check_event_auth(event, lambda pair: reading.find_state(room, pair))
+        return event
+
     async def finish(self, room: LiveRoom, waiter: Waiter[Committed]) -> Committed:
         """Wait for the disk. If it failed, what the room has in memory is not true and is dropped."""
         try:

@@ -34,9 +34,17 @@ class TakeRoom:
         self._committer = committer
 
     async def take(
-        self, rules: RoomRules, event: Event, state: Mapping[StatePair, Event], auth_chain: Sequence[Event]
+        self,
+        rules: RoomRules,
+        event: Event,
+        state: Mapping[StatePair, Event],
+        auth_chain: Sequence[Event],
+        *others: Change,
     ) -> None:
-        """Make `event`, before which the room's state is `state`, the room's head. Raises `RoomTaken`."""
+        """Make `event`, before which the room's state is `state`, the room's head; commit `others` with it.
+
+        Raises `RoomTaken`.
+        """
         try:
             await self._rooms.get(event.room_id)
         except UnknownRoom:
@@ -51,6 +59,7 @@ class TakeRoom:
         changes.extend(_outlier(each) for event_id, each in outliers.items() if event_id not in known)
         room = LiveRoom(event.room_id, rules, (), NO_STATE, EMPTY_STATE)
         changes.append(room.place(event, Facts(PushOutcome(0), None, None), _placement(event, state)))
+        changes.extend(others)
         self._rooms.add(room)
         waiter = self._committer.submit(changes, room.fence)
         try:

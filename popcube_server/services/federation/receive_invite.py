@@ -1,0 +1,164 @@
+"""Invites of our users into rooms, by users of other servers. Source: server-server API, "Inviting to a room"."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from federation.room_dag.event import Event, InvalidEvent, parse_event, sign_event
+from federation.room_dag.identifiers import InvalidIdentifier, domain_of
+from federation.room_dag.room_versions import RoomRules, UnknownRoomVersion, get_room_rules
+from federation.room_dag.signing import EventSigner, InvalidSignature
+from federation.rooms.joining.stripped import member_outlier, strip_entry, strip_event
+from federation.rooms.live_rooms import LiveRooms, UnknownRoom
+from federation.rooms.receiving.check_pdu import CheckPdus, parse_pdu
+from federation.rooms.receiving.remote import EventVerifier
+from federation.rooms.room_state import MEMBER
+from popcube_server.services.errors import InvalidParam, MissingParam, NotAllowed, NotFound, WithCode
+from popcube_server.services.federation.room_access import has_member_of
+from storage.change import Change
+from storage.committer import Committer
+from storage.database import Database, Transaction
+from storage.events import EventsRepository
+from storage.rooms import AddRoom, RoomsRepository
+from storage.stripped_states import KeepStripped
+
+MAX_STATE_ENTRIES = 100
+
+
+class LocalUsers(Protocol):
+    """What an invite needs to know of the invited user."""
+
+    async def exists(self, user_id: str) -> bool:
+        """Whether it is an account of this server that is not deactivated."""
+
+    async def blocks_invites(self, user_id: str) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedInvite:
+    """The body of an invite, nothing of it checked."""
+
+    room_version: str
+    event: Any
+    room_state: Any
+
+
+class ReceiveInvite:
+    def __init__(
+        self,
+        rooms: LiveRooms,
+        check: CheckPdus,
+        verifier: EventVerifier,
+        users: LocalUsers,
+        database: Database,
+        repository: RoomsRepository,
+        events: EventsRepository,
+        committer: Committer,
+        signer: EventSigner,
+    ) -> None:
+        self._rooms = rooms
+        self._check = check
+        self._verifier = verifier
+        self._users = users
+        self._database = database
+        self._repository = repository
+        self._events = events
+        self._committer = committer
+        self._signer = signer
+
+    async def receive(self, origin: str, room_id: str, event_id: str, invite: ReceivedInvite) -> Event:
+        """The event with our signature. Raises refusals."""
+        try:
+            rules = get_room_rules(invite.room_version)
+        except UnknownRoomVersion:
+            raise WithCode(
+                400,
+                "M_INCOMPATIBLE_ROOM_VERSION",
+                "This server does not support the version of that room.",
+                room_version=invite.room_version,
+            ) from None
+        event = await self._checked(origin, room_id, event_id, invite.event, rules)
+        entries = await self._room_state(invite.room_state, rules, room_id)
+        user_id = event.state_key or ""
+        if not await self._users.exists(user_id):
+            raise NotFound("There is no such user.")
+        if await self._users.blocks_invites(user_id):
+            raise WithCode(403, "M_INVITE_BLOCKED", f"{user_id} does not take invites.")
+        signed = sign_event(event, self._signer)
+        if not await self._is_in_room(room_id):
+            await self._store(signed, rules, [*entries, strip_event(signed)], origin)
+        # A room that this server is in gets the event in a transaction like any other.
+        return signed
+
+    async def _checked(self, origin: str, room_id: str, event_id: str, pdu: Any, rules: RoomRules) -> Event:
+        try:
+            event = parse_pdu(pdu, rules, room_id)
+        except InvalidEvent as error:
+            raise InvalidParam(f"The event is not valid: {error}") from None
+        if event.event_id != event_id:
+            raise InvalidParam("The event does not have the ID that the path says.")
+        if event.type != MEMBER or event.membership != "invite" or event.state_key is None:
+            raise InvalidParam("That is not an invite.")
+        try:
+            is_ours = domain_of(event.state_key) == self._signer.server_name
+        except InvalidIdentifier:
+            raise InvalidParam("The invited is not a user.") from None
+        if not is_ours:
+            raise InvalidParam("The invited user is not of this server.")
+        if domain_of(event.sender) != origin:
+            raise NotAllowed("The sender is not one of your server's users.")
+        try:
+            await self._verifier.verify(event)
+        except InvalidSignature as error:
+            raise NotAllowed(f"The event is not properly signed: {error}") from None
+        return event
+
+    async def _room_state(self, state: Any, rules: RoomRules, room_id: str) -> list[bytes]:
+        """Stripped state out of `invite_room_state`."""
+        if state is None:
+            # v1.16: from room version 12 on "the server MUST reject ... M_MISSING_PARAM" without the create event.
+            if rules.room_id_is_create_hash:
+                raise MissingParam("'invite_room_state' is missing.")
+            return []
+        if not isinstance(state, list) or len(state) > MAX_STATE_ENTRIES:
+            raise InvalidParam("'invite_room_state' is not a list of a reasonable length.")
+        if not rules.room_id_is_create_hash:
+            # Older servers send stripped state, and others full events; what is neither is left out.
+            return [entry for pdu in state if (entry := strip_entry(pdu)) is not None]
+        try:
+            events = [parse_event(pdu, rules) for pdu in state if isinstance(pdu, dict)]
+        except InvalidEvent as error:
+            raise InvalidParam(f"'invite_room_state' has an event that is not valid: {error}") from None
+        checked = await self._check.check_many(state, rules, room_id)
+        if len(checked) < len(state) or len(events) < len(state):
+            raise InvalidParam("'invite_room_state' has an event that is not valid or not of the room.")
+        creates = [event for event in checked.values() if event.type == "m.room.create"]
+        if not creates:
+            raise MissingParam("'invite_room_state' has no create event.")
+        if any(not event.is_state for event in checked.values()):
+            raise InvalidParam("'invite_room_state' has an event that is no state.")
+        return [strip_event(event) for event in checked.values()]
+
+    async def _is_in_room(self, room_id: str) -> bool:
+        try:
+            room = await self._rooms.get(room_id)
+        except UnknownRoom:
+            return False
+        return has_member_of(room.committed, self._signer.server_name)
+
+    async def _store(self, event: Event, rules: RoomRules, entries: Sequence[bytes], origin: str) -> None:
+        user_id = event.state_key or ""
+        is_known, version = await self._database.read(lambda tx: self._read(tx, event))
+        if version is not None and version != rules.version:
+            raise InvalidParam("The room has another version.")
+        if is_known:
+            return
+        changes: list[Change] = [] if version is not None else [AddRoom(event.room_id, rules.version)]
+        changes.append(member_outlier(event, "invite"))
+        changes.append(KeepStripped(user_id, event.room_id, tuple(entries), (origin,)))
+        await self._committer.commit(*changes)
+
+    def _read(self, tx: Transaction, event: Event) -> tuple[bool, str | None]:
+        room = self._repository.find(tx, event.room_id)
+        is_known = bool(self._events.get_by_id(tx, (event.event_id,)))
+        return is_known, None if room is None else room.version
