@@ -5,6 +5,7 @@ from io import BytesIO
 from typing import Any
 
 from treq.testing import RequestTraversalAgent
+from twisted.internet.defer import Deferred
 from twisted.web.client import FileBodyProducer, readBody
 from twisted.web.http_headers import Headers
 
@@ -30,6 +31,8 @@ class LoopNetwork:
         """By host, without port: what answers there. It may raise `TransportError`."""
         self.down: set[str] = set()
         """Hosts that do not answer at the moment."""
+        self.silent: set[str] = set()
+        """Hosts that take a request and never answer."""
         self.requests: list[tuple[str, str, str]] = []
         """Everything that was sent: Host header, method, path and query."""
         self.network = Network(self, self)
@@ -50,6 +53,8 @@ class LoopNetwork:
         self.requests.append((route.host_header, request.method, request.uri))
         if host in self.down:
             raise TransportError("is down")
+        if host in self.silent:
+            await Deferred()
         far = self.far_servers.get(host)
         if far is not None:
             response = far(route, request)

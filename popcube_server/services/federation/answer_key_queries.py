@@ -4,12 +4,14 @@ Source: server-server API, "Querying Keys Through Another Server".
 Anybody may ask, so what one request can make us do is bounded.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import TimeoutError as DeferredTimeout
 
 from federation.keys.key_ring import KeyRing
 from federation.keys.own_keys import OwnKeys
@@ -20,8 +22,12 @@ from popcube_server.services.errors import InvalidParam
 from popcube_server.services.platform import Platform
 from storage.server_keys import KeyDocumentRow
 
+logger = logging.getLogger(__name__)
+
 MAX_SERVERS = 100
 MAX_KEYS = 20
+TIMEOUT_S = 20.0
+"""An answer is given after this, with what is known by then."""
 MAX_DOCUMENTS = 5
 """Of one server: the newest, and those with older keys that were asked for."""
 
@@ -70,9 +76,17 @@ class AnswerKeyQueries:
         rows = await self._stored.get_documents(server_name)
         if not self._are_fresh(rows, query):
             # "Notary servers can return keys for servers that are offline": if nobody answers, what is there is given.
-            await self._key_ring.refresh(server_name)
+            await self._refresh(server_name)
             rows = await self._stored.get_documents(server_name)
         return [self._own.sign(orjson.loads(row.document)) for row in _chosen(rows, query)]
+
+    async def _refresh(self, server_name: str) -> None:
+        work = Deferred.fromCoroutine(self._key_ring.refresh(server_name))
+        try:
+            await work.addTimeout(TIMEOUT_S, self._platform.clock)  # type: ignore[arg-type]
+        except DeferredTimeout:
+            # What comes after this is stored all the same, for the next who asks.
+            logger.debug("%s did not tell its keys in time", server_name)
 
     def _are_fresh(self, rows: list[KeyDocumentRow], query: KeyQuery) -> bool:
         if not rows or not query.key_ids <= frozenset().union(*(row.key_ids for row in rows)):

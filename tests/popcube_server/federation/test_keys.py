@@ -130,6 +130,16 @@ class NotaryTests(ServerTestCase):
         self.network.down.add(FAR)
         self.assertEqual(self.ask(FAR, server_name=TWO), [])
 
+    def test_servers_that_never_answer_do_not_hold_up_the_others(self) -> None:
+        silent = [f"s{number}.example" for number in range(50)]
+        self.network.silent.update(silent)
+        body: dict[str, Any] = {"server_keys": {name: {} for name in (TWO, *silent, FAR)}}
+        pending = self.begin("POST", QUERY, body)
+        self.assert_waiting(pending)
+        self.clock.advance(20)
+        documents = self.ok(self.finish(pending))["server_keys"]
+        self.assertEqual([document["server_name"] for document in documents], [TWO, FAR])
+
     def test_keys_of_another_server_are_not_believed(self) -> None:
         self.network.far_servers["liar.example"] = FarKeys("other.example")
         self.assertEqual(self.ask("liar.example"), [])
