@@ -65,6 +65,7 @@ class CompiledRules:
 
     def find(self, view: EventView, me: Me) -> CompiledRule | None:
         """The first rule that matches, None if none does."""
+        view.begin_rules()
         for rule in self._by_type.get(view.event.type.lower(), self._others):
             if all(condition.holds(view, me) for condition in rule.conditions):
                 return rule

@@ -67,7 +67,13 @@ class EventMatch:
         # "If the property specified by `key` is completely absent from the event, or does not have a string value,
         # then the condition will not match, even if `pattern` is `*`."
         lowered = view.lowered(self.path)
-        return lowered is not None and self.glob.matches(lowered)
+        if lowered is None:
+            return False
+        if self.glob.is_literal:
+            return self.glob.matches(lowered)
+        if not view.can_afford(len(lowered)) or not self.glob.may_match(lowered):
+            return False
+        return view.can_afford(len(lowered) * len(self.pattern)) and self.glob.matches(lowered)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +99,7 @@ class PropertyContains:
 
     def holds(self, view: EventView, me: Me) -> bool:
         values = view.find(self.path)[1]
-        if not isinstance(values, list):
+        if not isinstance(values, list) or not view.can_afford(len(values)):
             return False
         return any(type(value) is self.value_type and value == self.value for value in values)
 
@@ -121,6 +127,8 @@ class ContainsDisplayName:
     def holds(self, view: EventView, me: Me) -> bool:
         body = view.lowered(BODY)
         if body is None or not me.display_name:
+            return False
+        if not view.can_afford(len(body) * len(me.display_name)):
             return False
         name = re.escape(me.display_name.lower())
         return re.search(f"(?<![A-Za-z0-9_]){name}(?![A-Za-z0-9_])", body) is not None

@@ -1,6 +1,6 @@
 """An event as push conditions look at it: what several rules ask for is worked out once."""
 
-from typing import Any
+from typing import Any, Final
 
 from federation.room_dag.event import Event
 from federation.rooms.outcomes import RoomView
@@ -8,11 +8,15 @@ from popcube_server.services.property_path import PropertyPath, find_property
 
 _ABSENT = (False, None)
 
+MAX_WORK: Final = 20_000_000
+"""How many characters and values one user's conditions may go through in one event: some tenths of a second. Whoever
+writes rules that want more has rules that do not match, and does not make everybody else wait."""
+
 
 class EventView:
     """An event and its room, with the look-ups that conditions need."""
 
-    __slots__ = ("_found", "_lowered", "_permitted", "event", "room")
+    __slots__ = ("_found", "_lowered", "_permitted", "_work_left", "event", "room")
 
     def __init__(self, event: Event, room: RoomView) -> None:
         self.event = event
@@ -20,6 +24,16 @@ class EventView:
         self._found: dict[PropertyPath, tuple[bool, Any]] = {}
         self._lowered: dict[PropertyPath, str | None] = {}
         self._permitted: dict[str, bool] = {}
+        self._work_left = MAX_WORK
+
+    def begin_rules(self) -> None:
+        """The next user's rules are asked."""
+        self._work_left = MAX_WORK
+
+    def can_afford(self, work: int) -> bool:
+        """Whether the rules that are asked may go through so much more; False from then on once they went too far."""
+        self._work_left -= work
+        return self._work_left >= 0
 
     def find(self, path: PropertyPath) -> tuple[bool, Any]:
         """Whether the event has the property, and its value."""

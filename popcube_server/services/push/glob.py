@@ -29,6 +29,10 @@ class Glob:
         pieces = [_expression(piece) for piece in lowered.split("*")]
         self._pieces = _compile(_between_words(pieces) if whole_words else _from_end_to_end(pieces))
 
+    def may_match(self, lowered: str) -> bool:
+        """False if it certainly does not match: known at the price of one look through the text."""
+        return self.is_literal or self._needed in lowered
+
     def matches(self, lowered: str) -> bool:
         if self.is_literal:
             return lowered == self._literal
