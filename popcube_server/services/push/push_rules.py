@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from popcube_server.services.bounded_cache import BoundedCache
+from popcube_server.services.errors import TooLarge
 from popcube_server.services.push.rule_set import (
     DEFAULT_RULE_SET,
     RuleSet,
@@ -18,6 +19,8 @@ from storage.log import Log
 from storage.push_rules import PushRulesRepository, SetPushRules
 
 MAX_TRIES: Final = 10
+MAX_BYTES: Final = 512 * 1024
+"""A user's rules are written, and compiled, as a whole with each change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +76,20 @@ class PushRules:
         return rules_content((await self.get(user_id)).rule_set, user_id)
 
     async def change(self, user_id: str, how: Callable[[RuleSet], RuleSet]) -> None:
-        """Set the rules to what `how` makes of the present ones; it may be asked again. Raises what `how` raises."""
+        """Set the rules to what `how` makes of the present ones; it may be asked again.
+
+        Raises what `how` raises, and `TooLarge`.
+        """
         for _ in range(MAX_TRIES):
             known = await self.get(user_id)
             changed = how(known.rule_set)
             if changed == known.rule_set:
                 return
+            encoded = encode_rule_set(changed)
+            if len(encoded) > MAX_BYTES:
+                raise TooLarge(f"All push rules together may have at most {MAX_BYTES} bytes.")
             try:
-                await self._committer.commit(SetPushRules(user_id, encode_rule_set(changed), known.position))
+                await self._committer.commit(SetPushRules(user_id, encoded, known.position))
             except Conflict:
                 # Another client was quicker: its rules are what is to be changed now.
                 self._known.drop(user_id)

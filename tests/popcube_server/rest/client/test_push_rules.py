@@ -33,6 +33,15 @@ class PushRulesTests(WitnessedTestCase):
         path = "/_matrix/client/v3/sync?timeout=0" + ("" if since is None else f"&since={since}")
         return self.ok(self.get(path, self.alice))
 
+    def test_all_rules_together_are_not_too_large(self) -> None:
+        body = {**NOTIFY, "conditions": [{"kind": "event_match", "key": "type", "pattern": "x" * 16_000}]}
+        for number in range(32):
+            self.ok(self.put(rule("override", f"r{number}"), body, self.alice))
+        answer = self.put(rule("override", "r32"), body, self.alice)
+        self.assert_refused(answer, 413, "M_TOO_LARGE")
+        self.ok(self.delete(rule("override", "r0"), self.alice))
+        self.ok(self.put(rule("override", "r32"), body, self.alice))
+
     def test_default_rules_are_those_of_the_specification(self) -> None:
         whole = self.ok(self.get(RULES, self.alice))["global"]
         self.assertEqual(set(whole), {"override", "content", "room", "sender", "underride"})
