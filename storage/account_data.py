@@ -63,6 +63,9 @@ class AccountDataRow:
     position: int
 
 
+ENTRY_BYTES = 512
+"""What an entry counts for besides its content."""
+
 _COLUMNS = "room, type, content, position FROM account_data"
 
 
@@ -91,6 +94,11 @@ class AccountDataRepository:
             (tx.name_id(user_id), after, upto),
         )
         return _rows(tx, rows)
+
+    def get_size(self, tx: Transaction, user_id: str) -> int:
+        """Bytes of all of the user's, with something for each entry."""
+        sql = "SELECT COALESCE(SUM(LENGTH(content) + ?), 0) FROM account_data WHERE user_nid = ?"
+        return int(tx.value(sql, (ENTRY_BYTES, tx.name_id(user_id))))
 
     def get_of_room(self, tx: Transaction, user_id: str, room_id: str) -> list[AccountDataRow]:
         """The user's for one room (`NO_ROOM`: the global ones)."""

@@ -12,12 +12,14 @@ from federation.room_dag.identifiers import is_room_id
 from popcube_server.services.errors import BadJson, InvalidParam, NotAllowed, NotFound, TooLarge, WithCode
 from popcube_server.services.push.push_rules import PushRules
 from popcube_server.services.requester import Requester
-from storage.account_data import NO_ROOM, AccountDataRepository, SetAccountData
+from storage.account_data import ENTRY_BYTES, NO_ROOM, AccountDataRepository, SetAccountData
 from storage.committer import Committer
 from storage.database import Database
 
 MAX_CONTENT_BYTES: Final = 256 * 1024
 MAX_TYPE_BYTES: Final = 255
+MAX_SIZE_BYTES: Final = 16 * 1024 * 1024
+"""Of all that a user has: a first sync holds it in memory."""
 
 FULLY_READ: Final = "m.fully_read"
 PUSH_RULES: Final = "m.push_rules"
@@ -50,7 +52,21 @@ class AccountData:
             raise WithCode(405, "M_BAD_JSON", f"{event_type} cannot be set through this endpoint.")
         if not event_type or len(event_type.encode()) > MAX_TYPE_BYTES:
             raise InvalidParam(f"The type must have 1 to {MAX_TYPE_BYTES} bytes.")
-        await self._committer.commit(SetAccountData(user_id, room_id, event_type, encode_content(content)))
+        encoded = encode_content(content)
+        await self._check_size(user_id, room_id, event_type, len(encoded))
+        await self._committer.commit(SetAccountData(user_id, room_id, event_type, encoded))
+
+    async def _check_size(self, user_id: str, room_id: str, event_type: str, new_bytes: int) -> None:
+        # Looked at before the write, so what is written at the same time may go a little further.
+        size, present = await self._database.read(
+            lambda tx: (
+                self._repository.get_size(tx, user_id),
+                self._repository.find(tx, user_id, room_id, event_type),
+            )
+        )
+        grows_by = new_bytes + ENTRY_BYTES if present is None else new_bytes - len(present.content)
+        if grows_by > 0 and size + grows_by > MAX_SIZE_BYTES:
+            raise TooLarge(f"All account data together may have at most {MAX_SIZE_BYTES} bytes.")
 
     async def get(self, requester: Requester, user_id: str, room_id: str, event_type: str) -> bytes:
         """The content as JSON. Raises `NotAllowed` for other users, `NotFound`."""

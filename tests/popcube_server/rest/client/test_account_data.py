@@ -71,6 +71,19 @@ class AccountDataTests(WitnessedTestCase):
         self.assert_refused(self.put(bad_room, {}, self.alice), 400, "M_INVALID_PARAM")
         self.assert_refused(self.get(bad_room, self.alice), 400, "M_INVALID_PARAM")
 
+    def test_all_account_data_together_is_bounded_and_may_always_shrink(self) -> None:
+        full = {"x": "y" * 250_000}
+        answers = [self.put(account_data(self.alice, f"t{number}"), full, self.alice) for number in range(70)]
+        self.assertEqual({answer[0] for answer in answers[:66]}, {200})
+        self.assert_refused(answers[-1], 413, "M_TOO_LARGE")
+        self.assert_refused(
+            self.put(account_data(self.alice, "t", ROOM), full, self.alice), 413, "M_TOO_LARGE"
+        )
+        self.ok(self.put(account_data(self.alice, "t0"), {}, self.alice))
+        self.ok(self.put(account_data(self.alice, "t", ROOM), full, self.alice))
+        bob = self.given_user("bob")
+        self.ok(self.put(account_data(bob, "t"), full, bob))
+
     def test_account_data_of_one_organisation_is_unknown_to_the_other(self) -> None:
         twin = self.given_user("alice", TWO)
         self.ok(self.put(account_data(self.alice, "x"), {"n": 1}, self.alice))
