@@ -109,17 +109,18 @@ class Committer:
         """Write these changes, all or none; returns once they are on disk and visible to followers.
 
         Raises `Conflict` if one of them cannot be written over what is there, `CommitFailed` if the database failed
-        or the submission depended on one that failed.
+        or the submission depended on one that failed. Without changes it only waits for what was submitted before.
         """
         return await self.submit(changes, fence)
 
     def submit(self, changes: Iterable[Change], fence: Fence | None = None) -> Waiter[Committed]:
-        """Like `commit`, but queued before this returns: the order of calls is the order of positions."""
+        """Like `commit`, but queued before this returns: the order of calls is the order of positions.
+
+        What has a fence is always taken, for others were built on it already: call `check_not_busy` before building.
+        """
         waiter: Waiter[Committed] = Waiter()
-        if len(self._queue) >= self._limits.max_waiting:
-            if fence is not None:
-                fence.broken = True
-            waiter.fail(CommitterBusy("too many changes are waiting to be written"))
+        if fence is None and self._is_busy():
+            waiter.fail(_busy())
             return waiter
         self._queue.append(_Submission(tuple(changes), fence, waiter))
         if not self._running:
@@ -127,8 +128,16 @@ class Committer:
             start(self._run(), lambda failure: logger.critical("The committer stopped: %s", failure))
         return waiter
 
+    def check_not_busy(self) -> None:
+        """Raises `CommitterBusy`."""
+        if self._is_busy():
+            raise _busy()
+
+    def _is_busy(self) -> bool:
+        return len(self._queue) >= self._limits.max_waiting
+
     async def drain(self) -> None:
-        """Wait until everything that was submitted is written."""
+        """Wait until there is nothing left to write. For the end: where others go on writing, that may be never."""
         if self._running:
             waiter: Waiter[None] = Waiter()
             self._idle.append(waiter)
@@ -157,6 +166,9 @@ class Committer:
             return
         started_s = self._timer_s()
         changes = [change for submission in batch for change in submission.changes]
+        if not changes:
+            self._answer(batch, _Written(self._log.position))
+            return
         try:
             written = await self._database.write(lambda tx: self._write(tx, changes))
         except Exception as error:  # noqa: BLE001
@@ -236,6 +248,10 @@ class Committer:
             position = max(written.positions[at:end], default=0) or written.head
             submission.waiter.succeed(Committed(position, tuple(written.results[at:end])))
             at = end
+
+
+def _busy() -> CommitterBusy:
+    return CommitterBusy("too many changes are waiting to be written")
 
 
 def _runs(changes: Sequence[Change]) -> list[list[int]]:

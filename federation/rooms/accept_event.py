@@ -121,9 +121,13 @@ class AcceptEvent:
             stored = await self._events.find(event.event_id)
             # What was fetched as an auth event, or as state, is not in the timeline yet.
             is_placed = stored is not None and (stored.flags & OUTLIER == 0 or stored.flags & REJECTED)
-            if event.event_id in room.pending or is_placed:
+            if event.event_id in room.pending:
+                # Nobody is told that it is here before it is on disk.
+                await self._committer.commit(fence=room.fence)
                 return Verdict.KNOWN
-            await self._drained(room)
+            if is_placed:
+                return Verdict.KNOWN
+            await self._settled(room)
             await self._outcomes.prepare(event.room_id, _invited(event))
             plan = await self._database.read(lambda tx: decide(tx, room, event))
             if stored is not None:
@@ -132,19 +136,19 @@ class AcceptEvent:
             outcome = PushOutcome(0)
             if plan.verdict is Verdict.ACCEPTED:
                 outcome = self._outcomes.evaluate(event, PushRoom(room, Reading(self._events)))
+            self._committer.check_not_busy()
             change = room.place(event, Facts(outcome, plan.redacts, plan.thread), plan.placement)
             waiter = self._committer.submit((change, *others), room.fence)
         try:
             await waiter
-        except Exception:
-            self._rooms.drop(room)
-            raise
+        finally:
+            self._rooms.drop_if_broken(room)
         return plan.verdict
 
-    async def _drained(self, room: LiveRoom) -> None:
+    async def _settled(self, room: LiveRoom) -> None:
         # The decision reads the database, which must know everything that the room's heads stand on.
         if room.pending:
-            await self._committer.drain()
+            await self._committer.commit(fence=room.fence)
 
     def _decide(self, tx: Transaction, room: LiveRoom, event: Event, given: Branch | None = None) -> _Plan:
         lookup = TransactionLookup(tx, self._events)

@@ -63,8 +63,9 @@ class CreateRoom:
     ) -> NewRoom:
         """A new room with the creator's events, in order; `others(room_id)` are committed with them.
 
-        Raises `NotAllowed` or `InvalidEvent`, and then nothing was made.
+        Raises `NotAllowed`, `InvalidEvent` or `CommitFailed`, and then nothing was made.
         """
+        self._committer.check_not_busy()
         localpart = self._author.random_letters(ROOM_LOCALPART_LENGTH)
         room_id = None if rules.room_id_is_create_hash else f"!{localpart}:{self._author.signer.server_name}"
         template = EventTemplate(

@@ -85,6 +85,7 @@ class LiveRooms:
         self.loads = 0
         self.hits = 0
         # The first follower: whoever follows behind sees rooms as they are after the entries it is given.
+        self._log = log
         log.follow(self._follow)
 
     def __len__(self) -> int:
@@ -104,13 +105,20 @@ class LiveRooms:
 
     async def get(self, room_id: str) -> LiveRoom:
         """The room, from the database if need be. Use it without waiting in between. Raises `UnknownRoom`."""
-        room = self.find(room_id)
-        if room is not None:
-            return room
-        self.loads += 1
-        loaded = await self._database.read(lambda tx: self._load(tx, room_id))
-        # While the database was read, somebody else may have been quicker; their room may have moved on already.
-        return self.find(room_id) or self.add(self._make(room_id, loaded))
+        while True:
+            room = self.find(room_id)
+            if room is not None:
+                return room
+            self.loads += 1
+            start = self._log.position
+            loaded = await self._database.read(lambda tx: self._load(tx, room_id))
+            # While the database was read, somebody else may have been quicker; their room may have moved on already,
+            # and may be gone from memory again.
+            room = self.find(room_id)
+            if room is not None:
+                return room
+            if not self._has_moved(room_id, start):
+                return self.add(self._make(room_id, loaded))
 
     async def get_many(self, room_ids: Iterable[str]) -> dict[str, LiveRoom]:
         """Several rooms with one read; those that this server does not know are left out."""
@@ -124,10 +132,20 @@ class LiveRooms:
                 found[room_id] = room
         if missing:
             self.loads += len(missing)
+            start = self._log.position
             loaded = await self._database.read(lambda tx: self._load_many(tx, missing))
             for room_id, read in loaded.items():
-                found[room_id] = self.find(room_id) or self.add(self._make(room_id, read))
+                room = self.find(room_id)
+                if room is None and not self._has_moved(room_id, start):
+                    room = self.add(self._make(room_id, read))
+                found[room_id] = room or await self.get(room_id)
         return found
+
+    def _has_moved(self, room_id: str, start: int) -> bool:
+        entries = self._log.since(start)
+        return entries is None or any(
+            isinstance(entry.change, StoreEvent) and entry.change.room_id == room_id for entry in entries
+        )
 
     @asynccontextmanager
     async def hold(self, room_id: str) -> AsyncIterator[LiveRoom]:
@@ -160,9 +178,9 @@ class LiveRooms:
         self._evict()
         return room
 
-    def drop(self, room: LiveRoom) -> None:
-        """Forget a room whose memory is not what the database holds."""
-        if self._rooms.get(room.room_id) is room:
+    def drop_if_broken(self, room: LiveRoom) -> None:
+        """Forget a room of which a commit failed: its memory is not what the database holds."""
+        if room.fence.broken and self._rooms.get(room.room_id) is room:
             del self._rooms[room.room_id]
 
     def _evict(self) -> None:

@@ -108,6 +108,7 @@ class SendEvent:
             else:
                 break
         # From here to the submission nothing waits: the room cannot move under our feet.
+        self._committer.check_not_busy()
         _check_place(room, draft)
         same = _find_same(reading, room, draft)
         if same is None:
@@ -122,10 +123,9 @@ class SendEvent:
                     transaction.session_id, transaction.request, event_id, self._author.now_ms()
                 )
             )
-        if not changes:
-            return Sent(event_id, 0)
-        if same is not None:
-            return Sent(event_id, (await self._committer.commit(*changes)).position)
+        if same is not None and same not in room.pending:
+            return Sent(event_id, (await self._committer.commit(*changes)).position if changes else 0)
+        # Also an event that is there already is no answer before it is on disk.
         committed = await self.finish(room, self._committer.submit(changes, room.fence))
         return Sent(event_id, committed.position)
 
@@ -149,9 +149,8 @@ class SendEvent:
         """Wait for the disk. If it failed, what the room has in memory is not true and is dropped."""
         try:
             return await waiter
-        except Exception:
-            self._rooms.drop(room)
-            raise
+        finally:
+            self._rooms.drop_if_broken(room)
 
     def append(
         self, room: LiveRoom, reading: Reading, draft: Draft, sent_by: tuple[str, str] | None = None

@@ -57,6 +57,7 @@ class TakeRoom:
         known = await self._events.get_many(outliers)
         changes: list[Change] = [AddRoom(event.room_id, rules.version)]
         changes.extend(_outlier(each) for event_id, each in outliers.items() if event_id not in known)
+        self._committer.check_not_busy()
         room = LiveRoom(event.room_id, rules, (), NO_STATE, EMPTY_STATE)
         changes.append(room.place(event, Facts(PushOutcome(0), None, None), _placement(event, state)))
         changes.extend(others)
@@ -64,9 +65,8 @@ class TakeRoom:
         waiter = self._committer.submit(changes, room.fence)
         try:
             await waiter
-        except Exception:
-            self._rooms.drop(room)
-            raise
+        finally:
+            self._rooms.drop_if_broken(room)
 
 
 def _placement(event: Event, state: Mapping[StatePair, Event]) -> Placement:
