@@ -92,7 +92,7 @@ class SendToDevices:
         remote = {user: devices for user, devices in messages.items() if user not in local}
         changes: list[Change] = []
         names = await self._database.read(lambda tx: self._device_keys.get_device_names(tx, list(local)))
-        found = _messages(sender, event_type, local, names)
+        found = make_messages(sender, event_type, local, names)
         if found:
             changes.append(SendToDevice(found))
         if remote:
@@ -100,10 +100,10 @@ class SendToDevices:
         return changes
 
 
-def _messages(
+def make_messages(
     sender: str, event_type: str, messages: Messages, existing: Mapping[str, Mapping[str, object]]
 ) -> tuple[ToDeviceMessage, ...]:
-    """One for each different content."""
+    """One for each different content; `existing`: devices by user ID. Raises `TooLarge`."""
     recipients: dict[bytes, list[Device]] = {}
     count = 0
     for user_id, contents in messages.items():

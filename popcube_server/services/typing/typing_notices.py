@@ -69,6 +69,10 @@ class TypingNotices:
         membership = (await self._user_rooms.of_user(user_id)).get(room_id)
         if membership is None or membership.membership != "join":
             raise NotAllowed("You are not in this room.")
+        await self.tell(room_id, user_id, timeout_ms)
+
+    async def tell(self, room_id: str, user_id: str, timeout_ms: int | None) -> None:
+        """As `set_typing`, for a member of whom it is known that it is so (another server's user)."""
         room = self._rooms.get(room_id)
         timer = None if room is None else room.timers.get(user_id)
         if timeout_ms is None:

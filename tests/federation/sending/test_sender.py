@@ -156,7 +156,7 @@ class SenderMixin(EngineMixin):
     def crash(self) -> None:
         """As `restart`, without a chance to write anything down."""
         self.log.unfollow(self.sender._hear)
-        calls: list[Any] = self.clock.getDelayedCalls()
+        calls: Sequence[Any] = self.clock.getDelayedCalls()
         for call in calls:
             call.cancel()
         self.open()

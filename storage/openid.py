@@ -1,0 +1,44 @@
+"""Tokens by which users prove to a third party who they are."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from storage.change import Change
+from storage.database import Transaction, WriteTransaction
+
+
+@dataclass(frozen=True, slots=True)
+class AddOpenIdToken(Change):
+    """A new token; those that ended before it was made are dropped."""
+
+    kind: ClassVar[str] = "openid_token"
+    area: ClassVar[str] = "openid"
+
+    digest: bytes
+    user_id: str
+    expires_at_ms: int
+    now_ms: int
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id,)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        tx.run(
+            "DELETE FROM openid_tokens WHERE expires_at_ms < ?",
+            (max(change.now_ms for _, change in changes),),
+        )
+        tx.many(
+            "INSERT INTO openid_tokens (digest, user_id, expires_at_ms) VALUES (?, ?, ?)",
+            [(change.digest, change.user_id, change.expires_at_ms) for _, change in changes],
+        )
+
+
+class OpenIdRepository:
+    def find_user(self, tx: Transaction, digest: bytes, now_ms: int) -> str | None:
+        """Whose token it is, if it still counts."""
+        user_id: str | None = tx.value(
+            "SELECT user_id FROM openid_tokens WHERE digest = ? AND expires_at_ms > ?", (digest, now_ms)
+        )
+        return user_id
