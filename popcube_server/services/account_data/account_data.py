@@ -53,20 +53,9 @@ class AccountData:
         if not event_type or len(event_type.encode()) > MAX_TYPE_BYTES:
             raise InvalidParam(f"The type must have 1 to {MAX_TYPE_BYTES} bytes.")
         encoded = encode_content(content)
-        await self._check_size(user_id, room_id, event_type, len(encoded))
-        await self._committer.commit(SetAccountData(user_id, room_id, event_type, encoded))
-
-    async def _check_size(self, user_id: str, room_id: str, event_type: str, new_bytes: int) -> None:
-        # Looked at before the write, so what is written at the same time may go a little further.
-        size, present = await self._database.read(
-            lambda tx: (
-                self._repository.get_size(tx, user_id),
-                self._repository.find(tx, user_id, room_id, event_type),
-            )
-        )
-        grows_by = new_bytes + ENTRY_BYTES if present is None else new_bytes - len(present.content)
-        if grows_by > 0 and size + grows_by > MAX_SIZE_BYTES:
-            raise TooLarge(f"All account data together may have at most {MAX_SIZE_BYTES} bytes.")
+        change = SetAccountData(user_id, room_id, event_type, encoded)
+        await check_size(self._database, self._repository, change)
+        await self._committer.commit(change)
 
     async def get(self, requester: Requester, user_id: str, room_id: str, event_type: str) -> bytes:
         """The content as JSON. Raises `NotAllowed` for other users, `NotFound`."""
@@ -83,6 +72,23 @@ def check_owner(requester: Requester, user_id: str) -> None:
     """Raises `NotAllowed` if the data is another user's."""
     if requester.user_id != user_id:
         raise NotAllowed("You can see and change only your own data.")
+
+
+async def check_size(database: Database, repository: AccountDataRepository, change: SetAccountData) -> None:
+    """Raises `TooLarge` if the user would have more than anybody needs.
+
+    Looked at before the write, so what is written at the same time may go a little further.
+    """
+    size, present = await database.read(
+        lambda tx: (
+            repository.get_size(tx, change.user_id),
+            repository.find(tx, change.user_id, change.room_id, change.type),
+        )
+    )
+    new_bytes = len(change.content)
+    grows_by = new_bytes + ENTRY_BYTES if present is None else new_bytes - len(present.content)
+    if grows_by > 0 and size + grows_by > MAX_SIZE_BYTES:
+        raise TooLarge(f"All account data together may have at most {MAX_SIZE_BYTES} bytes.")
 
 
 def check_room_id(room_id: str) -> None:

@@ -8,7 +8,12 @@ from typing import Any, Final
 
 import orjson
 
-from popcube_server.services.account_data.account_data import check_owner, check_room_id, encode_content
+from popcube_server.services.account_data.account_data import (
+    check_owner,
+    check_room_id,
+    check_size,
+    encode_content,
+)
 from popcube_server.services.errors import BadJson, InvalidParam
 from popcube_server.services.requester import Requester
 from storage.account_data import AccountDataRepository, AccountDataRow, SetAccountData
@@ -71,8 +76,10 @@ class Tags:
                 return
             content = encode_content({"tags": changed})
             based_on = 0 if row is None else row.position
+            change = SetAccountData(user_id, room_id, TAG, content, based_on)
+            await check_size(self._database, self._repository, change)
             try:
-                await self._committer.commit(SetAccountData(user_id, room_id, TAG, content, based_on))
+                await self._committer.commit(change)
             except Conflict:
                 continue
             return

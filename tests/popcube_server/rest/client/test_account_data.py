@@ -79,6 +79,7 @@ class AccountDataTests(WitnessedTestCase):
         self.assert_refused(
             self.put(account_data(self.alice, "t", ROOM), full, self.alice), 413, "M_TOO_LARGE"
         )
+        self.assert_refused(self.put(tags(self.alice, "u.x"), full, self.alice), 413, "M_TOO_LARGE")
         self.ok(self.put(account_data(self.alice, "t0"), {}, self.alice))
         self.ok(self.put(account_data(self.alice, "t", ROOM), full, self.alice))
         bob = self.given_user("bob")
