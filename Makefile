@@ -12,12 +12,13 @@ PIP_FLAGS ?= --quiet --disable-pip-version-check
 POPCUBE_SPEC ?= $(abspath ../shared/spec)
 export POPCUBE_SPEC
 
-.PHONY: help run install install-test test lint clean
+.PHONY: help run install install-test test lint bench bench-smoke clean
 
 help:
 	@echo "make run    start a server on http://127.0.0.1:8008, data in ./$(DATA)"
 	@echo "make test   run every test (TRIAL_JOBS=$(TRIAL_JOBS) processes)"
 	@echo "make lint   ruff and mypy"
+	@echo "make bench  install Synapse in .bench and compare it with this server (BENCH_FLAGS=--quick)"
 	@echo "make clean  remove $(VENV) and what the tools leave; ./$(DATA) stays"
 
 run: $(VENV)/.installed $(DATA)/homeserver.yaml
@@ -61,5 +62,21 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# docs/performance.md says what is measured. Synapse and the results go to .bench.
+SYNAPSE := .bench/synapse-venv
+BENCH_FLAGS ?=
+
+bench: $(VENV)/.installed-test $(SYNAPSE)/.installed
+	$(BIN)/python -m benchmarks --synapse-python $(SYNAPSE)/bin/python $(BENCH_FLAGS)
+
+bench-smoke: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks --smoke --server ours --database sqlite --output .bench/smoke $(BENCH_FLAGS)
+
+$(SYNAPSE)/.installed: | $(BIN)/python
+	@echo "Installing matrix-synapse in $(SYNAPSE)"
+	@$(BIN)/python -m venv $(SYNAPSE)
+	@$(SYNAPSE)/bin/python -m pip install $(PIP_FLAGS) matrix-synapse psycopg2-binary
+	@touch $@
+
 clean:
-	rm -rf $(VENV) _trial_temp* .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf $(VENV) $(SYNAPSE) _trial_temp* .mypy_cache .ruff_cache .hypothesis build *.egg-info

@@ -9,7 +9,7 @@ operations per second.
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,9 @@ from typing import Any
 import psycopg2
 from psycopg2 import sql
 
-from benchmarks.load import V3, Account, Client, measure, named_processes, resident_mib
+from benchmarks.client import V3, Account, Client
+from benchmarks.load import Result, Watched, side_by_side
+from benchmarks.processes import process_tree, resident_mib
 from tests.support.configuration import Database, SqliteFile, write_configuration
 from tests.support.postgres import PostgresArgs, running_postgres
 from tests.support.server_process import ServerProcess
@@ -35,10 +37,11 @@ OVERRIDES: dict[str, Any] = {
 class Bench:
     """One server process, and where its data is."""
 
-    def __init__(self, name: str, directory: Path, database: Database) -> None:
+    def __init__(self, name: str, directory: Path, database: Database, database_pid: int | None) -> None:
         self.name = name
         self._directory = directory
         self._database = database
+        self._database_pid = database_pid
         self.server = ServerProcess(write_configuration(directory, database, overrides=OVERRIDES))
 
     def start(self) -> float:
@@ -59,8 +62,10 @@ class Bench:
     def client(self, account: Account | None = None) -> Client:
         return Client(self.port, None if account is None else account.access_token)
 
-    def database_pids(self) -> list[int]:
-        return named_processes("postgres") if isinstance(self._database, PostgresArgs) else []
+    def measure(self, workers: Sequence[Callable[[], object]], each: int) -> Result:
+        """Every worker's function `each` times, the workers side by side."""
+        watched = Watched(self.server.pid, self._database_pid)
+        return watched.measure(partial(side_by_side, workers, each))
 
     def database_bytes(self) -> int:
         if isinstance(self._database, PostgresArgs):
@@ -82,9 +87,9 @@ def sends(bench: Bench, each: int) -> None:
         account = bench.client().register(f"sender{number}")
         client = bench.client(account)
         workers.append(partial(_send_next, client, client.create_room(), iter(range(each * 2))))
-    measure(bench.server.pid, bench.database_pids(), workers, each // 4)
+    bench.measure(workers, each // 4)
     before = bench.database_bytes()
-    result = measure(bench.server.pid, bench.database_pids(), workers, each)
+    result = bench.measure(workers, each)
     bench.report("send, 8 clients in 8 rooms", result)
     bench.report(
         "growth of the database per message, bytes", (bench.database_bytes() - before) // result.operations
@@ -106,15 +111,13 @@ def big_room(bench: Bench, members: int, events: int) -> None:
     joins = [iter(accounts[start::8]) for start in range(8)]
     clients = [bench.client() for _ in range(8)]
     workers = [partial(_join_next, bench, room_id, joining) for joining in joins]
-    result = measure(bench.server.pid, bench.database_pids(), workers, members // 8)
+    result = bench.measure(workers, members // 8)
     bench.report(f"join, up to {members} members", result)
     del clients
     senders = [bench.client(account) for account in accounts[:8]]
     numbers = iter(range(10 * events))
     each = max(1, (events - members) // 8)
-    result = measure(
-        bench.server.pid,
-        bench.database_pids(),
+    result = bench.measure(
         [partial(_send_next, one, room_id, numbers) for one in senders],
         each,
     )
@@ -148,7 +151,7 @@ def _read_and_write(bench: Bench, owner: Account, room_id: str, when: str) -> No
         ("first sync, all members", lambda: client.call("GET", f"{V3}/sync"), 2),
     ]
     for what, work, times in works:
-        result = measure(bench.server.pid, bench.database_pids(), [work], times)
+        result = bench.measure([work], times)
         bench.report(f"big room, {when}: {what}", result)
 
 
@@ -165,6 +168,7 @@ def benches(names: list[str]) -> Iterator[Iterator[Bench]]:
 def _make_benches(names: list[str], directory: Path) -> Iterator[Bench]:
     for name in names:
         database: Database = SqliteFile()
+        database_pid: int | None = None
         if name == "postgres":
             postgres = running_postgres("durable")
             if postgres.problem:
@@ -172,7 +176,8 @@ def _make_benches(names: list[str], directory: Path) -> Iterator[Bench]:
             dbname = f"bench_{time.time_ns()}"
             postgres.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(dbname)))
             database = postgres.database(dbname)
-        bench = Bench(name, directory / name, database)
+            database_pid = process_tree(postgres.guard.pid)[1]
+        bench = Bench(name, directory / name, database, database_pid)
         try:
             yield bench
         finally:

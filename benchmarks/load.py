@@ -1,143 +1,129 @@
-"""Blocking clients that put load on a server process, and what the process used meanwhile."""
+"""Work put on a server, and what it took."""
 
-import http.client
-import json
-import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-V3 = "/_matrix/client/v3"
+from benchmarks.processes import forget_peak, peak_mib, tree_cpu_s
 
+T = TypeVar("T")
 
-@dataclass(frozen=True, slots=True)
-class Account:
-    """A user of the server, logged in."""
-
-    user_id: str
-    access_token: str
-
-
-class Client:
-    """One keep-alive connection."""
-
-    def __init__(self, port: int, access_token: str | None = None) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port)
-        self._headers = {"Content-Type": "application/json"}
-        if access_token is not None:
-            self._headers["Authorization"] = f"Bearer {access_token}"
-
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        """The JSON of an answer, which must be a success."""
-        data = None if body is None else json.dumps(body)
-        self._connection.request(method, path, data, self._headers)
-        response = self._connection.getresponse()
-        answer = response.read()
-        if response.status != 200:
-            raise RuntimeError(f"{method} {path}: {response.status} {answer[:300]!r}")
-        return json.loads(answer)
-
-    def register(self, name: str) -> Account:
-        body = {"username": name, "password": "a long password", "auth": {"type": "m.login.dummy"}}
-        answer = self.call("POST", f"{V3}/register", body)
-        return Account(answer["user_id"], answer["access_token"])
-
-    def create_room(self, **options: Any) -> str:
-        room_id: str = self.call("POST", f"{V3}/createRoom", {"preset": "public_chat", **options})["room_id"]
-        return room_id
-
-    def send(self, room_id: str, txn_id: str, text: str) -> str:
-        body = {"msgtype": "m.text", "body": text}
-        path = f"{V3}/rooms/{room_id}/send/m.room.message/{txn_id}"
-        event_id: str = self.call("PUT", path, body)["event_id"]
-        return event_id
-
-
-def cpu_s(pids: Sequence[int]) -> float:
-    """CPU seconds that processes have used so far."""
-    total = 0.0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
-    return total
-
-
-def resident_mib(pid: int) -> float:
-    """Memory of a process."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
-
-
-def named_processes(word: str) -> list[int]:
-    """Processes whose command name has this word in it."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/comm"):
-        try:
-            if word in path.read_text():
-                found.append(int(path.parent.name))
-        except OSError:
-            continue
-    return found
+QUIET_WINDOW_S = 0.1
+QUIET_CPU_S = 0.02
+QUIET_DEADLINE_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a piece of work took."""
+    """What a piece of work took. One latency for each operation."""
 
     operations: int
     elapsed_s: float
     server_cpu_s: float
     database_cpu_s: float
     latencies_s: Sequence[float]
+    peak_mib: float
+
+    @property
+    def per_second(self) -> float:
+        return self.operations / self.elapsed_s
+
+    @property
+    def server_ms(self) -> float:
+        """Processor time of the server for one operation."""
+        return self.server_cpu_s / self.operations * 1000
+
+    @property
+    def database_ms(self) -> float:
+        """Processor time of the database for one operation; SQLite's is in the server's."""
+        return self.database_cpu_s / self.operations * 1000
+
+    def percentile_ms(self, share: float) -> float:
+        ordered = sorted(self.latencies_s)
+        return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000
 
     def __str__(self) -> str:
-        ordered = sorted(self.latencies_s)
-        p50, p99 = ordered[len(ordered) // 2] * 1000, ordered[int(len(ordered) * 0.99)] * 1000
-        server = self.server_cpu_s / self.operations * 1000
-        database = self.database_cpu_s / self.operations * 1000
         return (
-            f"{self.operations / self.elapsed_s:7.0f}/s  CPU {server:6.2f} + {database:5.2f} ms  "
-            f"p50 {p50:6.1f} ms  p99 {p99:6.1f} ms"
+            f"{self.per_second:7.0f}/s  CPU {self.server_ms:6.2f} + {self.database_ms:5.2f} ms  "
+            f"p50 {self.percentile_ms(0.5):6.1f} ms  p99 {self.percentile_ms(0.99):6.1f} ms"
         )
 
 
-def measure(
-    server_pid: int, database_pids: Sequence[int], workers: Sequence[Callable[[], None]], each: int
-) -> Result:
-    """Run every worker's function `each` times, the workers side by side."""
-    latencies: list[float] = []
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Whose processor time counts: two processes and what descends from them."""
+
+    server_pid: int
+    database_pid: int | None
+
+    def database_cpu_s(self) -> float:
+        return 0.0 if self.database_pid is None else tree_cpu_s(self.database_pid)
+
+    def settle(self) -> None:
+        """Wait until the server has done what it does after its answers, or for a while at most."""
+        deadline_s = time.monotonic() + QUIET_DEADLINE_S
+        while time.monotonic() < deadline_s:
+            before_s = tree_cpu_s(self.server_pid)
+            time.sleep(QUIET_WINDOW_S)
+            if tree_cpu_s(self.server_pid) - before_s < QUIET_CPU_S:
+                return
+
+    def measure(self, work: Callable[[], Sequence[float]]) -> Result:
+        """Do a piece of work that tells the seconds each of its operations took.
+
+        What the server does for these operations after it has answered them counts too.
+        """
+        self.settle()
+        forget_peak(self.server_pid)
+        server_s, database_s = tree_cpu_s(self.server_pid), self.database_cpu_s()
+        begun_s = time.perf_counter()
+        latencies_s = work()
+        elapsed_s = time.perf_counter() - begun_s
+        self.settle()
+        return Result(
+            operations=len(latencies_s),
+            elapsed_s=elapsed_s,
+            server_cpu_s=tree_cpu_s(self.server_pid) - server_s,
+            database_cpu_s=self.database_cpu_s() - database_s,
+            latencies_s=latencies_s,
+            peak_mib=peak_mib(self.server_pid),
+        )
+
+
+def timed(work: Callable[[], object]) -> float:
+    """How many seconds it takes."""
+    begun_s = time.perf_counter()
+    work()
+    return time.perf_counter() - begun_s
+
+
+def side_by_side(workers: Iterable[Callable[[], object]], each: int) -> Sequence[float]:
+    """Run every worker's function `each` times, each worker in a thread; the seconds of every call."""
+    latencies_s: list[float] = []
     errors: list[BaseException] = []
 
-    def run(work: Callable[[], None]) -> None:
+    def run(work: Callable[[], object]) -> None:
         try:
             for _ in range(each):
-                begun_s = time.perf_counter()
-                work()
-                latencies.append(time.perf_counter() - begun_s)
+                latencies_s.append(timed(work))
         except BaseException as error:
             errors.append(error)
             raise
 
-    threads = [threading.Thread(target=run, args=(work,)) for work in workers]
-    server_before, database_before = cpu_s([server_pid]), cpu_s(database_pids)
-    begun_s = time.perf_counter()
+    threads = [threading.Thread(target=run, args=(work,), daemon=True) for work in workers]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    elapsed_s = time.perf_counter() - begun_s
     if errors:
         raise errors[0]
-    return Result(
-        len(workers) * each,
-        elapsed_s,
-        cpu_s([server_pid]) - server_before,
-        cpu_s(database_pids) - database_before,
-        latencies,
-    )
+    return latencies_s
+
+
+def in_lanes(jobs: Iterable[Callable[[], T]], lanes: int = 4) -> list[T]:
+    """Do jobs, a few at a time; what they return, in their order."""
+    with ThreadPoolExecutor(lanes) as executor:
+        return list(executor.map(lambda job: job(), jobs))

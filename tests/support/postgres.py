@@ -59,6 +59,11 @@ class RunningPostgres:
 @functools.cache
 def running_postgres(durability: str) -> RunningPostgres:
     """The one of this process, `fast` or `durable`: starting one takes a second."""
+    return start_postgres(durability)
+
+
+def start_postgres(durability: str) -> RunningPostgres:
+    """One more, `fast` or `durable`."""
     guard = subprocess.Popen(
         [sys.executable, "-m", "tests.support.postgres_guard", durability],
         stdin=subprocess.PIPE,

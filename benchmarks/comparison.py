@@ -1,0 +1,95 @@
+"""A run: sites that stand side by side and do the same work in turns."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from psycopg2 import sql
+
+from benchmarks.processes import process_tree
+from benchmarks.results import Results
+from benchmarks.servers import OurServer, Process, SynapseServer
+from benchmarks.site import Site, SiteName
+from benchmarks.sizes import Sizes
+from benchmarks.workload import Kind
+from tests.support.configuration import Database, SqliteFile
+from tests.support.postgres import RunningPostgres, start_postgres
+
+DATABASE_NAME = "bench"
+
+
+class Comparison:
+    """Prepares each kind of work on every site, then measures it on one site after the other, turn by turn."""
+
+    def __init__(self, sites: Sequence[Site], sizes: Sizes, say: Callable[[str], None]) -> None:
+        self._sites = sites
+        self._sizes = sizes
+        self._say = say
+        self.results = Results()
+
+    def run(self, kinds: Sequence[Kind], *, is_synapse_spared: bool) -> None:
+        """`is_synapse_spared`: leave out on Synapse what takes very long to prepare."""
+        for kind in kinds:
+            sites = [
+                site
+                for site in self._sites
+                if not (is_synapse_spared and kind.is_long and site.name.server == "synapse")
+            ]
+            self._run_kind(kind, sites)
+
+    def _run_kind(self, kind: Kind, sites: Sequence[Site]) -> None:
+        prepared = []
+        for site in sites:
+            self._say(f"{kind.name}: preparing {site.name}")
+            prepared.append((site, kind.prepare(site, self._sizes)))
+        for turn in range(self._sizes.turns):
+            # Whoever is first in one turn is last in the next.
+            for site, workload in prepared if turn % 2 == 0 else reversed(prepared):
+                for row, result in workload.turn():
+                    self.results.add(row, site.name, result)
+                    self._say(f"{kind.name}: turn {turn + 1} {site.name!s:18} {row:52} {result}")
+
+
+@contextmanager
+def running_sites(names: Sequence[SiteName], synapse_python: Path) -> Iterator[Sequence[Site]]:
+    """Servers on empty databases. Each that needs PostgreSQL has one of its own, so that its CPU is known."""
+    with tempfile.TemporaryDirectory(prefix="popcube-bench-") as directory, ExitStack() as stack:
+        sites = []
+        for name in names:
+            site = _make_site(name, Path(directory) / f"{name.server}-{name.database}", synapse_python, stack)
+            stack.callback(site.kill9)
+            site.start()
+            sites.append(site)
+        yield sites
+
+
+def _make_site(name: SiteName, directory: Path, synapse_python: Path, stack: ExitStack) -> Site:
+    database: Database = SqliteFile()
+    database_pid: int | None = None
+    if name.database == "postgres":
+        postgres = start_postgres("durable")
+        if postgres.problem:
+            raise SystemExit(postgres.problem)
+        stack.callback(_stop, postgres)
+        postgres.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(DATABASE_NAME))
+        )
+        database = postgres.database(DATABASE_NAME)
+        # The guard's first child is the postmaster; what the database does, it and its children do.
+        database_pid = process_tree(postgres.guard.pid)[1]
+    process: Process
+    if name.server == "ours":
+        process = OurServer(directory, database)
+    else:
+        process = SynapseServer(synapse_python, directory, database)
+    return Site(name, process, database_pid)
+
+
+def _stop(postgres: RunningPostgres) -> None:
+    """Closing its standard input is the guard's sign to stop the database."""
+    if postgres.guard.stdin is not None:
+        postgres.guard.stdin.close()
+    postgres.guard.wait()
+    if postgres.guard.stdout is not None:
+        postgres.guard.stdout.close()

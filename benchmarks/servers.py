@@ -1,0 +1,157 @@
+"""The servers that are compared, as processes on ports of their own, from the same configuration file."""
+
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Protocol
+
+from benchmarks.client import Client
+from tests.support.configuration import NO_LIMIT, Database, write_configuration
+from tests.support.server_process import ServerProcess
+
+SERVER_NAME = "bench.example"
+START_DEADLINE_S = 120.0
+STOP_DEADLINE_S = 60.0
+
+# Beyond what tests/support/configuration.py turns off. `rc_presence` stays: it is a part of how presence works.
+COMMON: Mapping[str, Any] = {
+    "rc_room_creation": NO_LIMIT,
+    "rc_media_create": NO_LIMIT,
+    "rc_key_requests": NO_LIMIT,
+    "rc_reports": NO_LIMIT,
+    "rc_user_directory": NO_LIMIT,
+    "max_upload_size": "50M",
+}
+# Both hashes take about one millisecond of processor time.
+OURS: Mapping[str, Any] = {
+    "popcube": {"argon2": {"time_cost": 1, "memory": "2M"}, "log": {"level": "WARNING"}}
+}
+SYNAPSE: Mapping[str, Any] = {"bcrypt_rounds": 4, "report_stats": False}
+SYNAPSE_LOG = """version: 1
+formatters: {plain: {format: "%(asctime)s %(name)s %(levelname)s %(message)s"}}
+handlers: {file: {class: logging.FileHandler, filename: homeserver.log, formatter: plain}}
+root: {level: WARNING, handlers: [file]}
+disable_existing_loggers: false
+"""
+
+
+class Process(Protocol):
+    """A server that can be started again on the same data."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def port(self) -> int: ...
+
+    def start(self) -> None:
+        """Returns when it has answered."""
+
+    def terminate(self) -> None:
+        """Ask it to stop, and wait until it has."""
+
+    def kill9(self) -> None:
+        """End it at once. No error if it has ended."""
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+def _configuration(directory: Path, database: Database, port: int, own: Mapping[str, Any]) -> Path:
+    resources = [{"names": ["client"]}]
+    listener = {"port": port, "type": "http", "bind_addresses": ["127.0.0.1"], "resources": resources}
+    overrides = {**COMMON, **own, "listeners": [listener]}
+    return write_configuration(directory, database, server_name=SERVER_NAME, overrides=overrides)
+
+
+def _ask_versions(port: int) -> None:
+    with closing(Client(port)) as client:
+        client.call("GET", "/_matrix/client/versions")
+
+
+class OurServer:
+    """`popcube_server serve` of this checkout."""
+
+    def __init__(self, directory: Path, database: Database) -> None:
+        self.port = free_port()
+        self._process = ServerProcess(_configuration(directory, database, self.port, OURS))
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def start(self) -> None:
+        self._process.start()
+        _ask_versions(self.port)
+
+    def terminate(self) -> None:
+        self._process.terminate()
+
+    def kill9(self) -> None:
+        self._process.kill9()
+
+
+class SynapseServer:
+    """The main process of Synapse, installed in an environment of its own."""
+
+    def __init__(self, python: Path, directory: Path, database: Database) -> None:
+        directory.mkdir(parents=True)
+        self.port = free_port()
+        self._python = python
+        self._directory = directory
+        (directory / "log.yaml").write_text(SYNAPSE_LOG)
+        own = {
+            **SYNAPSE,
+            "log_config": str(directory / "log.yaml"),
+            "pid_file": str(directory / "homeserver.pid"),
+        }
+        self._configuration = _configuration(directory, database, self.port, own)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        return self._running().pid
+
+    def start(self) -> None:
+        with (self._directory / "output.log").open("ab") as output:
+            self._process = subprocess.Popen(  # noqa: S603
+                [self._python, "-m", "synapse.app.homeserver", "-c", self._configuration],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self._directory,
+            )
+        deadline_s = time.monotonic() + START_DEADLINE_S
+        while True:
+            try:
+                return _ask_versions(self.port)
+            except ConnectionError:
+                if self._process.poll() is not None or time.monotonic() > deadline_s:
+                    raise AssertionError(f"Synapse does not start.\n{self._log_text()}") from None
+                time.sleep(0.005)
+
+    def terminate(self) -> None:
+        process = self._running()
+        process.terminate()
+        process.wait(STOP_DEADLINE_S)
+
+    def kill9(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def _log_text(self) -> str:
+        files = (self._directory / name for name in ("output.log", "homeserver.log"))
+        return "".join(file.read_text(errors="replace")[-4000:] for file in files if file.exists())
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None:
+            raise AssertionError("The server has not been started.")
+        return self._process
