@@ -39,7 +39,7 @@ class Syncing:
         work = self._first_syncs(None, self._sizes.first_syncs)
         yield f"first sync, {rooms}", self._site.measure(work)
         work = self._first_syncs(LAZY, self._sizes.first_syncs)
-        yield "the same, lazy members", self._site.measure(work)
+        yield "first sync, lazy members", self._site.measure(work)
         yield "incremental sync, nothing new", self._site.measure(self._empty_syncs())
         yield "incremental sync, one message", self._measure_message_syncs()
         work = self._first_syncs(None, 1)
