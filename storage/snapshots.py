@@ -65,35 +65,54 @@ class SnapshotsRepository:
 def write_snapshots(tx: WriteTransaction, snapshots: Sequence[NewSnapshot]) -> None:
     """Write snapshots; a parent may be one of the same call that stands earlier."""
     made = {snapshot.nid for snapshot in snapshots}
-    parents = {snapshot.parent for snapshot in snapshots if snapshot.parent is not None}
-    links = _read_heads(tx, parents - made)
+    parents = [snapshot.parent for snapshot in snapshots if snapshot.parent is not None]
+    heights = _read_heights(tx, set(parents) - made)
+    links: dict[int, _Link] = {}
     rows = []
     for snapshot in snapshots:
-        link = _link(tx, links, snapshot)
+        link = _link(tx, links, heights, snapshot)
         links[link.nid] = link
+        heights[link.nid] = link.height
         rows.append((link.nid, link.height, link.base, pack(link.changes)))
     tx.many("INSERT INTO snapshots (nid, height, base, changes) VALUES (?, ?, ?, ?)", rows)
 
 
-def _link(tx: WriteTransaction, links: dict[int, _Link], snapshot: NewSnapshot) -> _Link:
+def _base_height(height: int) -> int:
+    return height & (height - 1)
+
+
+def _link(
+    tx: WriteTransaction, links: dict[int, _Link], heights: Mapping[int, int], snapshot: NewSnapshot
+) -> _Link:
     if snapshot.parent is None:
         return _Link(snapshot.nid, 0, None, snapshot.changes)
-    parent = links[snapshot.parent]
-    height = parent.height + 1
-    base_height = height & (height - 1)
-    changes: dict[tuple[int, int], int] = {}
-    below = [snapshot.changes]
-    # From the parent down to the base: the parent's own chain passes through it.
-    link = parent
-    while link.height > base_height:
-        below.append(link.changes)
+    height = heights[snapshot.parent] + 1
+    base_height = _base_height(height)
+    base, base_at = snapshot.parent, height - 1
+    below: list[Mapping[tuple[int, int], int]] = [snapshot.changes]
+    # From the parent down to the base, whose own changes are never read: the parent's chain passes through it.
+    while base_at > base_height:
+        if base not in links:
+            links.update(_read_heads(tx, (base,)))
+        link = links[base]
         assert link.base is not None
-        if link.base not in links:
-            links.update(_read_links(tx, {link.base}))
-        link = links[link.base]
+        below.append(link.changes)
+        base, base_at = link.base, _base_height(base_at)
+    changes: dict[tuple[int, int], int] = {}
     for older in reversed(below):
         changes.update(older)
-    return _Link(snapshot.nid, height, link.nid, changes)
+    return _Link(snapshot.nid, height, base, changes)
+
+
+def _read_heights(tx: Transaction, nids: Iterable[int]) -> dict[int, int]:
+    heights: dict[int, int] = {}
+    wanted = list(nids)
+    for start in range(0, len(wanted), IN_LIST_LIMIT):
+        rows = tx.all(
+            "SELECT nid, height FROM snapshots WHERE nid IN (??)", (wanted[start : start + IN_LIST_LIMIT],)
+        )
+        heights.update((row[0], row[1]) for row in rows)
+    return heights
 
 
 def _read_heads(tx: Transaction, nids: Iterable[int]) -> dict[int, _Link]:
