@@ -37,7 +37,6 @@ NOT_YET_IN_EFFECT = frozenset(
         "rc_delayed_event_mgmt",
         "rc_federation",
         "rc_presence",
-        "rc_reports",
         "rc_third_party_invite",
         "rc_user_directory",
         "registrations_require_3pid",

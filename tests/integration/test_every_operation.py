@@ -6,7 +6,7 @@ One test on one server: only so can it say at the end what nobody called. The st
 import traceback
 from collections.abc import Iterator, Sequence
 
-from tests.integration.tour import accounts, encryption, events, media, personal, push, rooms
+from tests.integration.tour import accounts, encryption, events, finding, media, personal, push, rooms
 from tests.integration.tour.visit import Stop, Visit
 from tests.support.configuration import EVERY_FEATURE
 from tests.support.not_yet import read_not_yet
@@ -21,6 +21,7 @@ STOPS: Sequence[Stop] = (
     *push.STOPS,
     *encryption.STOPS,
     *media.STOPS,
+    *finding.STOPS,
 )
 
 

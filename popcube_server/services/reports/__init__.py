@@ -1,0 +1,1 @@
+"""What users report to the administrators. Start with `report_content.py`."""
