@@ -95,7 +95,7 @@ class StoreEvent(Change):
     origin_server_ts: int = 0
     """As the event has it, milliseconds: what it is found by when somebody asks for a time."""
     sent_by: tuple[str, str] | None = None
-    """Session and transaction ID of the request that sent it, if it was sent here: not stored, for followers."""
+    """Device and transaction ID of the request that sent it, if it was sent here: not stored, for followers."""
     outlier_nid: int | None = None
     """Its number, if it is stored already as an outlier and takes its place in the room now."""
 
@@ -362,7 +362,8 @@ class EventsRepository:
 
     def get_by_id(self, tx: Transaction, event_ids: Iterable[str]) -> list[EventRow]:
         """Those that exist, in no order, whatever their flags."""
-        return self._in_chunks(tx, _BY_ID, list(event_ids))
+        # PostgreSQL's text cannot hold U+0000, so no event has such an ID: it is not even asked.
+        return self._in_chunks(tx, _BY_ID, [event_id for event_id in event_ids if "\x00" not in event_id])
 
     def get_by_nid(self, tx: Transaction, nids: Iterable[int]) -> list[EventRow]:
         """Those that exist, in no order, whatever their flags."""

@@ -17,7 +17,8 @@ class RecordTransaction(Change):
     area: ClassVar[str] = "transactions"
     logged: ClassVar[bool] = False
 
-    session_id: str
+    scope: str
+    """The device: within it, requests are unique."""
     request: bytes
     """Digest of endpoint, path variables and transaction ID."""
     event_id: str
@@ -25,14 +26,14 @@ class RecordTransaction(Change):
     at_ms: int
 
     def key(self) -> tuple[str, ...]:
-        return (self.session_id, self.request.hex())
+        return (self.scope, self.request.hex())
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         try:
             tx.many(
-                "INSERT INTO transactions (session, request, event_id, at_ms) VALUES (?, ?, ?, ?)",
-                [(change.session_id, change.request, change.event_id, change.at_ms) for _, change in changes],
+                "INSERT INTO transactions (scope, request, event_id, at_ms) VALUES (?, ?, ?, ?)",
+                [(change.scope, change.request, change.event_id, change.at_ms) for _, change in changes],
             )
         except UniqueViolation as error:
             raise Conflict("the transaction was already done") from error
@@ -57,17 +58,17 @@ class DropTransactions(Change):
 class TransactionsRepository:
     """Reads what was answered."""
 
-    def get_of_session(self, tx: Transaction, session_id: str, limit: int) -> dict[bytes, str]:
-        """The newest `limit` requests of a session, with what each made; oldest first."""
+    def get_of_scope(self, tx: Transaction, scope: str, limit: int) -> dict[bytes, str]:
+        """The newest `limit` requests of a device, with what each made; oldest first."""
         rows = tx.all(
-            "SELECT request, event_id FROM transactions WHERE session = ? ORDER BY at_ms DESC LIMIT ?",
-            (session_id, limit),
+            "SELECT request, event_id FROM transactions WHERE scope = ? ORDER BY at_ms DESC LIMIT ?",
+            (scope, limit),
         )
         return dict(reversed(rows))
 
-    def find_event_id(self, tx: Transaction, session_id: str, request: bytes) -> str | None:
+    def find_event_id(self, tx: Transaction, scope: str, request: bytes) -> str | None:
         """What the first request made (empty for no event), or None if there was none."""
         event_id: str | None = tx.value(
-            "SELECT event_id FROM transactions WHERE session = ? AND request = ?", (session_id, request)
+            "SELECT event_id FROM transactions WHERE scope = ? AND request = ?", (scope, request)
         )
         return event_id

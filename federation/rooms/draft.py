@@ -23,8 +23,8 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class TransactionKey:
-    """Names a request with a transaction ID: the session that sent it, and a digest of endpoint, path and ID."""
+    """Names a request with a transaction ID: the device that sent it, and a digest of endpoint, path and ID."""
 
-    session_id: str
+    scope: str
     txn_id: str
     request: bytes

@@ -55,7 +55,7 @@ class Facts:
     """The event that it redacts, if the redaction is to be applied."""
     thread: str | None
     sent_by: tuple[str, str] | None = None
-    """Session and transaction ID of the request."""
+    """Device and transaction ID of the request."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,16 +112,14 @@ class SendEvent:
         _check_place(room, draft)
         same = _find_same(reading, room, draft)
         if same is None:
-            sent_by = None if transaction is None else (transaction.session_id, transaction.txn_id)
+            sent_by = None if transaction is None else (transaction.scope, transaction.txn_id)
             change = self.append(room, reading, draft, sent_by)
             event_id, changes = change.event_id, [change, *others]
         else:
             event_id, changes = same, list(others)
         if transaction is not None:
             changes.append(
-                RecordTransaction(
-                    transaction.session_id, transaction.request, event_id, self._author.now_ms()
-                )
+                RecordTransaction(transaction.scope, transaction.request, event_id, self._author.now_ms())
             )
         if same is not None and same not in room.pending:
             return Sent(event_id, (await self._committer.commit(*changes)).position if changes else 0)

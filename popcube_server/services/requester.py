@@ -17,3 +17,8 @@ class Requester:
     """Shut out by an administrator: may only log out."""
     is_suspended: bool = False
     """See `services/accounts/suspension.py`."""
+
+    @property
+    def transaction_scope(self) -> str:
+        """Within what transaction IDs are unique: the device, also after it has logged in again."""
+        return f"{self.user_id} {self.device_id}"

@@ -113,12 +113,12 @@ CREATE TABLE personal_push (
 
 -- Requests with a transaction ID that were answered: a repeat gets the first answer.
 CREATE TABLE transactions (
-    -- The session (a login, over token refreshes) that sent it.
-    session TEXT NOT NULL,
+    -- The device that sent it: user ID and device ID.
+    scope TEXT NOT NULL,
     -- Digest of the endpoint, its path variables and the transaction ID.
     request BYTEA NOT NULL,
     -- The event that was made; empty for requests that make none.
     event_id TEXT NOT NULL,
     at_ms BIGINT NOT NULL,
-    PRIMARY KEY (session, request)
+    PRIMARY KEY (scope, request)
 );

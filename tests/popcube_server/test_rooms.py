@@ -29,6 +29,15 @@ class RoomTests(ServerTestCase):
         self.restart()
         self.assertEqual(self.given_message(alice, room, "three", "txn"), first)
 
+    def test_same_transaction_of_the_same_device_is_the_same_event_after_a_new_login(self) -> None:
+        alice = self.given_user("alice")
+        room = self.given_room(alice)
+        first = self.given_message(alice, room, "one", "txn")
+        again = self.given_login(alice, alice.device_id)
+        self.assertEqual(self.given_message(again, room, "one", "txn"), first)
+        other = self.given_login(alice)
+        self.assertNotEqual(self.given_message(other, room, "one", "txn"), first)
+
     def test_room_of_one_organisation_is_unknown_to_the_other(self) -> None:
         alice = self.given_user("alice")
         other = self.given_user("alice", "two.example")

@@ -150,7 +150,7 @@ class EventJson:
             unsigned.append(b',"membership":"%b"' % membership.encode())
         if reader is not None and event.sender == reader.user_id:
             # "... if the client being given the event is the same one which sent it."
-            txn_id = self._sent.find(event.event_id, reader.session_id)
+            txn_id = self._sent.find(event.event_id, reader.transaction_scope)
             if txn_id is not None:
                 unsigned.append(b',"transaction_id":' + orjson.dumps(txn_id))
         if stored.replaces is not None:

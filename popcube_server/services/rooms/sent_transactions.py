@@ -1,4 +1,4 @@
-"""Which request sent an event: told to the sending session only, so that it finds its local echo.
+"""Which request sent an event: told to the sending device only, so that it finds its local echo.
 
 Source: client-server API, `unsigned.transaction_id` of events.
 """
@@ -20,10 +20,10 @@ class SentTransactions:
         self._sent: BoundedCache[str, tuple[str, str]] = BoundedCache(SIZE)
         log.follow(self._follow)
 
-    def find(self, event_id: str, session_id: str) -> str | None:
-        """The transaction ID, if this session sent the event."""
+    def find(self, event_id: str, scope: str) -> str | None:
+        """The transaction ID, if this device sent the event."""
         sent = self._sent.peek(event_id)
-        return None if sent is None or sent[0] != session_id else sent[1]
+        return None if sent is None or sent[0] != scope else sent[1]
 
     def _follow(self, entries: Sequence[LogEntry]) -> None:
         for entry in entries:

@@ -16,22 +16,22 @@ from storage.committer import Committer
 from storage.database import Database, Waiter
 from storage.transactions import DropTransactions, TransactionsRepository
 
-SESSIONS_IN_MEMORY = 5_000
-REQUESTS_PER_SESSION = 20_000
+DEVICES_IN_MEMORY = 5_000
+REQUESTS_PER_DEVICE = 20_000
 KEPT_MS = 3 * 24 * 3600 * 1000
 CLEANING_INTERVAL_S = 3600.0
 
 
 @dataclass(slots=True)
-class _Session:
-    """What is known of a session's requests. If it is not complete, an unknown one may still be in the database."""
+class _Device:
+    """What is known of a device's requests. If it is not complete, an unknown one may still be in the database."""
 
     done: OrderedDict[bytes, str] = field(default_factory=OrderedDict)
     is_complete: bool = True
 
     def remember(self, request: bytes, event_id: str) -> None:
         self.done[request] = event_id
-        if len(self.done) > REQUESTS_PER_SESSION:
+        if len(self.done) > REQUESTS_PER_DEVICE:
             self.done.popitem(last=False)
             self.is_complete = False
 
@@ -46,7 +46,7 @@ class Transactions:
         self._repository = repository
         self._committer = committer
         self._platform = platform
-        self._sessions: BoundedCache[str, _Session] = BoundedCache(SESSIONS_IN_MEMORY)
+        self._devices: BoundedCache[str, _Device] = BoundedCache(DEVICES_IN_MEMORY)
         self._under_way: dict[tuple[str, bytes], list[Waiter[None]]] = {}
 
     async def once(
@@ -56,48 +56,46 @@ class Transactions:
         txn_id: str,
         work: Callable[[TransactionKey], Awaitable[str]],
     ) -> str:
-        """What `work` gives, done once per session, request (endpoint and path variables) and transaction ID.
+        """What `work` gives, done once per device, request (endpoint and path variables) and transaction ID.
 
         `work` must commit a `RecordTransaction` of its key together with what it does. While it is under way, repeats
         wait for it; if it fails, the next one tries again.
         """
         digest = _digest((*request, txn_id))
-        key = (requester.session_id, digest)
+        key = (requester.transaction_scope, digest)
         while key in self._under_way:
             waiter: Waiter[None] = Waiter()
             self._under_way[key].append(waiter)
             await waiter
         self._under_way[key] = []
         try:
-            session = await self._session(requester.session_id)
-            event_id = await self._find(session, requester.session_id, digest)
+            device = await self._device(requester.transaction_scope)
+            event_id = await self._find(device, requester.transaction_scope, digest)
             if event_id is None:
-                event_id = await work(TransactionKey(requester.session_id, txn_id, digest))
-                session.remember(digest, event_id)
+                event_id = await work(TransactionKey(requester.transaction_scope, txn_id, digest))
+                device.remember(digest, event_id)
             return event_id
         finally:
             for waiter in self._under_way.pop(key):
                 waiter.succeed(None)
 
-    async def _session(self, session_id: str) -> _Session:
-        session = self._sessions.get(session_id)
-        if session is None:
+    async def _device(self, scope: str) -> _Device:
+        device = self._devices.get(scope)
+        if device is None:
             done = await self._database.read(
-                lambda tx: self._repository.get_of_session(tx, session_id, REQUESTS_PER_SESSION)
+                lambda tx: self._repository.get_of_scope(tx, scope, REQUESTS_PER_DEVICE)
             )
             # Another request may have been quicker, and may have added to what it read.
-            session = self._sessions.peek(session_id)
-            if session is None:
-                session = _Session(OrderedDict(done), len(done) < REQUESTS_PER_SESSION)
-                self._sessions.put(session_id, session)
-        return session
+            device = self._devices.peek(scope)
+            if device is None:
+                device = _Device(OrderedDict(done), len(done) < REQUESTS_PER_DEVICE)
+                self._devices.put(scope, device)
+        return device
 
-    async def _find(self, session: _Session, session_id: str, digest: bytes) -> str | None:
-        event_id = session.done.get(digest)
-        if event_id is None and not session.is_complete:
-            return await self._database.read(
-                lambda tx: self._repository.find_event_id(tx, session_id, digest)
-            )
+    async def _find(self, device: _Device, scope: str, digest: bytes) -> str | None:
+        event_id = device.done.get(digest)
+        if event_id is None and not device.is_complete:
+            return await self._database.read(lambda tx: self._repository.find_event_id(tx, scope, digest))
         return event_id
 
     async def clean(self) -> None:

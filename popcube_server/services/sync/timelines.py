@@ -154,7 +154,7 @@ class Timelines:
             return await self._render_personal(request, task, timeline, bundles, surroundings)
         is_mine = any(
             stored.event.sender == reader.user_id
-            and self._sent.find(stored.event.event_id, reader.session_id) is not None
+            and self._sent.find(stored.event.event_id, reader.transaction_scope) is not None
             for stored in events
         )
         if is_mine or any(stored.event.event_id in bundles for stored in events):

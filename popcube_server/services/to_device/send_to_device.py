@@ -1,6 +1,5 @@
 """Send a message to devices: kept for each until it has it."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -20,8 +19,6 @@ from storage.device_keys import DeviceKeysRepository
 from storage.to_device import Device, SendToDevice, ToDeviceMessage
 from storage.transactions import RecordTransaction
 
-logger = logging.getLogger(__name__)
-
 MAX_RECIPIENTS = 10_000
 """Devices that one request may reach."""
 MAX_EVENT_BYTES = 65_536
@@ -38,14 +35,6 @@ class RemoteInboxes(Protocol):
 
     def changes_for(self, sender: str, event_type: str, messages: Messages) -> Sequence[Change]:
         """What to commit so that they are sent."""
-
-
-class NoRemoteInboxes:
-    """Without federation, messages to other servers go nowhere."""
-
-    def changes_for(self, sender: str, event_type: str, messages: Messages) -> Sequence[Change]:
-        logger.info("To-device messages to %d users of other servers were dropped", len(messages))
-        return ()
 
 
 class SendToDevices:
@@ -81,7 +70,7 @@ class SendToDevices:
             if event_type == KEY_REQUEST:
                 self._key_requests.spend((requester.user_id, requester.device_id))
             changes = await self._changes(requester.user_id, event_type, messages)
-            record = RecordTransaction(key.session_id, key.request, "", self._platform.now_ms())
+            record = RecordTransaction(key.scope, key.request, "", self._platform.now_ms())
             await self._committer.commit(*changes, record)
             return ""
 
