@@ -15,8 +15,8 @@ import orjson
 
 from storage.change import Change, LogEntry
 from storage.database import Database, Waiter, WriteTransaction, start
-from storage.engines.engine import StorageError
-from storage.log import Log
+from storage.engines.engine import StorageError, Unavailable
+from storage.log import Log, LogRepository
 
 logger = logging.getLogger(__name__)
 
@@ -169,31 +169,52 @@ class Committer:
         if not changes:
             self._answer(batch, _Written(self._log.position))
             return
+        # Empty until only the commit itself is left to be done.
+        done: list[_Written] = []
         try:
-            written = await self._database.write(lambda tx: self._write(tx, changes))
+            await self._database.write(lambda tx: done.append(self._write(tx, changes)))
         except Exception as error:  # noqa: BLE001
-            # Whatever a change raised belongs to its submitter; the loop goes on.
-            await self._after_failure(batch, error)
-            return
+            if not done or not await self._is_on_disk(changes, done[0]):
+                # Whatever a change raised belongs to its submitter; the loop goes on.
+                await self._after_failure(batch, error)
+                return
+        written = done[0]
         self._observer.committed(len(changes), self._timer_s() - started_s)
         self._publish(changes, written)
         self._answer(batch, written)
 
     async def _after_failure(self, batch: list[_Submission], error: Exception) -> None:
-        if len(batch) > 1:
+        if len(batch) > 1 and not isinstance(error, Unavailable):
             # One bad submission must not fail its neighbours: each again by itself, in the same order.
             for submission in batch:
                 await self._commit_batch([submission])
             return
         self._observer.failed()
-        if batch[0].fence is not None:
-            batch[0].fence.broken = True
+        for submission in batch:
+            if submission.fence is not None:
+                submission.fence.broken = True
         if isinstance(error, StorageError):
             logger.error("A commit failed: %s", error)
             failed = CommitFailed(str(error))
             failed.__cause__ = error
             error = failed
-        batch[0].waiter.fail(error)
+        for submission in batch:
+            submission.waiter.fail(error)
+
+    async def _is_on_disk(self, changes: Sequence[Change], written: _Written) -> bool:
+        # A connection can break after the database committed and before its answer came: what was written must not be
+        # written again, nor be called lost.
+        at = next((at for at, change in enumerate(changes) if change.logged), None)
+        if at is None:
+            return False
+        position = written.positions[at]
+        try:
+            entries = await self._database.read(lambda tx: LogRepository().read_after(tx, position - 1, 1))
+        except StorageError:
+            return False
+        return [(entry.position, entry.kind, entry.key) for entry in entries] == [
+            (position, changes[at].kind, changes[at].key())
+        ]
 
     def _fail_if_broken(self, submission: _Submission) -> bool:
         if submission.fence is None or not submission.fence.broken:

@@ -69,6 +69,10 @@ class Transaction:
         rows = self.all(sql, parameters)
         return rows[0][0] if rows else None
 
+    def when_committed(self, callback: Callable[[], None]) -> None:
+        """Call back once all that was read is on disk: here, at once."""
+        callback()
+
     def name_ids(self, names: Iterable[str]) -> dict[str, int]:
         """The numbers of those names that have one."""
         return self.names.find_ids(self, names)
@@ -89,6 +93,10 @@ class WriteTransaction(Transaction):
         super().__init__(connection, names)
         self.after_commit: list[Callable[[], None]] = []
         """Called on the writing thread once the transaction is on disk; dropped if it rolls back."""
+
+    def when_committed(self, callback: Callable[[], None]) -> None:
+        """What was read may have been written by this very transaction, which may yet roll back."""
+        self.after_commit.append(callback)
 
     def run(self, sql: str, parameters: Sequence[Any] = ()) -> None:
         """A statement whose answer does not matter."""

@@ -14,10 +14,10 @@ CHUNK = 900
 class _Reader(Protocol):
     def all(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]: ...
 
+    def when_committed(self, callback: Callable[[], None]) -> None: ...
+
 
 class _Writer(_Reader, Protocol):
-    after_commit: list[Callable[[], None]]
-
     def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None: ...
 
 
@@ -43,7 +43,7 @@ class Names:
                 found[name] = number
         if missing:
             read = self._read_ids(tx, missing)
-            self._remember(read)
+            tx.when_committed(lambda: self._remember(read))
             found.update(read)
         return found
 
@@ -56,11 +56,13 @@ class Names:
                 missing.append(number)
             else:
                 found[number] = name
-        for start in range(0, len(missing), CHUNK):
-            chunk = missing[start : start + CHUNK]
-            rows = tx.all("SELECT nid, name FROM names WHERE nid IN (??)", (chunk,))
-            read = {str(bytes(name), "utf-8"): number for number, name in rows}
-            self._remember(read)
+        if missing:
+            read: dict[str, int] = {}
+            for start in range(0, len(missing), CHUNK):
+                chunk = missing[start : start + CHUNK]
+                rows = tx.all("SELECT nid, name FROM names WHERE nid IN (??)", (chunk,))
+                read.update((str(bytes(name), "utf-8"), number) for number, name in rows)
+            tx.when_committed(lambda: self._remember(read))
             found.update((number, name) for name, number in read.items())
         return found
 
@@ -75,7 +77,6 @@ class Names:
                 found[name] = number
         if not missing:
             return found
-        # Not remembered from here: within a writing transaction a row may be one that rolls back.
         read = self._read_ids(tx, missing)
         new = [name for name in missing if name not in read]
         if new:
@@ -86,7 +87,7 @@ class Names:
                 [(number, name.encode()) for name, number in numbered.items()],
             )
             read.update(numbered)
-        tx.after_commit.append(lambda: self._remember(read))
+        tx.when_committed(lambda: self._remember(read))
         found.update(read)
         return found
 

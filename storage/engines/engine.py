@@ -10,6 +10,10 @@ class StorageError(Exception):
     """The database refused or failed; the transaction was rolled back."""
 
 
+class Unavailable(StorageError):
+    """The database cannot be reached, or somebody else keeps it locked: no statement is at fault."""
+
+
 class UniqueViolation(StorageError):
     """A row with the same key exists."""
 

@@ -9,7 +9,7 @@ import psycopg2.errors
 import psycopg2.extensions
 import psycopg2.extras
 
-from storage.engines.engine import Connection, Row, StorageError, UniqueViolation
+from storage.engines.engine import Connection, Row, StorageError, Unavailable, UniqueViolation
 
 BULK_PAGE_ROWS = 1000
 
@@ -41,7 +41,7 @@ class PostgresConnection:
         try:
             self._connection = psycopg2.connect(**self._arguments)
         except psycopg2.Error as error:
-            raise _translate(error) from error
+            raise Unavailable(str(error)) from error
         self._connection.autocommit = True
         psycopg2.extensions.register_type(_BYTES, self._connection)
         self._cursor = self._connection.cursor()
@@ -51,7 +51,14 @@ class PostgresConnection:
     def _begin(self, sql: str) -> None:
         if self._connection.closed:
             self._open()
-        self.execute(sql, ())
+        try:
+            self.execute(sql, ())
+        except StorageError:
+            if not self._connection.closed:
+                raise
+            # It was cut while it was idle, and that shows only now. Nothing was begun, so nothing is lost.
+            self._open()
+            self.execute(sql, ())
 
     def begin_read(self) -> None:
         self._begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from storage.engines.engine import Connection, Row, StorageError, UniqueViolation
+from storage.engines.engine import Connection, Row, StorageError, Unavailable, UniqueViolation
 
 BUSY_TIMEOUT_S = 30.0
 STATEMENT_CACHE_SIZE = 512
@@ -18,24 +18,34 @@ def _translate(error: sqlite3.Error) -> StorageError:
         sqlite3.SQLITE_CONSTRAINT_ROWID,
     ):
         return UniqueViolation(str(error))
+    # The low byte is the primary code.
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+        return Unavailable(str(error))
     return StorageError(str(error))
 
 
 class SqliteConnection:
     """A connection in autocommit mode: transactions begin and end only where we say so."""
 
-    def __init__(self, path: Path, synchronous: str) -> None:
-        self._connection = sqlite3.connect(
-            path,
-            timeout=BUSY_TIMEOUT_S,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=STATEMENT_CACHE_SIZE,
-        )
+    def __init__(self, path: Path, synchronous: str, busy_timeout_s: float) -> None:
+        try:
+            self._connection = sqlite3.connect(
+                path,
+                timeout=busy_timeout_s,
+                isolation_level=None,
+                check_same_thread=False,
+                cached_statements=STATEMENT_CACHE_SIZE,
+            )
+        except sqlite3.Error as error:
+            raise _translate(error) from error
         self._cursor = self._connection.cursor()
-        self._cursor.execute("PRAGMA journal_mode=WAL")
-        self._cursor.execute(f"PRAGMA synchronous={synchronous}")
-        self._cursor.execute("PRAGMA foreign_keys=ON")
+        try:
+            self.execute("PRAGMA journal_mode=WAL", ())
+            self.execute(f"PRAGMA synchronous={synchronous}", ())
+            self.execute("PRAGMA foreign_keys=ON", ())
+        except StorageError:
+            self._connection.close()
+            raise
 
     def begin_read(self) -> None:
         self.execute("BEGIN", ())
@@ -70,13 +80,20 @@ class SqliteConnection:
 class SqliteEngine:
     """One file. Its folder must exist. Only tests may give another `synchronous`: an answer must be on disk."""
 
-    def __init__(self, path: Path, readers: int, synchronous: str = "FULL") -> None:
+    def __init__(
+        self,
+        path: Path,
+        readers: int,
+        synchronous: str = "FULL",
+        busy_timeout_s: float = BUSY_TIMEOUT_S,
+    ) -> None:
         self._path = path
+        self._busy_timeout_s = busy_timeout_s
         self._synchronous = synchronous
         self.readers = readers
 
     def connect(self) -> SqliteConnection:
-        return SqliteConnection(self._path, self._synchronous)
+        return SqliteConnection(self._path, self._synchronous, self._busy_timeout_s)
 
     def table_exists(self, connection: Connection, table: str) -> bool:
         return bool(

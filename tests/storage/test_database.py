@@ -1,0 +1,154 @@
+"""What the database does to us: restarts, locks, damage, rolled back transactions."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from storage.committer import CommitFailed, Committer
+from storage.database import Database, WriteTransaction
+from storage.engines.engine import StorageError
+from storage.engines.postgres import PostgresConnection, PostgresEngine
+from storage.engines.sqlite import SqliteEngine
+from storage.events import EventsRepository
+from storage.log import LogRepository
+from storage.migrate import SchemaTooNew, migrate
+from storage.names import Names
+from tests.storage.storage_case import (
+    PostgresStorage,
+    SilentObserver,
+    SqliteStorage,
+    StorageMixin,
+    synchronous,
+)
+from tests.storage.test_committer import Note
+from tests.support.gated_runner import GatedRunner
+from tests.support.postgres import postgres_database
+
+
+class DatabaseTests(StorageMixin):
+    def test_name_that_was_rolled_back_is_not_remembered(self) -> None:
+        def intern_read_and_fail(tx: WriteTransaction) -> None:
+            number = tx.intern_one("gone")
+            # A later change of the same transaction reads what an earlier one wrote.
+            self.assertEqual(tx.name_id("gone"), number)
+            self.assertEqual(tx.names_of((number,)), {number: "gone"})
+            raise ValueError("roll back")
+
+        self.assertRaises(ValueError, self.database.write_now, intern_read_and_fail)
+        other = self.database.write_now(lambda tx: tx.intern_one("other"))
+        self.assertIsNone(self.read(lambda tx: tx.name_id("gone")))
+        self.assertEqual(self.read(lambda tx: tx.names_of((other,))), {other: "other"})
+
+    def test_newer_schema_is_refused_and_left_alone(self) -> None:
+        self.database.write_now(lambda tx: tx.run("INSERT INTO schema_changes (number) VALUES (?)", (9999,)))
+        self.assertRaises(SchemaTooNew, migrate, self.engine, self.database, lambda number: None)
+
+    def test_no_event_has_an_id_with_nul(self) -> None:
+        self.assertEqual(self.read(lambda tx: EventsRepository().get_by_id(tx, ["$a\x00b"])), [])
+
+
+class SqliteDatabaseTests(SqliteStorage, DatabaseTests, SynchronousTestCase):
+    def test_file_that_is_no_database_is_a_storage_error(self) -> None:
+        path = Path(self.mktemp())
+        path.write_bytes(b"not a database" * 1000)
+        database = Database(SqliteEngine(path, 1), synchronous, synchronous, Names(10))
+        self.assertRaises(StorageError, migrate, SqliteEngine(path, 1), database, lambda number: None)
+
+    def test_folder_that_is_missing_is_a_storage_error(self) -> None:
+        engine = SqliteEngine(Path(self.mktemp()) / "missing" / "a.db", 1)
+        self.assertRaises(StorageError, engine.connect)
+
+    def test_batch_waits_once_for_a_database_that_somebody_else_locked(self) -> None:
+        path = Path(self.mktemp())
+        engine = SqliteEngine(path, 1, synchronous="OFF", busy_timeout_s=0.0)
+        gate = GatedRunner()
+        database = Database(engine, synchronous, gate, Names(10))
+        self.addCleanup(database.close)
+        migrate(engine, database, lambda number: None)
+        committer = Committer(database, self.log, SilentObserver(), lambda: 1, lambda: 0.0)
+        gate.close()
+        outcomes = [Deferred.fromCoroutine(committer.commit(Note(str(number)))) for number in range(5)]
+        gate.step()
+        self.successResultOf(outcomes[0])
+        other = sqlite3.connect(path, isolation_level=None)
+        self.addCleanup(other.close)
+        other.execute("BEGIN IMMEDIATE")
+        # The four others are one batch, and one try.
+        gate.step()
+        for outcome in outcomes[1:]:
+            self.failureResultOf(outcome, CommitFailed)
+        other.execute("ROLLBACK")
+        gate.open()
+        self.successResultOf(Deferred.fromCoroutine(committer.commit(Note("after"))))
+
+
+class PostgresDatabaseTests(PostgresStorage, DatabaseTests, SynchronousTestCase):
+    def test_idle_connections_that_were_cut_cost_no_request(self) -> None:
+        self.result(self.committer.commit(Note("before")))
+        self._cut_connections()
+        self.assertEqual(self.result(self.committer.commit(Note("after"))).position, 2)
+        self._cut_connections()
+        self.assertEqual(self.read(LogRepository().get_position), 2)
+
+    def test_connection_that_is_cut_within_a_transaction_fails_it_and_the_next_goes_on(self) -> None:
+        def cut(tx: WriteTransaction) -> None:
+            tx.intern_one("lost")
+            self._cut_connections()
+            tx.intern_one("more")
+
+        self.assertRaises(StorageError, self.database.write_now, cut)
+        self.assertIsNone(self.read(lambda tx: tx.name_id("lost")))
+        self.result(self.committer.commit(Note("after")))
+
+    def test_commit_of_which_the_answer_was_lost_is_not_written_again(self) -> None:
+        cutting: list[bool] = [True]
+
+        class CutAtCommit(PostgresConnection):
+            def commit(self) -> None:
+                super().commit()
+                if cutting:
+                    cutting.clear()
+                    self._connection.close()
+                    raise StorageError("server closed the connection unexpectedly")
+
+        arguments = postgres_database(self).as_connect_arguments()
+
+        class Engine(PostgresEngine):
+            def connect(self) -> Any:
+                return CutAtCommit(arguments, None)
+
+        cutting.clear()
+        engine, gate = Engine(arguments, 1), GatedRunner()
+        database = Database(engine, synchronous, gate, Names(10))
+        self.addCleanup(database.close)
+        migrate(engine, database, lambda number: None)
+        self.log.start_at(0)
+        committer = Committer(database, self.log, SilentObserver(), lambda: 1, lambda: 0.0)
+        seen: list[tuple[str, ...]] = []
+        self.log.follow(lambda entries: seen.extend(entry.key for entry in entries))
+        gate.close()
+        outcomes = [Deferred.fromCoroutine(committer.commit(Note(text))) for text in "abc"]
+        gate.step()
+        cutting.append(True)
+        gate.open()
+        positions = [self.successResultOf(outcome).position for outcome in outcomes]
+        self.assertEqual(positions, [1, 2, 3])
+        self.assertEqual(database.read_now(LogRepository().get_position), 3)
+        self.assertEqual(seen, [("a",), ("b",), ("c",)])
+
+    def _cut_connections(self) -> None:
+        assert isinstance(self.engine, PostgresEngine)
+        other = psycopg2.connect(**self.engine._arguments)
+        try:
+            other.autocommit = True
+            with other.cursor() as cursor:
+                cursor.execute(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+        finally:
+            other.close()
