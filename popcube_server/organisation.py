@@ -12,6 +12,7 @@ from federation.room_dag.signing import EventSigner
 from federation.transport.network import Network
 from popcube_server.building.accounts import build_accounts
 from popcube_server.building.core import Core
+from popcube_server.building.edus import build_edus
 from popcube_server.building.federation import build_federation
 from popcube_server.building.followers import build_followers
 from popcube_server.building.keys import KeyNeeds, build_keys
@@ -20,6 +21,7 @@ from popcube_server.building.push import build_push
 from popcube_server.building.room_reads import build_room_reads
 from popcube_server.building.rooms import RoomNeeds, build_room_base, build_rooms
 from popcube_server.building.search import build_search
+from popcube_server.building.sending import build_sending
 from popcube_server.building.server import build_server
 from popcube_server.building.sync import SyncNeeds, build_sync
 from popcube_server.building.user_data import build_user_data
@@ -116,13 +118,18 @@ def build_organisation(core: Core, network: Network) -> Organisation:
     server = build_server(core)
     room_base = build_room_base(core)
     federation = build_federation(core, network)
+    sending = build_sending(core, room_base, federation)
+    edus = build_edus(core, room_base, sending)
     accounts = build_accounts(core, (DeviceCleanup(), PusherCleanup()))
     push = build_push(core)
     rooms = build_rooms(core, room_base, RoomNeeds(push.outcomes, accounts.suspensions))
     room_reads = build_room_reads(core, room_base, push.personal)
-    user_data = build_user_data(core, room_base, push, room_reads.event_json)
+    user_data = build_user_data(core, room_base, push, room_reads.event_json, edus.typing_notices)
     media = build_media(core)
-    end_to_end = build_keys(core, KeyNeeds(rooms.transactions, accounts.confirmation))
+    key_needs = KeyNeeds(
+        rooms.transactions, accounts.confirmation, sending.remote_keys, sending.outgoing_messages
+    )
+    end_to_end = build_keys(core, key_needs)
     sync = build_sync(core, room_base, SyncNeeds(room_reads, user_data, end_to_end, push.personal))
     followers = build_followers(core, room_base, rooms, push.rules)
     search = build_search(core, room_base, room_reads)
@@ -135,6 +142,7 @@ def build_organisation(core: Core, network: Network) -> Organisation:
         *room_reads.servlets,
         *user_data.servlets,
         *end_to_end.servlets,
+        *edus.servlets,
         *sync.servlets,
         *search.servlets,
     ]
@@ -144,6 +152,7 @@ def build_organisation(core: Core, network: Network) -> Organisation:
         *media.parts,
         *user_data.parts,
         *followers.parts,
+        *edus.parts,
     ]
     site = Site(Router(servlets), accounts.authenticator, federation.authenticator, core.metrics)
     return Organisation(core, site, parts, sync.notifier)

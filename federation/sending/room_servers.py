@@ -1,7 +1,7 @@
 """Which servers are in a room: counted once, then kept by what changes, so that a message costs no look at members."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from immutables import Map
@@ -9,6 +9,7 @@ from immutables import Map
 from federation.room_dag.identifiers import domain_of
 from federation.rooms.live_rooms import LiveRooms, UnknownRoom
 from federation.rooms.room_state import RoomState
+from storage.change import LogEntry
 from storage.events import StoreEvent
 from storage.memberships import MembershipChange
 
@@ -63,6 +64,14 @@ class RoomServers:
         if room is not None:
             for membership in change.memberships:
                 room.apply(membership)
+
+    def hear(self, entries: Sequence[LogEntry]) -> None:
+        """Follow the log: for an owner that does not read it entry by entry itself."""
+        for entry in entries:
+            if isinstance(entry.change, StoreEvent):
+                self.note(entry.change)
+            elif entry.kind == StoreEvent.kind:
+                self.forget(entry.key[0])
 
     def forget(self, room_id: str) -> None:
         """An event was stored of which only the ID is known: count again when it is asked for."""

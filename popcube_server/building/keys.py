@@ -17,14 +17,14 @@ from popcube_server.services.keys.claim_keys import ClaimKeys
 from popcube_server.services.keys.device_key_counts import KeyCounts
 from popcube_server.services.keys.device_list_changes import DeviceListChanges
 from popcube_server.services.keys.query_keys import QueryKeys
-from popcube_server.services.keys.remote_keys import UnreachableServers
+from popcube_server.services.keys.remote_keys import RemoteKeys
 from popcube_server.services.keys.upload_cross_signing_keys import UploadCrossSigningKeys
 from popcube_server.services.keys.upload_keys import UploadKeys
 from popcube_server.services.keys.upload_signatures import UploadSignatures
 from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.rooms.transactions import Transactions
 from popcube_server.services.to_device.inbox import ToDeviceInbox
-from popcube_server.services.to_device.send_to_device import NoRemoteInboxes, SendToDevices
+from popcube_server.services.to_device.send_to_device import RemoteInboxes, SendToDevices
 
 # Devices; an entry is a few hundred bytes.
 KEY_COUNTS_CACHE_SIZE = 20_000
@@ -37,6 +37,8 @@ class KeyNeeds:
 
     transactions: Transactions
     confirmation: Confirmation
+    remote_keys: RemoteKeys
+    remote_inboxes: RemoteInboxes
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +58,12 @@ def build_keys(core: Core, needs: KeyNeeds) -> EndToEnd:
     _publish(core, "key_counts", counts.cache)
     _publish(core, "to_device", inbox.ranges)
     changes = DeviceListChanges(database, log)
-    # TODO(#3): ask other servers, and send to them.
-    remote_keys, remote_inboxes = UnreachableServers(), NoRemoteInboxes()
     key_requests = RateLimiter(core.config.rate_limits.rc_key_requests, core.platform.now_s)
     servlets = (
         Keys(
             UploadKeys(database, committer, counts),
-            QueryKeys(core.server_name, database, remote_keys),
-            ClaimKeys(core.server_name, database, committer, remote_keys),
+            QueryKeys(core.server_name, database, needs.remote_keys),
+            ClaimKeys(core.server_name, database, committer, needs.remote_keys),
             changes,
         ),
         CrossSigning(
@@ -80,7 +80,7 @@ def build_keys(core: Core, needs: KeyNeeds) -> EndToEnd:
                 database,
                 committer,
                 needs.transactions,
-                remote_inboxes,
+                needs.remote_inboxes,
                 key_requests,
             )
         ),

@@ -59,7 +59,9 @@ class UserData:
     parts: Sequence[TypingNotices | Presence]
 
 
-def build_user_data(core: Core, base: RoomBase, push: Push, event_json: EventJson) -> UserData:
+def build_user_data(
+    core: Core, base: RoomBase, push: Push, event_json: EventJson, typing: TypingNotices
+) -> UserData:
     config, database, committer, log, platform = (
         core.config,
         core.database,
@@ -80,7 +82,6 @@ def build_user_data(core: Core, base: RoomBase, push: Push, event_json: EventJso
         base.user_rooms,
         platform,
     )
-    typing = TypingNotices(committer, database, log, base.user_rooms, platform)
     presence = Presence(committer, database, presence_rows, log, platform, config.presence.is_tracked)
     settings = PresenceSettings(config.presence.is_tracked, config.presence.include_offline_users_on_sync)
     read_presence = ReadPresence(database, presence_rows, presence, base.user_rooms, log, platform, settings)

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -61,7 +61,21 @@ class QueryKeys:
         if not remote:
             return FoundKeys(found)
         answer = await self._remote.query(remote, timeout_ms)
-        return FoundKeys({**found, **answer.users}, answer.failures)
+        signed = await self._with_own_signatures(viewer_id, answer.users)
+        return FoundKeys({**found, **signed}, answer.failures)
+
+    async def _with_own_signatures(
+        self, viewer_id: str, users: Mapping[str, UserKeys]
+    ) -> Mapping[str, UserKeys]:
+        """With what the viewer signed of other servers' users: only this server knows that."""
+        signatures = await self._database.read(
+            lambda tx: self._cross_signing.get_signatures(tx, users, viewer_id)
+        )
+        by_target: dict[str, dict[str, list[Signature]]] = defaultdict(lambda: defaultdict(list))
+        for signature in signatures:
+            if signature.signer_id == viewer_id:
+                by_target[signature.user_id][signature.target].append(signature)
+        return {user_id: _signed_by_viewer(keys, by_target.get(user_id)) for user_id, keys in users.items()}
 
     async def _query_local(self, viewer_id: str, users: Mapping[str, tuple[str, ...]]) -> dict[str, UserKeys]:
         names = list(users)
@@ -106,6 +120,13 @@ def _user_keys(stored: _Stored, viewer_id: str, user_id: str, wanted: tuple[str,
     # "Information on the user-signing key of the user making the request": nobody else's.
     user_signing = cross_signing(USER_SIGNING) if user_id == viewer_id else None
     return UserKeys(devices, cross_signing(MASTER), cross_signing(SELF_SIGNING), user_signing)
+
+
+def _signed_by_viewer(keys: UserKeys, by_target: Mapping[str, Sequence[Signature]] | None) -> UserKeys:
+    if not by_target or keys.master is None:
+        return keys
+    public_key = next(iter(orjson.loads(keys.master)["keys"].values()))
+    return replace(keys, master=_with_signatures(keys.master, by_target.get(public_key, ())))
 
 
 def _with_signatures(json: bytes, signatures: Sequence[Signature]) -> bytes:

@@ -42,18 +42,3 @@ class RemoteKeys(Protocol):
 
     async def claim(self, users: Mapping[str, Mapping[str, str]], timeout_ms: int) -> ClaimedKeys:
         """Algorithms by user ID and device ID. Never raises for a server that does not answer."""
-
-
-class UnreachableServers:
-    """Without federation no other server can be asked."""
-
-    async def query(self, users: Mapping[str, tuple[str, ...]], timeout_ms: int) -> FoundKeys:
-        return FoundKeys({}, _failures(users))
-
-    async def claim(self, users: Mapping[str, Mapping[str, str]], timeout_ms: int) -> ClaimedKeys:
-        return ClaimedKeys({}, _failures(users))
-
-
-def _failures(users: Mapping[str, object]) -> Failures:
-    reason = {"errcode": "M_UNREACHABLE", "error": "This server does not talk to other servers."}
-    return dict.fromkeys(dict.fromkeys(user_id.partition(":")[2] for user_id in users), reason)

@@ -1,0 +1,94 @@
+"""Builds what is sent to other servers, and what is known of their users' keys."""
+
+from dataclasses import dataclass
+
+from federation.sending.batch import Batches
+from federation.sending.deliveries import Deliveries, SendingTools
+from federation.sending.device_changes import DeviceChanges
+from federation.sending.ephemeral import EphemeralEdus, SharingServers
+from federation.sending.own_devices import OwnDevices
+from federation.sending.room_servers import RoomServers
+from federation.sending.send_transaction import SendTransaction
+from federation.sending.sender import Position, Sender, SenderSources
+from popcube_server.building.core import Core
+from popcube_server.building.federation import Federation
+from popcube_server.building.rooms import RoomBase
+from popcube_server.services.edus.ask_servers import AskServers
+from popcube_server.services.edus.query_remote_keys import QueryRemoteKeys
+from popcube_server.services.edus.remote_device_lists import RemoteDeviceLists
+from popcube_server.services.edus.remote_inboxes import OutgoingMessages
+from popcube_server.services.edus.shared_rooms import SharedRooms
+from storage.followers import FollowersRepository
+from storage.log import LogRepository
+from storage.sending import SendingRepository
+
+ROOMS_IN_MEMORY = 20_000
+"""Of which the servers are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What others use of it. `sender` and `device_lists` are parts."""
+
+    ask: AskServers
+    servers: RoomServers
+    shared: SharedRooms
+    own_devices: OwnDevices
+    device_lists: RemoteDeviceLists
+    remote_keys: QueryRemoteKeys
+    outgoing_messages: OutgoingMessages
+    sender: Sender
+
+
+def build_sending(core: Core, base: RoomBase, federation: Federation) -> Sending:
+    server_name, database, committer = core.server_name, core.database, core.committer
+    are_names_shown = core.config.profiles.allow_device_name_lookup_over_federation
+    servers = RoomServers(base.rooms, ROOMS_IN_MEMORY)
+    core.log.follow(servers.hear)
+    sharing = SharingServers(base.user_rooms, servers)
+    shared = SharedRooms(server_name, sharing)
+    own_devices = OwnDevices(database, are_names_shown)
+    ask = AskServers(federation.client)
+    device_lists = RemoteDeviceLists(ask, database, committer)
+
+    # The sender counts for itself: in the order in which it reads the log.
+    sender_servers = RoomServers(base.rooms, ROOMS_IN_MEMORY)
+    sender_sharing = SharingServers(base.user_rooms, sender_servers)
+    repository = SendingRepository()
+    position = Position()
+    batches = Batches(server_name, database, base.events, repository, sender_servers, own_devices)
+    tools = SendingTools(
+        SendTransaction(federation.client),
+        federation.back_off,
+        database,
+        committer,
+        core.platform.clock,
+        repository,
+        sender_servers,
+        sender_sharing,
+        batches,
+    )
+    deliveries = Deliveries(server_name, tools, position)
+    sources = SenderSources(
+        core.log,
+        database,
+        committer,
+        core.platform.clock,
+        base.events,
+        sender_servers,
+        sender_sharing,
+        EphemeralEdus(server_name, sender_servers, sender_sharing, core.platform.now_ms),
+        DeviceChanges(server_name, database, are_names_shown),
+        LogRepository(),
+        FollowersRepository(),
+    )
+    return Sending(
+        ask,
+        servers,
+        shared,
+        own_devices,
+        device_lists,
+        QueryRemoteKeys(ask, device_lists, shared, database),
+        OutgoingMessages(),
+        Sender(server_name, sources, deliveries, position),
+    )
