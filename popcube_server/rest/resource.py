@@ -526,9 +526,7 @@ def _host(request: Request) -> str:
 def _client_address(request: Request, door: FrontDoor) -> str:
     # A Unix socket has no address: whoever may open it is our proxy.
     peer = getattr(request.getClientAddress(), "host", "") or ""
-    if not door.x_forwarded or (
-        peer and not door.is_trusted_proxy(ipaddress.ip_address(peer.partition("%")[0]))
-    ):
+    if not door.x_forwarded or (peer and not door.is_trusted_proxy(_ip_address(peer))):
         return str(peer)
     header = request.requestHeaders.getRawHeaders(b"X-Forwarded-For")
     if not header:
@@ -539,6 +537,13 @@ def _client_address(request: Request, door: FrontDoor) -> str:
         return str(ipaddress.ip_address(text))
     except ValueError:
         return str(peer)
+
+
+def _ip_address(peer: str) -> IPAddress:
+    address = ipaddress.ip_address(peer.partition("%")[0])
+    # What a socket for both families calls an IPv4 address.
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
 
 
 def _own_url(request: Request, door: FrontDoor) -> str:
@@ -556,6 +561,7 @@ class LimitedRequest(Request):
 
     max_body_bytes: int
     watch: ConnectionWatch
+    is_refused = False
 
     def gotLength(self, length: int | None) -> None:
         transport = self.channel.transport
@@ -567,12 +573,17 @@ class LimitedRequest(Request):
         super().gotLength(length)  # type: ignore[no-untyped-call]
 
     def handleContentChunk(self, data: bytes) -> None:
+        if self.is_refused:
+            # Was on its way already when the connection was closed.
+            return
         if self.content is not None and self.content.tell() + len(data) > self.max_body_bytes:
             self._refuse()
             return
         super().handleContentChunk(data)  # type: ignore[no-untyped-call]
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        if self.is_refused:
+            return
         # twisted.web would read a form (or an upload that is called one) into memory as a whole and parse it, token or
         # no token. Standing at its start, the body looks empty to it and is left alone.
         if self.content is not None:
@@ -587,6 +598,7 @@ class LimitedRequest(Request):
         super().write(data)  # type: ignore[no-untyped-call]
 
     def _refuse(self) -> None:
+        self.is_refused = True
         body = error_answer(413, "M_TOO_LARGE", "The body is too large.").body
         HttpRequest.gotLength(self, 0)
         self.channel.writeHeaders(

@@ -52,6 +52,20 @@ class LimitedRequestTests(SynchronousTestCase):
         self.assertTrue(self.post(b"x" * 101, "text/plain").startswith(b"HTTP/1.1 413 "))
         self.assertEqual(self.recorder.bodies, [])
 
+    def test_rest_of_a_body_that_is_too_large_is_not_taken_either(self) -> None:
+        chunked = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        pieces = [chunked, b"64\r\n" + b"x" * 100 + b"\r\n", *[b"8\r\nxxxxxxxx\r\n"] * 3, b"0\r\n\r\n"]
+        for piece in pieces:
+            self.channel.dataReceived(piece)
+        self.assertEqual(self.transport.value().count(b"HTTP/1.1 "), 1)
+        self.assertEqual(self.recorder.bodies, [])
+
+    def test_nothing_is_done_after_a_body_that_is_too_large(self) -> None:
+        self.post(b"x" * 101, "text/plain")
+        self.post(b"next", "text/plain")
+        self.assertEqual(self.transport.value().count(b"HTTP/1.1 "), 1)
+        self.assertEqual(self.recorder.bodies, [])
+
     def test_largest_body_is_taken(self) -> None:
         self.post(b"x" * 100, "text/plain")
         self.assertEqual(self.recorder.bodies, [b"x" * 100])
