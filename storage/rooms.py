@@ -78,8 +78,3 @@ class RoomsRepository:
             "SELECT event_id, nid, snapshot FROM events WHERE event_id IN (??)", (orjson.loads(stored[1]),)
         )
         return [HeadRow(*row) for row in rows]
-
-    def get_all_ids(self, tx: Transaction) -> list[str]:
-        """Every room. For administration: not for anything that happens often."""
-        names = tx.names_of(row[0] for row in tx.all("SELECT room FROM rooms"))
-        return list(names.values())
