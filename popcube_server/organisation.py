@@ -14,6 +14,7 @@ from popcube_server.building.accounts import build_accounts
 from popcube_server.building.core import Core
 from popcube_server.building.edus import build_edus
 from popcube_server.building.federation import build_federation
+from popcube_server.building.federation_rooms import build_inbound_rooms, build_remote_rooms
 from popcube_server.building.followers import build_followers
 from popcube_server.building.keys import KeyNeeds, build_keys
 from popcube_server.building.media import build_media
@@ -122,7 +123,8 @@ def build_organisation(core: Core, network: Network) -> Organisation:
     edus = build_edus(core, room_base, sending)
     accounts = build_accounts(core, (DeviceCleanup(), PusherCleanup()))
     push = build_push(core)
-    rooms = build_rooms(core, room_base, RoomNeeds(push.outcomes, accounts.suspensions))
+    remote = build_remote_rooms(core, room_base, federation, push.outcomes)
+    rooms = build_rooms(core, room_base, RoomNeeds(push.outcomes, accounts.suspensions, remote.rooms))
     room_reads = build_room_reads(core, room_base, push.personal)
     user_data = build_user_data(core, room_base, push, room_reads.event_json, edus.typing_notices)
     media = build_media(core)
@@ -133,9 +135,11 @@ def build_organisation(core: Core, network: Network) -> Organisation:
     sync = build_sync(core, room_base, SyncNeeds(room_reads, user_data, end_to_end, push.personal))
     followers = build_followers(core, room_base, rooms, push.rules)
     search = build_search(core, room_base, room_reads)
+    inbound = build_inbound_rooms(core, room_base, federation, remote, edus.receiver)
     servlets = [
         *server.servlets,
         *federation.servlets,
+        *inbound.servlets,
         *media.servlets,
         *accounts.servlets,
         *rooms.servlets,
@@ -148,6 +152,7 @@ def build_organisation(core: Core, network: Network) -> Organisation:
     ]
     parts: list[Running] = [
         *federation.parts,
+        *inbound.parts,
         *accounts.parts,
         *media.parts,
         *user_data.parts,

@@ -25,6 +25,7 @@ from popcube_server.services.rooms.invite_permission import InvitePermission
 from popcube_server.services.rooms.membership_limits import MembershipLimits
 from popcube_server.services.rooms.profile_cache import ProfileCache
 from popcube_server.services.rooms.redaction_permission import RedactionPermission
+from popcube_server.services.rooms.remote_rooms import RemoteRooms
 from popcube_server.services.rooms.resolve_alias import ResolveAlias
 from popcube_server.services.rooms.restricted_joins import RestrictedJoins
 from popcube_server.services.rooms.send_message import Annotations, SendMessage
@@ -64,6 +65,7 @@ class RoomNeeds:
 
     outcomes: PushOutcomes
     suspensions: Suspensions
+    remote: RemoteRooms
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,8 @@ def build_rooms(core: Core, base: RoomBase, needs: RoomNeeds) -> Rooms:
             suspensions,
             permission,
             limits,
+            needs.remote,
+            base.user_rooms,
             core.server_name,
         )
 

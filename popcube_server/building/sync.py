@@ -10,6 +10,7 @@ from popcube_server.building.rooms import RoomBase
 from popcube_server.building.user_data import UserData
 from popcube_server.rest.client.sync import SyncEndpoint
 from popcube_server.services.account_data.personal_rules import PersonalRules
+from popcube_server.services.federation.received_stripped import ReceivedStripped
 from popcube_server.services.sync.answers import Answers, Sources
 from popcube_server.services.sync.heroes import Heroes
 from popcube_server.services.sync.lazy_members import SentMembers
@@ -18,10 +19,11 @@ from popcube_server.services.sync.recent_events import RecentEvents
 from popcube_server.services.sync.room_sections import RoomSections
 from popcube_server.services.sync.room_states import RoomStates
 from popcube_server.services.sync.room_tasks import RoomTasks
-from popcube_server.services.sync.stripped_rooms import NothingReceived, StrippedRooms
+from popcube_server.services.sync.stripped_rooms import StrippedRooms
 from popcube_server.services.sync.stripped_state import DEFAULT_TYPES, RoomStrippedState
 from popcube_server.services.sync.sync import Sync
 from popcube_server.services.sync.timelines import Timelines
+from storage.stripped_states import StrippedStatesRepository
 
 SITE = "main"
 """TODO(#4): the site's own name, once there are several."""
@@ -88,13 +90,14 @@ def build_sync(core: Core, base: RoomBase, needs: SyncNeeds) -> SyncPart:
         () if prejoin.disable_default_event_types else DEFAULT_TYPES,
         prejoin.additional_event_types,
     )
+    received = ReceivedStripped(core.database, StrippedStatesRepository())
     answers = Answers(
         core.log,
         base.user_rooms,
         states,
         tasks,
         sections,
-        StrippedRooms(base.rooms, stripped, NothingReceived(), needs.personal),
+        StrippedRooms(base.rooms, stripped, received, needs.personal),
         sources,
         SITE,
         config.rooms.exclude_rooms_from_sync,

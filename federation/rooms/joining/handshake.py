@@ -4,6 +4,7 @@ Source: server-server API, "Joining Rooms", "Knocking upon a room", "Leaving Roo
 not trusted: only where the event stands in the graph is taken from it, and who authorised a restricted join.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ from federation.room_dag.signing import EventSigner
 from federation.rooms.receiving.remote import V1, RemoteServers
 from federation.transport.errors import FederationError, HttpRefusal, InvalidAnswer
 from federation.transport.federation_client import api_path
+
+logger = logging.getLogger(__name__)
 
 MAX_SERVERS = 10
 LOCAL_ID_LENGTH = 18
@@ -126,9 +129,10 @@ async def first_that_helps(servers: Sequence[str], own_name: str, attempt: Calla
         try:
             return await attempt(destination)
         except HttpRefusal as error:
+            logger.info("Refused: %s", error)
             refusal = error
-        except FederationError:
-            continue
+        except FederationError as error:
+            logger.info("No help: %s", error)
     raise NoServerHelped(refusal)
 
 

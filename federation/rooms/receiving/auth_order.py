@@ -29,6 +29,9 @@ def in_auth_order(events: Mapping[str, Event]) -> list[Event]:
     needed_by: dict[str, list[str]] = {}
     for event_id, event in events.items():
         needed = {auth_id for auth_id in event.auth_events if auth_id in events}
+        if not event.rules.room_create_in_auth_events:
+            # The create event is implied.
+            needed |= {"$" + event.room_id[1:]} & (events.keys() - {event_id})
         waits_for[event_id] = len(needed)
         for auth_id in needed:
             needed_by.setdefault(auth_id, []).append(event_id)

@@ -28,13 +28,15 @@ class Membership:
     @endpoint("POST", "/_matrix/client/v3/join/{room_id_or_alias}", Access.GUEST, _OPTIONAL)
     async def join_by_alias(self, call: Call) -> Mapping[str, Any]:
         room_id = await self._aliases.room_id_of(call.path["room_id_or_alias"])
-        await self._memberships.join(call.requester, room_id, find_string(call.body, "reason"))
+        await self._memberships.join(
+            call.requester, room_id, find_string(call.body, "reason"), via=_via(call)
+        )
         return {"room_id": room_id}
 
     @endpoint("POST", "/_matrix/client/v3/knock/{room_id_or_alias}", payload=_OPTIONAL)
     async def knock(self, call: Call) -> Mapping[str, Any]:
         room_id = await self._aliases.room_id_of(call.path["room_id_or_alias"])
-        await self._memberships.knock(call.requester, room_id, find_string(call.body, "reason"))
+        await self._memberships.knock(call.requester, room_id, find_string(call.body, "reason"), _via(call))
         return {"room_id": room_id}
 
     @endpoint("POST", "/_matrix/client/v3/rooms/{room_id}/invite")
@@ -73,6 +75,11 @@ class Membership:
     async def forget(self, call: Call) -> Mapping[str, Any]:
         await self._forget.forget(call.requester, call.path["room_id"])
         return {}
+
+
+def _via(call: Call) -> tuple[str, ...]:
+    # COMPAT: `server_name` is what `via` was called before v1.12 of the specification.
+    return (*call.query.get("via", ()), *call.query.get("server_name", ()))
 
 
 def _target(call: Call) -> tuple[str, str, str | None]:

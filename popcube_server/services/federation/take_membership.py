@@ -24,6 +24,8 @@ from popcube_server.services.errors import InvalidParam, NotAllowed, NotFound
 from popcube_server.services.federation.authorize_joins import AuthorizeJoins
 from popcube_server.services.federation.room_access import RoomAccess, servers_of
 from popcube_server.services.sync.stripped_state import RoomStrippedState
+from storage.committer import Committer
+from storage.sending import ForwardEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class TakeMembership:
         verifier: EventVerifier,
         receive_pdu: ReceivePdu,
         stripped: RoomStrippedState,
+        committer: Committer,
         signer: EventSigner,
     ) -> None:
         self._access = access
@@ -58,6 +61,7 @@ class TakeMembership:
         self._verifier = verifier
         self._receive_pdu = receive_pdu
         self._stripped = stripped
+        self._committer = committer
         self._signer = signer
 
     async def join(self, origin: str, room_id: str, event_id: str, pdu: Any, *, omit_members: bool) -> Joined:
@@ -110,6 +114,8 @@ class TakeMembership:
             raise InvalidParam(f"What the event stands on is not to be had: {error}") from None
         if verdict not in (Verdict.ACCEPTED, Verdict.KNOWN):
             raise NotAllowed("The room's rules do not allow the event.")
+        # "the resident server ... sends the event to the other servers participating in the room"
+        await self._committer.commit(ForwardEvent(room_id, event_id))
         return event
 
     async def _authorised(self, event: Event) -> Event:

@@ -3,7 +3,7 @@
 The room's auth rules decide; what stands here is what the specification asks of the server beyond them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from federation.room_dag.identifiers import domain_of, is_user_id
@@ -18,8 +18,10 @@ from popcube_server.services.rooms.append import RoomWriter
 from popcube_server.services.rooms.invite_permission import InvitePermission
 from popcube_server.services.rooms.membership_content import MemberProfiles, member_content
 from popcube_server.services.rooms.membership_limits import MembershipLimits
+from popcube_server.services.rooms.remote_rooms import RemoteRooms
 from popcube_server.services.rooms.restricted_joins import RestrictedJoins
 from popcube_server.services.rooms.suspensions import Suspensions
+from popcube_server.services.rooms.user_rooms import UserRooms
 
 _OWN_KEYS = (
     "membership",
@@ -43,6 +45,8 @@ class ChangeMembership:
         suspensions: Suspensions,
         permission: InvitePermission,
         limits: MembershipLimits,
+        remote: RemoteRooms,
+        user_rooms: UserRooms,
         server_name: str,
     ) -> None:
         self._writer = writer
@@ -53,6 +57,8 @@ class ChangeMembership:
         self._suspensions = suspensions
         self._permission = permission
         self._limits = limits
+        self._remote = remote
+        self._user_rooms = user_rooms
         self._server_name = server_name
 
     async def join(
@@ -61,8 +67,17 @@ class ChangeMembership:
         room_id: str,
         reason: str | None = None,
         extra: Mapping[str, Any] | None = None,
+        via: Sequence[str] = (),
     ) -> None:
-        """Joining while joined is no mistake and does nothing."""
+        """Joining while joined is no mistake and does nothing. `via` are servers that may know the room."""
+        if await self._remote.is_elsewhere(room_id):
+            await self._suspensions.check_not_suspended(requester.user_id)
+            if requester.is_guest:
+                raise WithCode(403, "M_GUEST_ACCESS_FORBIDDEN", "Guests may not join this room.")
+            self._limits.spend_join(requester.user_id, room_id)
+            content = await member_content(self._profiles, requester.user_id, "join", reason)
+            if await self._remote.join(room_id, requester.user_id, {**(extra or {}), **content}, via):
+                return
         room = await self._known_room(room_id)
         if room.committed.is_joined(requester.user_id):
             return
@@ -77,11 +92,18 @@ class ChangeMembership:
             content["join_authorised_via_users_server"] = authorizer
         await self._set(requester.user_id, room_id, requester.user_id, content)
 
-    async def knock(self, requester: Requester, room_id: str, reason: str | None) -> None:
-        await self._known_room(room_id)
+    async def knock(
+        self, requester: Requester, room_id: str, reason: str | None, via: Sequence[str] = ()
+    ) -> None:
         await self._suspensions.check_not_suspended(requester.user_id)
+        is_elsewhere = await self._remote.is_elsewhere(room_id)
+        if not is_elsewhere:
+            await self._known_room(room_id)
         self._limits.joins.spend(requester.user_id)
         content = await member_content(self._profiles, requester.user_id, "knock", reason)
+        if is_elsewhere:
+            await self._remote.knock(room_id, requester.user_id, content, via)
+            return
         await self._set(requester.user_id, room_id, requester.user_id, content)
 
     async def invite(
@@ -97,16 +119,23 @@ class ChangeMembership:
             raise NotAllowed("You may not invite people into this room.")
         if room.committed.is_joined(user_id):
             raise NotAllowed(f"{user_id} is in the room already.")
-        self._check_is_local(user_id)
-        await self._permission.check(user_id)
+        is_local = domain_of(user_id) == self._server_name
+        if is_local:
+            await self._permission.check(user_id)
         self._limits.spend_invite(requester.user_id, room_id, user_id)
         content = await member_content(self._profiles, user_id, "invite", reason)
         if is_direct:
             content["is_direct"] = True
+        if not is_local:
+            await self._remote.invite(Draft(room_id, "m.room.member", requester.user_id, user_id, content))
+            return
         await self._set(requester.user_id, room_id, user_id, content)
 
     async def leave(self, requester: Requester, room_id: str, reason: str | None = None) -> None:
         """Also turns down an invite and takes back a knock."""
+        if await self._remote.is_elsewhere(room_id):
+            await self._leave_elsewhere(requester.user_id, room_id, reason)
+            return
         state = await self._state(room_id)
         membership = state.membership_of(requester.user_id)
         if membership == "leave":
@@ -202,9 +231,14 @@ class ChangeMembership:
             raise NotAllowed("You are not in this room.")
         return room
 
-    def _check_is_local(self, user_id: str) -> None:
-        if domain_of(user_id) != self._server_name:
-            raise NotAllowed(f"The server of {user_id} cannot be reached: this server does not federate yet.")
+    async def _leave_elsewhere(self, user_id: str, room_id: str, reason: str | None) -> None:
+        row = (await self._user_rooms.of_user(user_id)).get(room_id)
+        membership = None if row is None else row.membership
+        if membership == "leave":
+            return
+        if row is None or membership not in ("invite", "knock"):
+            raise NotAllowed("You are not in this room.")
+        await self._remote.leave(room_id, user_id, row.event_nid, _plain("leave", reason))
 
     async def _check_guest_access(self, room_id: str) -> None:
         room = await self._known_room(room_id)

@@ -1,0 +1,162 @@
+"""Builds rooms over federation: what other servers send and ask, and our users in rooms of theirs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from federation.rooms.accept_event import AcceptEvent
+from federation.rooms.joining.handshake import Handshake
+from federation.rooms.joining.invite_user import InviteUser
+from federation.rooms.joining.join_room import JoinRoom
+from federation.rooms.joining.leave_room import KnockRoom, LeaveRemoteRoom
+from federation.rooms.outcomes import PushOutcomes
+from federation.rooms.read_graph import ReadGraph
+from federation.rooms.receiving.check_pdu import CheckPdus
+from federation.rooms.receiving.fetch_missing import FetchMissing
+from federation.rooms.receiving.keep_outliers import KeepOutliers
+from federation.rooms.receiving.receive_pdu import ReceivePdu
+from federation.rooms.receiving.remote import AskServers
+from federation.rooms.send_event import Author, SendEvent
+from federation.rooms.take_room import TakeRoom
+from popcube_server.building.core import Core
+from popcube_server.building.federation import Federation
+from popcube_server.building.rooms import RoomBase
+from popcube_server.rest.federation.events import RoomEvents
+from popcube_server.rest.federation.memberships import Invites, Joins
+from popcube_server.rest.federation.transactions import Transactions
+from popcube_server.services.federation.authorize_joins import AuthorizeJoins
+from popcube_server.services.federation.local_users import InvitableUsers
+from popcube_server.services.federation.make_membership import MakeMembership
+from popcube_server.services.federation.receive_invite import ReceiveInvite
+from popcube_server.services.federation.receive_transaction import EduReceiver, ReceiveTransaction
+from popcube_server.services.federation.room_access import RoomAccess
+from popcube_server.services.federation.serve_rooms import ServeRooms
+from popcube_server.services.federation.server_visibility import ServerVisibility
+from popcube_server.services.federation.take_membership import TakeMembership
+from popcube_server.services.periodic import Periodic
+from popcube_server.services.rooms.invite_permission import InvitePermission
+from popcube_server.services.rooms.remote_rooms import FederatedRooms
+from popcube_server.services.sync.stripped_state import DEFAULT_TYPES, RoomStrippedState
+from storage.account_data import AccountDataRepository
+from storage.accounts import AccountsRepository
+from storage.received_transactions import ReceivedTransactionsRepository
+from storage.stripped_states import StrippedStatesRepository
+
+CLEANING_INTERVAL_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteRooms:
+    """Rooms of other servers: `rooms` is for our users' memberships, the rest for what comes in."""
+
+    rooms: FederatedRooms
+    check: CheckPdus
+    receive_pdu: ReceivePdu
+    send_event: SendEvent
+
+
+@dataclass(frozen=True, slots=True)
+class InboundRooms:
+    """What other servers send and ask."""
+
+    servlets: Sequence[object]
+    parts: Sequence[ReceiveTransaction | Periodic]
+
+
+def build_remote_rooms(
+    core: Core, base: RoomBase, federation: Federation, outcomes: PushOutcomes
+) -> RemoteRooms:
+    """Comes before what users do in rooms."""
+    database, committer, platform = core.database, core.committer, core.platform
+    rooms, events, client = base.rooms, base.events, federation.client
+    check = CheckPdus(federation.verify_events)
+    keep = KeepOutliers(events, committer)
+    accept = AcceptEvent(rooms, events, database, committer, outcomes)
+    author = Author(core.signer, platform.now_ms, platform.random_letters)
+    send_event = SendEvent(rooms, events, committer, outcomes, author)
+    handshake = Handshake(client, core.signer, platform.now_ms, platform.random_letters)
+    remote = FederatedRooms(
+        rooms,
+        JoinRoom(
+            client,
+            handshake,
+            check,
+            rooms,
+            events,
+            TakeRoom(rooms, events, committer),
+            accept,
+            keep,
+            core.server_name,
+        ),
+        KnockRoom(client, handshake, committer, core.server_name),
+        LeaveRemoteRoom(client, handshake, events, committer, core.signer),
+        InviteUser(client, send_event, rooms, events, check, accept),
+        database,
+        StrippedStatesRepository(),
+        core.server_name,
+    )
+    receive_pdu = ReceivePdu(accept, FetchMissing(rooms, events, AskServers(client), check, keep))
+    return RemoteRooms(remote, check, receive_pdu, send_event)
+
+
+def build_inbound_rooms(
+    core: Core, base: RoomBase, federation: Federation, remote: RemoteRooms, edus: EduReceiver
+) -> InboundRooms:
+    """Comes after what takes EDUs."""
+    database, committer, platform = core.database, core.committer, core.platform
+    rooms, events = base.rooms, base.events
+    access = RoomAccess(rooms, events, core.server_name)
+    authorize = AuthorizeJoins(rooms, events, core.server_name)
+    graph = ReadGraph(database, rooms, events)
+    receive = ReceiveTransaction(
+        rooms,
+        access,
+        remote.check,
+        remote.receive_pdu,
+        edus,
+        database,
+        ReceivedTransactionsRepository(),
+        committer,
+        platform,
+        core.server_name,
+    )
+    serve = ServeRooms(
+        access, graph, ServerVisibility(graph, events), events, database, base.repositories.events
+    )
+    take = TakeMembership(
+        access,
+        authorize,
+        rooms,
+        events,
+        graph,
+        federation.verify_events,
+        remote.receive_pdu,
+        _stripped_state(core, base),
+        committer,
+        core.signer,
+    )
+    permission = InvitePermission(database, AccountDataRepository(), only_admins_invite=False)
+    invites = ReceiveInvite(
+        rooms,
+        remote.check,
+        federation.verify_events,
+        InvitableUsers(database, AccountsRepository(), permission),
+        database,
+        base.repositories.rooms,
+        base.repositories.events,
+        committer,
+        core.signer,
+    )
+    servlets = (
+        Transactions(receive),
+        RoomEvents(serve, platform, core.server_name),
+        Joins(MakeMembership(access, authorize, remote.send_event), take, core.server_name),
+        Invites(invites),
+    )
+    clean = Periodic(platform, "Forgetting transactions", CLEANING_INTERVAL_S, receive.clean)
+    return InboundRooms(servlets, (receive, clean))
+
+
+def _stripped_state(core: Core, base: RoomBase) -> RoomStrippedState:
+    prejoin = core.config.rooms.room_prejoin_state
+    types = () if prejoin.disable_default_event_types else DEFAULT_TYPES
+    return RoomStrippedState(base.events, types, prejoin.additional_event_types)

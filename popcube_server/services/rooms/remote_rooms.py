@@ -1,0 +1,130 @@
+"""Memberships of our users in rooms that this server is not in: what `ChangeMembership` hands over to other servers."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+from federation.room_dag.identifiers import InvalidIdentifier, domain_of
+from federation.rooms.draft import Draft
+from federation.rooms.joining.handshake import NoServerHelped
+from federation.rooms.joining.invite_user import InviteUser
+from federation.rooms.joining.join_room import JoinRoom
+from federation.rooms.joining.leave_room import KnockRoom, LeaveRemoteRoom
+from federation.rooms.live_rooms import LiveRooms, UnknownRoom
+from federation.transport.errors import FederationError, HttpRefusal
+from popcube_server.services.errors import NotFound, WithCode
+from popcube_server.services.federation.room_access import has_member_of, servers_of
+from storage.database import Database
+from storage.events import find_event_ids
+from storage.stripped_states import StrippedStatesRepository
+
+# What another server may say to our clients in its own words; anything else is only told as a failure.
+_PASSED_ON = {
+    "M_FORBIDDEN": 403,
+    "M_NOT_FOUND": 404,
+    "M_INCOMPATIBLE_ROOM_VERSION": 400,
+    "M_UNABLE_TO_AUTHORISE_JOIN": 400,
+    "M_UNABLE_TO_GRANT_JOIN": 400,
+    "M_INVITE_BLOCKED": 403,
+}
+
+
+class RemoteRooms(Protocol):
+    """What memberships need of other servers."""
+
+    async def is_elsewhere(self, room_id: str) -> bool:
+        """Whether only other servers can let someone into the room."""
+
+    async def join(self, room_id: str, user_id: str, content: Mapping[str, Any], via: Sequence[str]) -> bool:
+        """False if it turned out that the room is here."""
+
+    async def knock(
+        self, room_id: str, user_id: str, content: Mapping[str, Any], via: Sequence[str]
+    ) -> None: ...
+
+    async def leave(self, room_id: str, user_id: str, event_nid: int, content: Mapping[str, Any]) -> None: ...
+
+    async def invite(self, draft: Draft) -> str: ...
+
+
+class FederatedRooms:
+    """Rooms over federation; errors in the words of the services."""
+
+    def __init__(
+        self,
+        rooms: LiveRooms,
+        join_room: JoinRoom,
+        knock_room: KnockRoom,
+        leave_room: LeaveRemoteRoom,
+        invite_user: InviteUser,
+        database: Database,
+        stripped: StrippedStatesRepository,
+        server_name: str,
+    ) -> None:
+        self._rooms = rooms
+        self._join_room = join_room
+        self._knock_room = knock_room
+        self._leave_room = leave_room
+        self._invite_user = invite_user
+        self._database = database
+        self._stripped = stripped
+        self._server_name = server_name
+
+    async def is_elsewhere(self, room_id: str) -> bool:
+        try:
+            room = await self._rooms.get(room_id)
+        except UnknownRoom:
+            return True
+        # A room that everybody has left is still here, if nobody else has it.
+        return not has_member_of(room.committed, self._server_name) and room.committed.joined_count > 0
+
+    async def join(self, room_id: str, user_id: str, content: Mapping[str, Any], via: Sequence[str]) -> bool:
+        servers = await self._servers(room_id, user_id, via)
+        try:
+            return await self._join_room.join(room_id, user_id, content, servers)
+        except NoServerHelped as error:
+            raise _refusal(error.refusal) from None
+
+    async def knock(self, room_id: str, user_id: str, content: Mapping[str, Any], via: Sequence[str]) -> None:
+        servers = await self._servers(room_id, user_id, via)
+        try:
+            await self._knock_room.knock(room_id, user_id, content, servers)
+        except NoServerHelped as error:
+            raise _refusal(error.refusal) from None
+
+    async def leave(self, room_id: str, user_id: str, event_nid: int, content: Mapping[str, Any]) -> None:
+        servers = await self._servers(room_id, user_id, ())
+        found = await self._database.read(lambda tx: find_event_ids(tx, (event_nid,)))
+        await self._leave_room.leave(user_id, found[event_nid], content, servers)
+
+    async def invite(self, draft: Draft) -> str:
+        try:
+            return await self._invite_user.invite(draft)
+        except HttpRefusal as error:
+            raise _refusal(error) from None
+        except FederationError:
+            raise _refusal(None) from None
+
+    async def _servers(self, room_id: str, user_id: str, via: Sequence[str]) -> list[str]:
+        """Whom to ask, the likeliest first."""
+        servers = list(via)
+        row = await self._database.read(lambda tx: self._stripped.find(tx, user_id, room_id))
+        if row is not None:
+            servers.extend(row.servers)
+        with suppress(UnknownRoom):
+            servers.extend(servers_of((await self._rooms.get(room_id)).committed))
+        with suppress(InvalidIdentifier):
+            # COMPAT: clients that name no server; up to room version 11 the ID has the creator's.
+            servers.append(domain_of(room_id))
+        return servers
+
+
+def _refusal(refusal: HttpRefusal | None) -> Exception:
+    if refusal is None:
+        return NotFound("No server that could be reached has that room.")
+    status = _PASSED_ON.get(refusal.errcode or "")
+    if status is None or refusal.errcode is None:
+        return NotFound("No server lets you into that room.")
+    version = refusal.body.get("room_version")
+    extra = {"room_version": version} if isinstance(version, str) else {}
+    return WithCode(status, refusal.errcode, (refusal.error or "Another server refused.")[:500], **extra)
