@@ -58,6 +58,13 @@ class RoomServers:
             room.apply(membership)
         return before | room.servers.keys()
 
+    def warm(self, room_id: str) -> None:
+        """Count a room that is in memory now, before others of its events are committed than its owner knows of."""
+        if room_id not in self._rooms:
+            live = self._live.find(room_id)
+            if live is not None:
+                self._keep(room_id, live.committed)
+
     def note(self, change: StoreEvent) -> None:
         """As `apply`, for an event whose destinations nobody asks for."""
         room = self._rooms.get(change.room_id)
@@ -84,10 +91,15 @@ class RoomServers:
                 live = await self._live.get(room_id)
             except UnknownRoom:
                 return _Room(Map(), Counter())
-            room = self._rooms.setdefault(room_id, _count(live.committed))
-            if len(self._rooms) > self._size:
-                self._rooms.popitem(last=False)
-        self._rooms.move_to_end(room_id)
+            room = self._rooms.get(room_id) or self._keep(room_id, live.committed)
+        if room_id in self._rooms:
+            self._rooms.move_to_end(room_id)
+        return room
+
+    def _keep(self, room_id: str, state: RoomState) -> _Room:
+        room = self._rooms[room_id] = _count(state)
+        if len(self._rooms) > self._size:
+            self._rooms.popitem(last=False)
         return room
 
 

@@ -103,6 +103,10 @@ class Sender:
             await self._save()
 
     def _hear(self, entries: Sequence[LogEntry]) -> None:
+        for entry in entries:
+            if isinstance(entry.change, StoreEvent) and self._is_ours(entry.change.sender):
+                # Who is in the room now, not when the entry's turn comes: who joins later gets nothing of before.
+                self._sources.servers.warm(entry.change.room_id)
         if not self._running and self._timer is None and not self._stopping:
             # Not from within the log: its other followers, and whoever wrote, come first.
             self._schedule(0)

@@ -218,6 +218,14 @@ class SenderTests(SenderMixin):
         self.assertEqual(self.others.bodies(X), ["before"])
         self.assertEqual(self.others.pdus(X)[-1]["content"]["membership"], "leave")
 
+    def test_server_that_joins_gets_nothing_of_before(self) -> None:
+        room_id = self.given_room()
+        self.send(room_id, ALICE, "before")
+        self.given_remote_member(room_id, f"@remote:{X}")
+        self.turn()
+        self.say(room_id, "after")
+        self.assertEqual(self.others.bodies(X), ["after"])
+
     def test_invite_is_told_to_the_server_of_the_invited(self) -> None:
         room_id = self.given_shared_room()
         self.set_state(room_id, ALICE, "m.room.member", f"@guest:{Y}", {"membership": "invite"})
