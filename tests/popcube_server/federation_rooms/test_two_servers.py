@@ -6,8 +6,6 @@ from urllib.parse import quote
 from federation.room_dag.room_versions import ROOM_VERSIONS
 from tests.popcube_server.server_case import ONE, TWO, ServerTestCase, TestUser
 
-V1 = "/_matrix/federation/v1/"
-
 
 class TwoServersTests(ServerTestCase):
     def setUp(self) -> None:

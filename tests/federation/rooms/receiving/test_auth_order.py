@@ -36,7 +36,7 @@ class AuthOrderTests(SynchronousTestCase):
         room = given_room("12")
         room.join(BOB)
         order = in_auth_order(dict(reversed(room.events.by_id.items())))
-        seen = set()
+        seen: set[str] = set()
         for event in order:
             self.assertTrue(seen.issuperset(event.auth_events))
             seen.add(event.event_id)
