@@ -157,6 +157,7 @@ def build_organisation(core: Core, network: Network) -> Organisation:
         *media.parts,
         *user_data.parts,
         *followers.parts,
+        *search.parts,
         *edus.parts,
     ]
     site = Site(Router(servlets), accounts.authenticator, federation.authenticator, core.metrics)

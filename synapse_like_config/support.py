@@ -38,7 +38,6 @@ NOT_YET_IN_EFFECT = frozenset(
         "rc_federation",
         "rc_presence",
         "rc_third_party_invite",
-        "rc_user_directory",
         "registrations_require_3pid",
         "remote_media_download_burst_count",
         "remote_media_download_per_second",
@@ -53,7 +52,6 @@ NOT_YET_IN_EFFECT = frozenset(
         "url_preview_ip_range_whitelist",
         "url_preview_url_blacklist",
         "max_spider_size",
-        "user_directory",
         "user_ips_max_age",
         "web_client_location",
     )

@@ -1,5 +1,6 @@
-"""What users report to the administrators."""
+"""Finding people, and reporting them to the administrators."""
 
+import time
 from urllib.parse import quote
 
 from tests.integration.tour.visit import Visit
@@ -15,4 +16,19 @@ def reports(visit: Visit) -> None:
     bob.post(f"{room}/report/$unknown", {"reason": "rude"}).expect_error(404, "M_NOT_FOUND")
 
 
-STOPS = (reports,)
+def people(visit: Visit) -> None:
+    alice, bob, _ = visit.pair_in_room("people_alice", "people_bob")
+    body = {"search_term": "people_b", "limit": 5}
+    # The index follows the log.
+    for _ in range(100):
+        found = alice.post("/user_directory/search", body).expect(200)
+        if found["results"]:
+            break
+        time.sleep(0.05)
+    assert [one["user_id"] for one in found["results"]] == [bob.user_id], found
+
+
+STOPS = (
+    reports,
+    people,
+)

@@ -1,0 +1,77 @@
+"""Keeps the user directory: the work of a durable follower of the log."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import orjson
+
+from popcube_server.services.rooms.room_summaries import RoomSummaries
+from popcube_server.services.user_directory.words import words_of_user
+from storage.accounts import AccountRow, AccountsRepository, CreateAccount, DeactivateAccount
+from storage.change import Change, LogEntry
+from storage.committer import Committer
+from storage.database import Database, Transaction
+from storage.events import StoreEvent
+from storage.profiles import ClearProfile, ProfilesRepository, SetProfileField
+from storage.user_directory import IndexUser, SetOpenRoom
+
+_USERS: Final = frozenset(
+    (CreateAccount.kind, DeactivateAccount.kind, SetProfileField.kind, ClearProfile.kind, "account")
+)
+_ROOM_TYPES: Final = ("m.room.join_rules", "m.room.history_visibility")
+_SUPPORT: Final = "support"
+
+
+class IndexUsers:
+    name = "user_directory"
+
+    def __init__(self, database: Database, committer: Committer, summaries: RoomSummaries) -> None:
+        self._database = database
+        self._committer = committer
+        self._summaries = summaries
+        self._accounts = AccountsRepository()
+        self._profiles = ProfilesRepository()
+
+    def concerns(self, entry: LogEntry) -> bool:
+        change = entry.change
+        if isinstance(change, StoreEvent):
+            return _opens_or_closes(change)
+        return entry.kind in _USERS or entry.kind == StoreEvent.kind
+
+    async def handle(self, entries: Sequence[LogEntry]) -> None:
+        user_ids = list(dict.fromkeys(entry.key[0] for entry in entries if entry.kind in _USERS))
+        room_ids = list(dict.fromkeys(entry.key[0] for entry in entries if entry.kind == StoreEvent.kind))
+        changes: list[Change] = []
+        if user_ids:
+            changes += await self._database.read(
+                lambda tx: [self._indexed(tx, user_id) for user_id in user_ids]
+            )
+        rooms = await self._summaries.of(room_ids)
+        changes += [
+            SetOpenRoom(room_id, room.is_world_readable or room.join_rule == "public")
+            for room_id, room in rooms.items()
+        ]
+        if changes:
+            await self._committer.commit(*changes)
+
+    def _indexed(self, tx: Transaction, user_id: str) -> IndexUser:
+        account = self._accounts.find(tx, user_id)
+        if account is None or not _can_be_found(account):
+            return IndexUser(user_id, frozenset(), is_locked=False)
+        field = self._profiles.find_field(tx, user_id, "displayname")
+        name = None if field is None else orjson.loads(field)
+        words = words_of_user(user_id, name if isinstance(name, str) else None)
+        return IndexUser(user_id, words, account.is_locked)
+
+
+def _can_be_found(account: AccountRow) -> bool:
+    return not account.is_deactivated and account.user_type != _SUPPORT
+
+
+def _opens_or_closes(change: StoreEvent) -> bool:
+    if change.redacts is not None:
+        return True
+    if change.new_state is None:
+        return False
+    changed = (*change.new_state.changes, *change.new_state.current_changes)
+    return any(event_type in _ROOM_TYPES for event_type, _, _ in changed)
