@@ -40,6 +40,9 @@ class Log:
 
     def publish(self, entries: Sequence[LogEntry]) -> None:
         """Make a commit visible: called by the committer alone, in the order of positions."""
+        if entries[0].position != self.position + 1:
+            # Somebody else wrote in between: memory has a gap, and only the table knows what is in it.
+            self._tail.clear()
         self._tail.extend(entries)
         self.position = entries[-1].position
         for follower in tuple(self._followers):

@@ -27,3 +27,6 @@ class FrontDoorTests(ServerTestCase):
         two = self.call("GET", "/metrics", server_name="two.example")[1].decode()
         self.assertIn('popcube_requests_total{code="200",endpoint="GET /ping"} 2.0', one)
         self.assertIn('popcube_requests_total{code="200",endpoint="GET /ping"} 1.0', two)
+
+    def test_identifier_with_nul_is_refused(self) -> None:
+        self.assert_refused(self.get("/_matrix/client/v3/rooms/%00/state"), 400, "M_INVALID_PARAM")

@@ -5,11 +5,15 @@ from typing import Any
 
 from popcube_server.rest.parse import find_string, get_bool
 from popcube_server.services.auth.start_session import DeviceChoice, NewTokens
+from popcube_server.services.errors import InvalidParam
 
 
 def parse_device_choice(body: Mapping[str, Any]) -> DeviceChoice:
+    device_id = find_string(body, "device_id")
+    if device_id is not None and "\x00" in device_id:
+        raise InvalidParam("A device ID may not have U+0000.")
     return DeviceChoice(
-        find_string(body, "device_id"),
+        device_id,
         find_string(body, "initial_device_display_name"),
         get_bool(body, "refresh_token", False),
     )

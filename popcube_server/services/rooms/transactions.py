@@ -12,6 +12,7 @@ from federation.rooms.draft import TransactionKey
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.platform import Platform
 from popcube_server.services.requester import Requester
+from storage.change import Conflict
 from storage.committer import Committer
 from storage.database import Database, Waiter
 from storage.transactions import DropTransactions, TransactionsRepository
@@ -72,12 +73,24 @@ class Transactions:
             device = await self._device(requester.transaction_scope)
             event_id = await self._find(device, requester.transaction_scope, digest)
             if event_id is None:
-                event_id = await work(TransactionKey(requester.transaction_scope, txn_id, digest))
+                event_id = await self._do(TransactionKey(requester.transaction_scope, txn_id, digest), work)
                 device.remember(digest, event_id)
             return event_id
         finally:
             for waiter in self._under_way.pop(key):
                 waiter.succeed(None)
+
+    async def _do(self, key: TransactionKey, work: Callable[[TransactionKey], Awaitable[str]]) -> str:
+        try:
+            return await work(key)
+        except Conflict:
+            # It was done after all: the answer of that commit was lost, or another process did it.
+            done = await self._database.read(
+                lambda tx: self._repository.find_event_id(tx, key.scope, key.request)
+            )
+            if done is None:
+                raise
+            return done
 
     async def _device(self, scope: str) -> _Device:
         device = self._devices.get(scope)
