@@ -7,9 +7,7 @@ Keys are as in the file, with dots for what is nested. An option that stands her
 NOT_YET_IN_EFFECT = frozenset(
     (
         "admin_contact",
-        "allow_device_name_lookup_over_federation",
         "allow_per_room_profiles",
-        "allow_profile_lookup_over_federation",
         "allow_public_rooms_over_federation",
         "allowed_avatar_mimetypes",
         "allowed_local_3pids",
