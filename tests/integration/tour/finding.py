@@ -1,4 +1,4 @@
-"""Finding people, and reporting them to the administrators."""
+"""Finding people, reporting them to the administrators, and telling third parties who one is."""
 
 import time
 from urllib.parse import quote
@@ -28,7 +28,14 @@ def people(visit: Visit) -> None:
     assert [one["user_id"] for one in found["results"]] == [bob.user_id], found
 
 
+def third_parties(visit: Visit) -> None:
+    user = visit.user("third_parties")
+    token = user.post(f"/user/{quote(user.user_id)}/openid/request_token", {}).expect(200)
+    assert token["token_type"] == "Bearer", token
+
+
 STOPS = (
     reports,
     people,
+    third_parties,
 )
