@@ -1,6 +1,7 @@
 """Rooms through the client-server API: creating, talking, memberships, aliases, upgrades."""
 
 from popcube_server.services.rooms.room_options import PRESETS
+from popcube_server.services.rooms.upgrade_room import integer_levels
 from tests.popcube_server.server_case import ServerTestCase
 
 V3 = "/_matrix/client/v3"
@@ -175,6 +176,16 @@ class RoomTests(ServerTestCase):
         # The old room is closed for those without power.
         sent = self.put(f"{V3}/rooms/{room}/send/m.room.message/1", {"body": "x"}, bob)
         self.assert_refused(sent, 403, "M_FORBIDDEN")
+
+    def test_levels_written_as_strings_are_integers_after_an_upgrade(self) -> None:
+        content = {
+            "users": {"@a:one.example": " 100 ", "@b:one.example": "x"},
+            "invite": "50",
+            "events": {"m": "7"},
+        }
+        self.assertEqual(
+            integer_levels(content), {"users": {"@a:one.example": 100}, "invite": 50, "events": {"m": 7}}
+        )
 
     def test_event_that_is_too_large_is_refused(self) -> None:
         alice = self.given_user("alice")

@@ -161,7 +161,10 @@ class UpgradeRoom:
             await self._try(Draft(new_room_id, "m.room.canonical_alias", requester.user_id, "", alias))
         # "If possible, power levels in the old room should also be modified to prevent sending of events and inviting
         # new users": to the greater of 50 and users_default + 1.
-        levels = dict(old.get(("m.room.power_levels", ""), {}))
+        if ("m.room.power_levels", "") not in old:
+            # Without them the creator has power over everybody; an event that does not say so would take it.
+            return
+        levels = integer_levels(old["m.room.power_levels", ""])
         default = levels.get("users_default", 0)
         closed = max(50, (default if isinstance(default, int) else 0) + 1)
         levels["events_default"] = max(closed, _level(levels, "events_default", 0))
@@ -176,6 +179,28 @@ class UpgradeRoom:
             return
 
 
+def integer_levels(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Power levels with integers only: rooms up to version 9 may have strings, which later versions reject."""
+    levels: dict[str, Any] = {}
+    for name, value in content.items():
+        if isinstance(value, dict):
+            levels[name] = {
+                key: level for key, item in value.items() if (level := _integer(item)) is not None
+            }
+        elif (level := _integer(value)) is not None:
+            levels[name] = level
+    return levels
+
+
+def _integer(value: object) -> int | None:
+    if type(value) is int:
+        return value
+    try:
+        return int(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
 def _level(levels: Mapping[str, Any], name: str, default: int) -> int:
     level = levels.get(name, default)
     return level if isinstance(level, int) else default
@@ -188,7 +213,7 @@ def _transferred(
     create: Mapping[str, Any],
 ) -> list[StateDraft]:
     drafts: list[StateDraft] = []
-    levels = dict(old.get(("m.room.power_levels", ""), {}))
+    levels = integer_levels(old.get(("m.room.power_levels", ""), {}))
     users = levels.get("users")
     users = dict(users) if isinstance(users, dict) else {}
     if rules.privileged_creators:
