@@ -18,6 +18,7 @@ from popcube_server.building.federation_rooms import build_inbound_rooms, build_
 from popcube_server.building.followers import build_followers
 from popcube_server.building.keys import KeyNeeds, build_keys
 from popcube_server.building.media import build_media
+from popcube_server.building.profiles import build_profiles
 from popcube_server.building.push import build_push
 from popcube_server.building.room_reads import build_room_reads
 from popcube_server.building.rooms import RoomNeeds, build_room_base, build_rooms
@@ -29,6 +30,7 @@ from popcube_server.building.user_data import build_user_data
 from popcube_server.metrics import Metrics
 from popcube_server.rest.resource import Site
 from popcube_server.rest.router import Router
+from popcube_server.services.edus.ask_profiles import AskProfiles
 from popcube_server.services.keys.device_cleanup import DeviceCleanup
 from popcube_server.services.platform import Platform
 from popcube_server.services.push.pushers import PusherCleanup
@@ -142,6 +144,7 @@ def build_organisation(core: Core, network: Network) -> Organisation:
         *inbound.servlets,
         *media.servlets,
         *accounts.servlets,
+        *build_profiles(core, AskProfiles(sending.ask)),
         *rooms.servlets,
         *room_reads.servlets,
         *user_data.servlets,

@@ -6,7 +6,7 @@ from typing import Any
 
 from popcube_server.building.auth import Auth, build_auth, make_limiter
 from popcube_server.building.core import Core
-from popcube_server.building.profiles import build_profiles, frozen_profile_fields
+from popcube_server.building.profiles import frozen_profile_fields
 from popcube_server.rest.client.account_deactivation import AccountDeactivation
 from popcube_server.rest.client.admin import Admin
 from popcube_server.rest.client.administrative_contact import AdministrativeContact
@@ -77,7 +77,6 @@ def build_accounts(core: Core, device_cleanups: Sequence[DeviceCleanup] = ()) ->
         *_registration_servlets(core, auth, register_account),
         *_login_servlets(core, auth, confirmation),
         *_account_servlets(core, auth, confirmation, delete_devices),
-        *build_profiles(core),
         _build_capabilities(core),
     ]
     return Accounts(

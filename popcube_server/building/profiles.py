@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from popcube_server.building.core import Core
 from popcube_server.rest.client.profile import Profile
 from popcube_server.services.profiles.change_profile import ChangeProfile
-from popcube_server.services.profiles.read_profile import ReadProfile
+from popcube_server.services.profiles.read_profile import ReadProfile, RemoteProfiles
 
 
-def build_profiles(core: Core) -> Sequence[object]:
+def build_profiles(core: Core, remote: RemoteProfiles) -> Sequence[object]:
     """The servlets."""
     return [
         Profile(
-            ReadProfile(core.config.profiles, core.database),
+            ReadProfile(core.server_name, core.config.profiles, core.database, remote),
             ChangeProfile(core.committer, frozenset(frozen_profile_fields(core))),
         )
     ]

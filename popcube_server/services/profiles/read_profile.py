@@ -1,11 +1,11 @@
 """Read profiles, as far as the configuration lets people see them."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
-from federation.room_dag.identifiers import is_user_id
+from federation.room_dag.identifiers import domain_of, is_user_id
 from popcube_server.services.errors import InvalidParam, MissingToken, NotAllowed, NotFound
 from popcube_server.services.profiles.profile_fields import check_field_name
 from popcube_server.services.requester import Requester
@@ -16,10 +16,21 @@ from storage.profiles import ProfilesRepository
 from synapse_like_config.profiles import ProfilesSection
 
 
-class ReadProfile:
-    """Profiles of this server's users. (Those of others are asked for over federation.)"""
+class RemoteProfiles(Protocol):
+    """Asks the servers of other users."""
 
-    def __init__(self, section: ProfilesSection, database: Database) -> None:
+    async def get(self, user_id: str) -> Mapping[str, Any]:
+        """Every field. Raises `NotFound`, and a refusal with 502 or 504 if the server does not answer."""
+
+
+class ReadProfile:
+    """Profiles of users of this server and of others."""
+
+    def __init__(
+        self, server_name: str, section: ProfilesSection, database: Database, remote: RemoteProfiles
+    ) -> None:
+        self._server_name = server_name
+        self._remote = remote
         self._needs_shared_room = section.limit_profile_requests_to_users_who_share_rooms
         self._needs_token = section.require_auth_for_profile_requests or self._needs_shared_room
         self._database = database
@@ -47,6 +58,12 @@ class ReadProfile:
             raise InvalidParam("This is not a user ID.")
         if self._needs_shared_room:
             await self._authorize(requester, user_id)
+        if domain_of(user_id) != self._server_name:
+            # Nobody makes this server ask others without being known here.
+            if requester is None:
+                raise NotFound("There is no such user here.")
+            remote = await self._remote.get(user_id)
+            return {field: orjson.dumps(value) for field, value in remote.items()}
         known, fields = await self._database.read(
             lambda tx: (self._accounts.exists(tx, user_id), self._profiles.get(tx, user_id))
         )

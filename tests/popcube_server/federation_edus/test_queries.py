@@ -82,6 +82,14 @@ class QueriesTests(ServerTestCase):
             self.clock.advance(0)
             self.network.flush()
 
+    def test_profile_of_another_servers_user_is_shown(self) -> None:
+        path = f"/_matrix/client/v3/profile/{self.bob.user_id}"
+        self.ok(self.put(f"{path}/displayname", {"displayname": "Bob"}, self.bob))
+        self.assertEqual(self.ok(self.get(path, self.alice)), {"displayname": "Bob"})
+        self.assertEqual(self.ok(self.get(f"{path}/displayname", self.alice)), {"displayname": "Bob"})
+        unknown = "/_matrix/client/v3/profile/@nobody:two.example"
+        self.assert_refused(self.get(unknown, self.alice), 404, "M_NOT_FOUND")
+
     def test_openid_token_names_its_user_until_it_ends(self) -> None:
         path = f"/_matrix/client/v3/user/{self.alice.user_id}/openid/request_token"
         answer = self.ok(self.post(path, {}, self.alice))
