@@ -43,6 +43,12 @@ class UserDirectoryTests(DirectoryCase):
         self.ok(self.post(f"{CLIENT}/rooms/{room}/leave", {}, self.bob))
         self.assertEqual(self.find(self.alice, "bob"), [])
 
+    def test_who_left_the_room_does_not_find_those_who_stayed(self) -> None:
+        room = self.given_shared_room()
+        self.assertEqual(self.find(self.alice, "bob"), [self.bob.user_id])
+        self.ok(self.post(f"{CLIENT}/rooms/{room}/leave", {}, self.alice))
+        self.assertEqual(self.find(self.alice, "bob"), [])
+
     def test_names_are_found_by_beginnings_of_words_whatever_the_case(self) -> None:
         self.given_shared_room()
         for term in ("BOB", "builder", "özg", "ÖZGÜR", "neil öz", "O'Nei", self.bob.user_id, "@bob"):
