@@ -145,6 +145,8 @@ class UploadTests(CrossSigningTestCase):
     def test_other_organisation_does_not_see_them(self) -> None:
         self.given_cross_signing(self.alice)
         namesake = self.given_user("alice", TWO)
+        # Only by asking as any other server would.
+        self.network.down.add("one.example")
         answer = self.query(namesake, self.alice)
         self.assertEqual((answer["master_keys"], list(answer["failures"])), ({}, ["one.example"]))
 
