@@ -1,5 +1,8 @@
 """Uploads, downloads with and without login, and content that comes later than its ID."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from tests.popcube_server.rest.client.media_case import NEW, OLD, MediaTestCase
 from tests.popcube_server.server_case import NO_LIMITS
 from tests.support.openapi import specification
@@ -275,7 +278,8 @@ class LaterContentTests(MediaTestCase):
     def _timers_at(self, seconds: float) -> int:
         """How many timers end in just so many seconds."""
         end = self.clock.seconds() + seconds
-        return sum(abs(call.getTime() - end) < 0.001 for call in self.clock.getDelayedCalls())
+        calls: Sequence[Any] = self.clock.getDelayedCalls()
+        return sum(abs(call.getTime() - end) < 0.001 for call in calls)
 
     def test_download_does_not_wait_for_ever(self) -> None:
         path = f"{NEW}/download/{self.media}"
