@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
 from popcube_server.rest.endpoint import Handler, Mark, marked_methods
-from popcube_server.services.errors import InvalidParam
+from popcube_server.services.errors import InvalidParam, NotFound
 
 _CURRENT = "/_matrix/client/v3/"
 _OLD = "/_matrix/client/r0/"
@@ -81,7 +81,7 @@ class Router:
         """The endpoint for a path as it came in the request line, or None if there is no such path.
 
         Segments are separated before they are decoded: an encoded slash belongs to a segment. Raises `InvalidParam`
-        for a segment that is not UTF-8, or an identifier that cannot be one.
+        for a segment that is not UTF-8, `NotFound` for an identifier that cannot be one.
         """
         values: list[str] = []
         node = _find(self._root, [_decode(segment) for segment in raw_path.split(b"/")[1:]], 0, values)
@@ -91,7 +91,7 @@ class Router:
         variables = dict(zip(route.variables, values, strict=True)) if route is not None else {}
         # No identifier has it, and a database may not be able to look for it.
         if any("\x00" in value for name, value in variables.items() if name.endswith("_id")):
-            raise InvalidParam("An identifier in the path has a character that none may have.")
+            raise NotFound("An identifier in the path has a character that none has.")
         return Match(route, variables, tuple(node.routes))
 
 

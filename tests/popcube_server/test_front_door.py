@@ -28,5 +28,5 @@ class FrontDoorTests(ServerTestCase):
         self.assertIn('popcube_requests_total{code="200",endpoint="GET /ping"} 2.0', one)
         self.assertIn('popcube_requests_total{code="200",endpoint="GET /ping"} 1.0', two)
 
-    def test_identifier_with_nul_is_refused(self) -> None:
-        self.assert_refused(self.get("/_matrix/client/v3/rooms/%00/state"), 400, "M_INVALID_PARAM")
+    def test_identifier_with_nul_is_not_found(self) -> None:
+        self.assert_refused(self.get("/_matrix/client/v3/rooms/%00/state"), 404, "M_NOT_FOUND")
