@@ -114,8 +114,3 @@ class EventStore:
 def live_ordering(position: int) -> int:
     """The place in the timeline of an event that was stored as it happened."""
     return position * ORDERING_STEP
-
-
-def position_bound(position: int) -> int:
-    """The highest ordering that an event stored at or before `position` has."""
-    return position * ORDERING_STEP

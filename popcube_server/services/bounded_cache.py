@@ -1,7 +1,6 @@
 """A bounded cache: what services keep of what they read. Kept true by whoever owns it, following the log."""
 
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -38,10 +37,6 @@ class BoundedCache(Generic[K, V]):
 
     def drop(self, key: K) -> None:
         self._entries.pop(key, None)
-
-    def drop_where(self, wanted: Callable[[K], bool]) -> None:
-        for key in [key for key in self._entries if wanted(key)]:
-            del self._entries[key]
 
     def clear(self) -> None:
         self._entries.clear()

@@ -104,12 +104,17 @@ class ReceiveTransaction:
             for room_id, of_room in _by_room(pdus).items()
         ]
         work.append(Deferred.fromCoroutine(self._receive_edus(origin, edus)))
-        await self._finished_or_late(DeferredList(work, consumeErrors=True))
+        failures: list[Exception] = []
+        await self._finished_or_late(DeferredList(work, consumeErrors=True), failures)
+        for error in failures:
+            if isinstance(error, CommitFailed):
+                # Not on disk, so not answered with success: the origin sends it again, and all of it may come twice.
+                raise error
         answer = orjson.dumps({"pdus": results})
         await self._committer.commit(RecordReceived(origin, txn_id, answer, self._platform.now_ms()))
         return answer
 
-    async def _finished_or_late(self, work: "Deferred[Any]") -> None:
+    async def _finished_or_late(self, work: "Deferred[Any]", failures: list[Exception]) -> None:
         answering: Deferred[None] = Deferred()
         timer: Timer = self._platform.call_later(ANSWER_AFTER_S, lambda: answering.callback(None))
         self._late.add(work)
@@ -119,6 +124,7 @@ class ReceiveTransaction:
             for succeeded, failure in outcome:
                 if not succeeded:
                     logger.error("Receiving failed: %s", failure)
+                    failures.append(failure.value)
             if timer.active():
                 timer.cancel()
                 answering.callback(None)

@@ -61,10 +61,3 @@ def _inviter(entries: Iterable[bytes], user_id: str) -> str | None:
             sender: str | None = entry.get("sender")
             return sender
     return None
-
-
-class NothingReceived:
-    """For a server whose users are invited only to rooms that it takes part in."""
-
-    async def find(self, user_id: str, room_id: str) -> Sequence[bytes] | None:
-        return None

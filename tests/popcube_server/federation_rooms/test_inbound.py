@@ -36,6 +36,17 @@ class InboundTests(ServerTestCase):
         body = {"origin": TWO, "origin_server_ts": 1, "pdus": pdus, "edus": edus or []}
         return self.ask("PUT", f"{V1}send/{txn_id}", body)
 
+    def test_transaction_that_is_not_on_disk_is_not_answered_with_success(self) -> None:
+        room_id = self.given_room(self.alice)
+        self.ok(self.join(self.bob, room_id))
+        content = {"room_id": room_id, "user_id": self.bob.user_id, "typing": True}
+        edus = [{"edu_type": "m.typing", "content": content}]
+        database = self.organisations[ONE].core.database
+        database.write_now(lambda tx: tx.run("ALTER TABLE log RENAME TO hidden"))
+        self.assertEqual(self.send("one", [], edus)[0], 500)
+        database.write_now(lambda tx: tx.run("ALTER TABLE hidden RENAME TO log"))
+        self.ok(self.send("one", [], edus))
+
     def test_message_reaches_the_other_server(self) -> None:
         room_id = self.given_room(self.alice)
         self.ok(self.join(self.bob, room_id))
