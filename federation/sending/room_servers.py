@@ -104,4 +104,4 @@ class RoomServers:
 
 
 def _count(state: RoomState) -> _Room:
-    return _Room(state.memberships, Counter(domain_of(user) for user in state.joined_members()))
+    return _Room(state.memberships, Counter(dict(state.servers)))

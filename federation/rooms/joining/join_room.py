@@ -7,7 +7,6 @@ from twisted.internet.defer import DeferredLock
 
 from federation.room_dag.auth_rules.auth_state_keys import CREATE_PAIR
 from federation.room_dag.event import Event, InvalidEvent, decode_pdu
-from federation.room_dag.identifiers import domain_of
 from federation.room_dag.room_versions import RoomRules
 from federation.room_dag.signing import InvalidSignature
 from federation.rooms.accept_event import AcceptEvent
@@ -79,7 +78,7 @@ class JoinRoom:
             room = await self._rooms.get(room_id)
         except UnknownRoom:
             return False
-        return any(domain_of(user_id) == self._server_name for user_id in room.committed.joined_members())
+        return room.committed.has_member_of(self._server_name)
 
     async def _through(self, destination: str, wanted: Wanted) -> None:
         event = await self._handshake.make(destination, wanted)

@@ -1,6 +1,5 @@
 """Which rooms a server may ask about. Source: server-server API, "Retrieving events", "Server ACLs"."""
 
-from federation.room_dag.identifiers import domain_of
 from federation.rooms.event_store import EventStore
 from federation.rooms.live_room import LiveRoom
 from federation.rooms.live_rooms import LiveRooms, UnknownRoom
@@ -50,12 +49,9 @@ class RoomAccess:
 
 def has_member_of(state: RoomState, server_name: str) -> bool:
     """Whether a user of a server is joined."""
-    suffix = ":" + server_name
-    return any(
-        user_id.endswith(suffix) and domain_of(user_id) == server_name for user_id in state.joined_members()
-    )
+    return state.has_member_of(server_name)
 
 
 def servers_of(state: RoomState) -> list[str]:
     """The servers of those who are joined."""
-    return sorted({domain_of(user_id) for user_id in state.joined_members()})
+    return sorted(state.servers)
