@@ -30,3 +30,8 @@ class FrontDoorTests(ServerTestCase):
 
     def test_identifier_with_nul_is_not_found(self) -> None:
         self.assert_refused(self.get("/_matrix/client/v3/rooms/%00/state"), 404, "M_NOT_FOUND")
+
+    def test_what_is_open_to_all_does_not_look_at_the_authorization(self) -> None:
+        # Synapse signs its requests for keys as well.
+        headers = {"Authorization": 'X-Matrix origin="far.example",key="ed25519:a",sig="YQ"'}
+        self.assertEqual(self.call("GET", "/_matrix/key/v2/server", headers=headers)[0], 200)
