@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+SYNAPSE := .synapse-venv
 DATA ?= data
 TRIAL_JOBS ?= 2
 # Of pip: quiet, and no look at the network for a newer pip.
@@ -12,14 +13,14 @@ PIP_FLAGS ?= --quiet --disable-pip-version-check
 POPCUBE_SPEC ?= $(abspath ../shared/spec)
 export POPCUBE_SPEC
 
-.PHONY: help run install install-test test lint bench bench-smoke clean
+.PHONY: help run install install-test install-synapse test lint bench bench-smoke clean
 
 help:
 	@echo "make run    start a server on http://127.0.0.1:8008, data in ./$(DATA)"
-	@echo "make test   run every test (TRIAL_JOBS=$(TRIAL_JOBS) processes)"
+	@echo "make test   run every test (TRIAL_JOBS=$(TRIAL_JOBS) processes); installs Synapse in $(SYNAPSE) for some of them"
 	@echo "make lint   ruff and mypy"
-	@echo "make bench  install Synapse in .bench and compare it with this server (BENCH_FLAGS=--quick)"
-	@echo "make clean  remove $(VENV) and what the tools leave; ./$(DATA) stays"
+	@echo "make bench  compare this server with Synapse (BENCH_FLAGS=--quick)"
+	@echo "make clean  remove $(VENV), $(SYNAPSE) and what the tools leave; ./$(DATA) stays"
 
 run: $(VENV)/.installed $(DATA)/homeserver.yaml
 	@exec $(BIN)/popcube-server serve -c $(DATA)/homeserver.yaml
@@ -54,7 +55,18 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	@$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[test]'
 	@touch $@
 
+# A real Synapse, for tests to federate with and for the benchmark, in an environment of its own: it is a program
+# beside ours, none of whose packages ours may see. The tests find it here, or where POPCUBE_SYNAPSE_PYTHON says.
+install-synapse: $(SYNAPSE)/.installed
+
+$(SYNAPSE)/.installed: | $(BIN)/python
+	@echo "Installing matrix-synapse in $(SYNAPSE) (the first time takes a minute)"
+	@$(BIN)/python -m venv $(SYNAPSE)
+	@$(SYNAPSE)/bin/python -m pip install $(PIP_FLAGS) matrix-synapse psycopg2-binary
+	@touch $@
+
 test: $(VENV)/.installed-test
+	@$(MAKE) --no-print-directory install-synapse || echo "The tests that federate with Synapse will skip."
 	$(BIN)/python -m twisted.trial -j$(TRIAL_JOBS) tests
 
 lint: $(VENV)/.installed-test
@@ -62,8 +74,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# docs/performance.md says what is measured. Synapse and the results go to .bench.
-SYNAPSE := .bench/synapse-venv
+# docs/performance.md says what is measured. The results go to .bench.
 BENCH_FLAGS ?=
 
 bench: $(VENV)/.installed-test $(SYNAPSE)/.installed
@@ -71,12 +82,6 @@ bench: $(VENV)/.installed-test $(SYNAPSE)/.installed
 
 bench-smoke: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks --smoke --server ours --database sqlite --output .bench/smoke $(BENCH_FLAGS)
-
-$(SYNAPSE)/.installed: | $(BIN)/python
-	@echo "Installing matrix-synapse in $(SYNAPSE)"
-	@$(BIN)/python -m venv $(SYNAPSE)
-	@$(SYNAPSE)/bin/python -m pip install $(PIP_FLAGS) matrix-synapse psycopg2-binary
-	@touch $@
 
 clean:
 	rm -rf $(VENV) $(SYNAPSE) _trial_temp* .mypy_cache .ruff_cache .hypothesis build *.egg-info

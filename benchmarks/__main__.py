@@ -14,6 +14,7 @@ from benchmarks.site import SiteName
 from benchmarks.sizes import FULL, QUICK, SMOKE, Sizes
 from benchmarks.workloads.every import KINDS
 from popcube_server.version import VERSION
+from tests.support.synapse_process import synapse_python
 
 FOLDER = Path(__file__).resolve().parent.parent / ".bench"
 DATABASES = ("sqlite", "postgres")
@@ -38,7 +39,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         "--huge-room", type=int, metavar="MEMBERS", help="size of the room of the work huge-room"
     )
     parser.add_argument("--huge-room-on-synapse", action="store_true", help="takes an hour or so to prepare")
-    parser.add_argument("--synapse-python", type=Path, default=FOLDER / "synapse-venv" / "bin" / "python")
+    parser.add_argument("--synapse-python", type=Path, default=synapse_python())
     parser.add_argument("--output", type=Path, default=FOLDER / "results", help="folder for the results")
     parser.set_defaults(sizes=FULL)
     return parser.parse_args(arguments)
@@ -53,14 +54,14 @@ def choose_sizes(arguments: argparse.Namespace) -> Sizes:
     return sizes
 
 
-def find_versions(servers: Sequence[str], synapse_python: Path) -> Sequence[str]:
+def find_versions(servers: Sequence[str], python: Path) -> Sequence[str]:
     """Raises SystemExit if Synapse is wanted and not there."""
     versions = [f"popcube-server {VERSION}"]
     if "synapse" in servers:
-        if not synapse_python.exists():
-            raise SystemExit(f"{synapse_python} is missing: `make bench` installs Synapse there.")
+        if not python.exists():
+            raise SystemExit(f"{python} is missing: `make install-synapse` installs Synapse there.")
         asking = "import importlib.metadata as m; print(m.version('matrix-synapse'))"
-        command = [str(synapse_python), "-c", asking]
+        command = [str(python), "-c", asking]
         shown = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
         versions.append(f"matrix-synapse {shown.stdout.strip()}")
     return versions

@@ -1,8 +1,6 @@
 """The servers that are compared, as processes on ports of their own, from the same configuration file."""
 
 import socket
-import subprocess
-import time
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -11,10 +9,9 @@ from typing import Any, Protocol
 from benchmarks.client import Client
 from tests.support.configuration import NO_LIMIT, Database, write_configuration
 from tests.support.server_process import ServerProcess
+from tests.support.synapse_process import SynapseProcess, write_log_configuration
 
 SERVER_NAME = "bench.example"
-START_DEADLINE_S = 120.0
-STOP_DEADLINE_S = 60.0
 
 # Beyond what tests/support/configuration.py turns off. `rc_presence` stays: it is a part of how presence works.
 COMMON: Mapping[str, Any] = {
@@ -30,12 +27,6 @@ OURS: Mapping[str, Any] = {
     "popcube": {"argon2": {"time_cost": 1, "memory": "2M"}, "log": {"level": "WARNING"}}
 }
 SYNAPSE: Mapping[str, Any] = {"bcrypt_rounds": 4, "report_stats": False}
-SYNAPSE_LOG = """version: 1
-formatters: {plain: {format: "%(asctime)s %(name)s %(levelname)s %(message)s"}}
-handlers: {file: {class: logging.FileHandler, filename: homeserver.log, formatter: plain}}
-root: {level: WARNING, handlers: [file]}
-disable_existing_loggers: false
-"""
 
 
 class Process(Protocol):
@@ -104,54 +95,23 @@ class SynapseServer:
     def __init__(self, python: Path, directory: Path, database: Database) -> None:
         directory.mkdir(parents=True)
         self.port = free_port()
-        self._python = python
-        self._directory = directory
-        (directory / "log.yaml").write_text(SYNAPSE_LOG)
         own = {
             **SYNAPSE,
-            "log_config": str(directory / "log.yaml"),
+            "log_config": str(write_log_configuration(directory, "WARNING")),
             "pid_file": str(directory / "homeserver.pid"),
         }
-        self._configuration = _configuration(directory, database, self.port, own)
-        self._process: subprocess.Popen[bytes] | None = None
+        configuration = _configuration(directory, database, self.port, own)
+        self._process = SynapseProcess(python, configuration, self.port)
 
     @property
     def pid(self) -> int:
-        return self._running().pid
+        return self._process.pid
 
     def start(self) -> None:
-        with (self._directory / "output.log").open("ab") as output:
-            self._process = subprocess.Popen(  # noqa: S603
-                [self._python, "-m", "synapse.app.homeserver", "-c", self._configuration],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=self._directory,
-            )
-        deadline_s = time.monotonic() + START_DEADLINE_S
-        while True:
-            try:
-                return _ask_versions(self.port)
-            except ConnectionError:
-                if self._process.poll() is not None or time.monotonic() > deadline_s:
-                    raise AssertionError(f"Synapse does not start.\n{self._log_text()}") from None
-                time.sleep(0.005)
+        self._process.start()
 
     def terminate(self) -> None:
-        process = self._running()
-        process.terminate()
-        process.wait(STOP_DEADLINE_S)
+        self._process.terminate()
 
     def kill9(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-
-    def _log_text(self) -> str:
-        files = (self._directory / name for name in ("output.log", "homeserver.log"))
-        return "".join(file.read_text(errors="replace")[-4000:] for file in files if file.exists())
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            raise AssertionError("The server has not been started.")
-        return self._process
+        self._process.kill9()
