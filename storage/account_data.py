@@ -1,6 +1,6 @@
 """Account data: what users keep here for their own clients, for themselves and per room."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Self
 
@@ -32,6 +32,9 @@ class SetAccountData(Change):
 
     def key(self) -> tuple[str, ...]:
         return (self.user_id, self.room_id, self.type)
+
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((self.kind, self.key()),)
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:

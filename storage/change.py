@@ -18,7 +18,7 @@ Repositories' modules define the changes of their area. A change is a frozen dat
             return None
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -46,6 +46,13 @@ class Change:
     def key(self) -> tuple[str, ...]:
         """What changed, enough for a follower that has only the log to read the new value."""
         raise TypeError(f"{type(self).__name__} is logged and gives no key")
+
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        """The replicated records (kind, key) that it touched; `result` is what `write` gave back for it.
+
+        None by default: what is derived or means something on this site only (docs/replication.md).
+        """
+        return ()
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> Sequence[object] | None:

@@ -9,7 +9,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 import orjson
 
@@ -17,6 +17,9 @@ from storage.change import Change, LogEntry
 from storage.database import Database, Waiter, WriteTransaction, start
 from storage.engines.engine import StorageError, Unavailable
 from storage.log import Log, LogRepository
+from storage.replication.own_records import NoRecords
+from storage.replication.record import Version
+from storage.replication.record_index import RecordIndex
 
 logger = logging.getLogger(__name__)
 
@@ -67,20 +70,52 @@ class CommitObserver(Protocol):
     def failed(self) -> None: ...
 
 
+class TouchedRecords(Protocol):
+    """Notes the versions of replicated records that changes touch."""
+
+    def note(self, tx: WriteTransaction, touched: Iterable[tuple[int, str, tuple[str, ...]]]) -> None:
+        """`touched`: (position, kind, key) of records, in the transaction that writes the changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """What records of a peer site come to, decided in the transaction that writes it."""
+
+    changes: tuple[Change, ...]
+    versions: tuple[tuple[str, tuple[str, ...], Version], ...]
+    """(kind, key, version) of each record that was taken in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Changes that a peer site brings."""
+
+    origin: str
+    """The peer site."""
+    decide: Callable[[WriteTransaction], Arrived]
+
+
 @dataclass(frozen=True, slots=True)
 class _Submission:
     changes: tuple[Change, ...]
     fence: Fence | None
     waiter: Waiter[Committed]
+    origin: str = ""
+    """The peer site that the changes come from; empty: they are made here."""
+    arrival: Arrival | None = None
 
 
 @dataclass(slots=True)
 class _Written:
-    """What one transaction did: per change its position and result, and the log's new head."""
+    """What one transaction did: its changes, the position and result of each, and the log's new head."""
 
     head: int
+    changes: Sequence[Change] = ()
     positions: list[int] = field(default_factory=list)
     results: list[object] = field(default_factory=list)
+
+
+_ON_ONE_SITE: Final = NoRecords()
 
 
 class Committer:
@@ -94,6 +129,7 @@ class Committer:
         clock_ms: Callable[[], int],
         timer_s: Callable[[], float],
         limits: CommitLimits = CommitLimits(),
+        records: TouchedRecords = _ON_ONE_SITE,
     ) -> None:
         self._database = database
         self._log = log
@@ -101,6 +137,8 @@ class Committer:
         self._clock_ms = clock_ms
         self._timer_s = timer_s
         self._limits = limits
+        self._records = records
+        self._record_index = RecordIndex()
         self._queue: deque[_Submission] = deque()
         self._running = False
         self._idle: list[Waiter[None]] = []
@@ -113,20 +151,37 @@ class Committer:
         """
         return await self.submit(changes, fence)
 
-    def submit(self, changes: Iterable[Change], fence: Fence | None = None) -> Waiter[Committed]:
+    def submit(
+        self, changes: Iterable[Change], fence: Fence | None = None, origin: str = ""
+    ) -> Waiter[Committed]:
         """Like `commit`, but queued before this returns: the order of calls is the order of positions.
 
-        What has a fence is always taken, for others were built on it already: call `check_not_busy` before building.
+        `origin` is the peer site that brought the changes (none: they are made here). What has a fence is always
+        taken, for others were built on it already: call `check_not_busy` before building.
         """
         waiter: Waiter[Committed] = Waiter()
         if fence is None and self._is_busy():
             waiter.fail(_busy())
             return waiter
-        self._queue.append(_Submission(tuple(changes), fence, waiter))
+        self._enqueue(_Submission(tuple(changes), fence, waiter, origin))
+        return waiter
+
+    async def take_in(self, arrival: Arrival) -> Committed:
+        """Write what a peer site brings: what that is, is decided in the transaction, which has it to itself.
+
+        Raises what `decide` raises, and `CommitFailed`; then nothing was written.
+        """
+        waiter: Waiter[Committed] = Waiter()
+        if self._is_busy():
+            raise _busy()
+        self._enqueue(_Submission((), None, waiter, arrival.origin, arrival))
+        return await waiter
+
+    def _enqueue(self, submission: _Submission) -> None:
+        self._queue.append(submission)
         if not self._running:
             self._running = True
             start(self._run(), lambda failure: logger.critical("The committer stopped: %s", failure))
-        return waiter
 
     def check_not_busy(self) -> None:
         """Raises `CommitterBusy`."""
@@ -154,7 +209,13 @@ class Committer:
     def _take_batch(self) -> list[_Submission]:
         batch = [self._queue.popleft()]
         size = len(batch[0].changes)
-        while self._queue and size + len(self._queue[0].changes) <= self._limits.max_batch:
+        if batch[0].arrival is not None:
+            return batch
+        while (
+            self._queue
+            and self._queue[0].arrival is None
+            and size + len(self._queue[0].changes) <= self._limits.max_batch
+        ):
             submission = self._queue.popleft()
             size += len(submission.changes)
             batch.append(submission)
@@ -165,22 +226,21 @@ class Committer:
         if not batch:
             return
         started_s = self._timer_s()
-        changes = [change for submission in batch for change in submission.changes]
-        if not changes:
+        if not any(submission.changes or submission.arrival is not None for submission in batch):
             self._answer(batch, _Written(self._log.position))
             return
         # Empty until only the commit itself is left to be done.
         done: list[_Written] = []
         try:
-            await self._database.write(lambda tx: done.append(self._write(tx, changes)))
+            await self._database.write(lambda tx: done.append(self._write(tx, batch)))
         except Exception as error:  # noqa: BLE001
-            if not done or not await self._is_on_disk(changes, done[0]):
+            if not done or not await self._is_on_disk(done[0]):
                 # Whatever a change raised belongs to its submitter; the loop goes on.
                 await self._after_failure(batch, error)
                 return
         written = done[0]
-        self._observer.committed(len(changes), self._timer_s() - started_s)
-        self._publish(changes, written)
+        self._observer.committed(len(written.changes), self._timer_s() - started_s)
+        self._publish(written)
         self._answer(batch, written)
 
     async def _after_failure(self, batch: list[_Submission], error: Exception) -> None:
@@ -201,9 +261,10 @@ class Committer:
         for submission in batch:
             submission.waiter.fail(error)
 
-    async def _is_on_disk(self, changes: Sequence[Change], written: _Written) -> bool:
+    async def _is_on_disk(self, written: _Written) -> bool:
         # A connection can break after the database committed and before its answer came: what was written must not be
         # written again, nor be called lost.
+        changes = written.changes
         at = next((at for at, change in enumerate(changes) if change.logged), None)
         if at is None:
             return False
@@ -222,17 +283,48 @@ class Committer:
         submission.waiter.fail(CommitFailed("an earlier change that this one builds on was not written"))
         return True
 
-    def _write(self, tx: WriteTransaction, changes: Sequence[Change]) -> _Written:
+    def _write(self, tx: WriteTransaction, batch: Sequence[_Submission]) -> _Written:
+        arrival = batch[0].arrival
+        if arrival is not None:
+            return self._write_arrival(tx, arrival)
+        changes = [change for submission in batch for change in submission.changes]
+        origins = [submission.origin for submission in batch for _ in submission.changes]
+        written = self._write_changes(tx, changes, origins)
+        self._records.note(
+            tx,
+            (
+                (position or written.head, kind, key)
+                for change, position, result, origin in zip(
+                    changes, written.positions, written.results, origins, strict=True
+                )
+                if not origin
+                for kind, key in change.records(result)
+            ),
+        )
+        return written
+
+    def _write_arrival(self, tx: WriteTransaction, arrival: Arrival) -> _Written:
+        # Nobody may write between the decision and what follows from it.
+        _move_head(tx, 0)
+        arrived = arrival.decide(tx)
+        written = self._write_changes(tx, arrived.changes, [arrival.origin] * len(arrived.changes))
+        merged = [(written.head, kind, key, version) for kind, key, version in arrived.versions]
+        self._record_index.write_merged(tx, merged)
+        return written
+
+    def _write_changes(
+        self, tx: WriteTransaction, changes: Sequence[Change], origins: Sequence[str]
+    ) -> _Written:
         logged = sum(change.logged for change in changes)
         # The lock on the head row comes first in every writing transaction.
-        head: int = tx.all("UPDATE log_head SET position = position + ? RETURNING position", (logged,))[0][0]
-        written = _Written(head)
+        head = _move_head(tx, logged)
+        written = _Written(head, changes)
         next_position = head - logged
         for change in changes:
             if change.logged:
                 next_position += 1
             written.positions.append(next_position if change.logged else 0)
-        self._write_log(tx, changes, written.positions)
+        self._write_log(tx, written, origins)
         written.results = [None] * len(changes)
         for run in _runs(changes):
             results = type(changes[run[0]]).write(tx, [(written.positions[at], changes[at]) for at in run])
@@ -241,22 +333,23 @@ class Committer:
                     written.results[at] = result
         return written
 
-    def _write_log(self, tx: WriteTransaction, changes: Sequence[Change], positions: Sequence[int]) -> None:
-        kinds = tx.intern({change.kind for change in changes if change.logged})
+    def _write_log(self, tx: WriteTransaction, written: _Written, origins: Sequence[str]) -> None:
+        kinds = tx.intern({change.kind for change in written.changes if change.logged})
+        sites = {"": 0, **tx.intern({origin for origin in origins if origin})}
         now_ms = self._clock_ms()
         tx.many(
-            "INSERT INTO log (position, kind, at_ms, entry_key) VALUES (?, ?, ?, ?)",
+            "INSERT INTO log (position, kind, at_ms, entry_key, origin) VALUES (?, ?, ?, ?, ?)",
             [
-                (position, kinds[change.kind], now_ms, orjson.dumps(change.key()))
-                for position, change in zip(positions, changes, strict=True)
+                (position, kinds[change.kind], now_ms, orjson.dumps(change.key()), sites[origin])
+                for position, change, origin in zip(written.positions, written.changes, origins, strict=True)
                 if change.logged
             ],
         )
 
-    def _publish(self, changes: Sequence[Change], written: _Written) -> None:
+    def _publish(self, written: _Written) -> None:
         entries = [
             LogEntry(position, change.kind, change.key(), change)
-            for position, change in zip(written.positions, changes, strict=True)
+            for position, change in zip(written.positions, written.changes, strict=True)
             if change.logged
         ]
         if entries:
@@ -265,10 +358,15 @@ class Committer:
     def _answer(self, batch: Sequence[_Submission], written: _Written) -> None:
         at = 0
         for submission in batch:
-            end = at + len(submission.changes)
+            end = len(written.positions) if submission.arrival is not None else at + len(submission.changes)
             position = max(written.positions[at:end], default=0) or written.head
             submission.waiter.succeed(Committed(position, tuple(written.results[at:end])))
             at = end
+
+
+def _move_head(tx: WriteTransaction, count: int) -> int:
+    head: int = tx.all("UPDATE log_head SET position = position + ? RETURNING position", (count,))[0][0]
+    return head
 
 
 def _busy() -> CommitterBusy:

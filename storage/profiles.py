@@ -1,6 +1,6 @@
 """Profiles of local users: fields with JSON values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -40,18 +40,27 @@ class SetProfileField(Change):
     def key(self) -> tuple[str, ...]:
         return (self.user_id, self.field)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((self.kind, self.key()),)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         for position, change in changes:
-            tx.run(
-                "INSERT INTO profiles (user_id, field, value, position) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (user_id, field) DO UPDATE SET value = excluded.value, position = excluded.position",
-                (change.user_id, change.field, change.value, position),
-            )
+            write_fields(tx, ((position, change),))
             sizes = tx.all("SELECT field, LENGTH(value) FROM profiles WHERE user_id = ?", (change.user_id,))
             # As one JSON object: braces, and for each field two quotes, a colon and a comma.
             if 1 + sum(len(field) + length + 4 for field, length in sizes) > MAX_PROFILE_BYTES:
                 raise ProfileTooLarge("the profile is too large")
+
+
+def write_fields(tx: WriteTransaction, changes: Sequence[tuple[int, SetProfileField]]) -> None:
+    """Write fields whatever size the profile has with them."""
+    for position, change in changes:
+        tx.run(
+            "INSERT INTO profiles (user_id, field, value, position) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (user_id, field) DO UPDATE SET value = excluded.value, position = excluded.position",
+            (change.user_id, change.field, change.value, position),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,9 @@ class DeleteProfileField(Change):
 
     def key(self) -> tuple[str, ...]:
         return (self.user_id, self.field)
+
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((self.kind, self.key()),)
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
@@ -85,6 +97,17 @@ class ClearProfile(Change):
     def key(self) -> tuple[str, ...]:
         return (self.user_id,)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        assert isinstance(result, tuple)
+        return ((SetProfileField.kind, (self.user_id, field)) for field in result)
+
     @classmethod
-    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
-        tx.many("DELETE FROM profiles WHERE user_id = ?", [(change.user_id,) for _, change in changes])
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> Sequence[object]:
+        """Gives the names of the fields that were there."""
+        return [
+            tuple(
+                row[0]
+                for row in tx.all("DELETE FROM profiles WHERE user_id = ? RETURNING field", (change.user_id,))
+            )
+            for _, change in changes
+        ]

@@ -1,0 +1,65 @@
+"""Takes in the versions of records that a peer site sent.
+
+Which of them win is decided inside the writing transaction, against what is there at that moment; those that do
+become ordinary changes of this site's log, so that everything that follows the log sees them like any other.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from storage.change import Change
+from storage.committer import Arrived
+from storage.database import WriteTransaction
+from storage.replication.hybrid_clock import HybridClock
+from storage.replication.record import Combined, Key, Record, RecordKind, Version
+from storage.replication.record_index import RecordIndex
+
+
+class UnknownKind(ValueError):
+    """A peer sent a kind of record that this version of the server does not know."""
+
+
+class ApplyRecords:
+    """Makes the work that the committer does for a batch of records."""
+
+    def __init__(self, site: str, kinds: Iterable[RecordKind], clock: HybridClock) -> None:
+        self._site = site
+        self._kinds = {kind.name: kind for kind in kinds}
+        self._clock = clock
+        self._index = RecordIndex()
+
+    def arrive(self, tx: WriteTransaction, records: Sequence[Record], *others: Change) -> Arrived:
+        """What is to be written for these records, in their order; `others` is written with them, after them.
+
+        Raises `UnknownKind`.
+        """
+        changes: list[Change] = []
+        versions: list[tuple[str, Key, Version]] = []
+        for kind_name, run in groupby(records, key=lambda record: record.kind):
+            kind = self._kinds.get(kind_name)
+            if kind is None:
+                raise UnknownKind(kind_name)
+            self._merge(tx, kind, list(run), changes, versions)
+        return Arrived((*changes, *others), tuple(versions))
+
+    def _merge(
+        self,
+        tx: WriteTransaction,
+        kind: RecordKind,
+        records: Sequence[Record],
+        changes: list[Change],
+        versions: list[tuple[str, Key, Version]],
+    ) -> None:
+        # The sender has merged what it sends: if a key comes twice, the later one is what it means.
+        latest = {record.key: record for record in records}
+        present = self._index.get_versions(tx, kind.name, list(latest))
+        for key, record in latest.items():
+            self._clock.observe(record.version.clock)
+            outcome = kind.merge(tx, record, present.get(key))
+            if outcome is None:
+                continue
+            changes.extend(outcome.changes)
+            version = record.version
+            if isinstance(outcome, Combined):
+                version = Version(self._clock.next(), self._site)
+            versions.append((kind.name, key, version))

@@ -1,0 +1,48 @@
+"""Reads the records that a peer site has not heard of yet, with their values of now."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from storage.database import Transaction
+from storage.replication.record import Key, Record, RecordKind
+from storage.replication.record_index import IndexedRecord, RecordIndex
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedRecord:
+    """A record and the place in this site's log at which its version was written here."""
+
+    position: int
+    record: Record
+
+
+class ExportRecords:
+    """Records in the order of this site's log. A record that changed several times appears once, where it last did."""
+
+    def __init__(self, kinds: Iterable[RecordKind]) -> None:
+        self._kinds = {kind.name: kind for kind in kinds}
+        self._index = RecordIndex()
+
+    def read(self, tx: Transaction, peer: str, after: int, upto: int, limit: int) -> Sequence[PlacedRecord]:
+        """Those written here at positions `after` < p <= `upto`, about `limit` of them, but not what `peer` wrote."""
+        indexed = [
+            record for record in self._index.read_after(tx, after, upto, limit) if record.version.site != peer
+        ]
+        values = self._values(tx, indexed)
+        return [
+            PlacedRecord(
+                each.position, Record(each.kind, each.key, values.get((each.kind, each.key)), each.version)
+            )
+            for each in indexed
+        ]
+
+    def _values(self, tx: Transaction, indexed: Sequence[IndexedRecord]) -> dict[tuple[str, Key], Any]:
+        keys: dict[str, list[Key]] = {}
+        for record in indexed:
+            keys.setdefault(record.kind, []).append(record.key)
+        return {
+            (kind, key): value
+            for kind, wanted in keys.items()
+            for key, value in self._kinds[kind].read(tx, wanted).items()
+        }

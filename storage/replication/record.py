@@ -1,0 +1,69 @@
+"""A record: one thing that all sites must agree on, and the version of it that somebody wrote.
+
+A record is (kind, key); its value is JSON, None once it is deleted. Kinds are fine: what two sites may change apart
+without disturbing each other (a password, a display name) are records of their own. Where two versions meet, the kind
+decides which stays. That decision must be commutative, associative and idempotent: sites hear of versions in any
+order, and more than once.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from storage.change import Change
+from storage.database import Transaction
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Version:
+    """When and where a value was written. Versions are totally ordered, the same on every site."""
+
+    clock: int
+    """Hybrid logical clock, see `hybrid_clock.py`."""
+    site: str
+    """The site that wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A version of a record, as it travels."""
+
+    kind: str
+    key: Key
+    value: Any
+    """JSON; None: deleted."""
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The version that arrived changes what is here: it is newer, larger, or the first."""
+
+    changes: Sequence[Change]
+    """Must not raise `Conflict`, whatever is in the tables; written in this order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Combined:
+    """What is here now is neither the old value nor the one that arrived: a version of our own, told to all sites."""
+
+    changes: Sequence[Change]
+    """As in `Taken`."""
+
+
+class RecordKind(Protocol):
+    """How records of one kind are read, and what is written when a version arrives."""
+
+    @property
+    def name(self) -> str: ...
+
+    def read(self, tx: Transaction, keys: Sequence[Key]) -> Mapping[Key, Any]:
+        """The values that are here, as JSON; a key without one is left out."""
+
+    def merge(self, tx: Transaction, record: Record, present: Version | None) -> Taken | Combined | None:
+        """What an arriving version does; None: what is here stays as it is.
+
+        `present` is the version that is here (None: none that the sites know of).
+        """

@@ -1,0 +1,1 @@
+"""Tests of what sites tell each other."""
