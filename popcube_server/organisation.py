@@ -137,7 +137,9 @@ def build_organisation(core: Core, network: Network) -> Organisation:
     sync = build_sync(core, room_base, SyncNeeds(room_reads, user_data, end_to_end, push.personal))
     followers = build_followers(core, room_base, rooms, push.rules)
     search = build_search(core, room_base, room_reads)
-    inbound = build_inbound_rooms(core, room_base, federation, remote, edus.receiver)
+    inbound = build_inbound_rooms(
+        core, room_base, federation, remote, rooms.membership_limits, edus.receiver
+    )
     servlets = [
         *server.servlets,
         *federation.servlets,

@@ -24,16 +24,19 @@ from popcube_server.rest.federation.events import RoomEvents
 from popcube_server.rest.federation.memberships import Invites, Joins
 from popcube_server.rest.federation.transactions import Transactions
 from popcube_server.services.federation.authorize_joins import AuthorizeJoins
+from popcube_server.services.federation.invite_door import InviteDoor
 from popcube_server.services.federation.local_users import InvitableUsers
 from popcube_server.services.federation.make_membership import MakeMembership
 from popcube_server.services.federation.receive_invite import ReceiveInvite
 from popcube_server.services.federation.receive_transaction import EduReceiver, ReceiveTransaction
+from popcube_server.services.federation.retract_invite import RetractInvite
 from popcube_server.services.federation.room_access import RoomAccess
 from popcube_server.services.federation.serve_rooms import ServeRooms
 from popcube_server.services.federation.server_visibility import ServerVisibility
 from popcube_server.services.federation.take_membership import TakeMembership
 from popcube_server.services.periodic import Periodic
 from popcube_server.services.rooms.invite_permission import InvitePermission
+from popcube_server.services.rooms.membership_limits import MembershipLimits
 from popcube_server.services.rooms.remote_rooms import FederatedRooms
 from popcube_server.services.sync.stripped_state import DEFAULT_TYPES, RoomStrippedState
 from storage.account_data import AccountDataRepository
@@ -89,7 +92,15 @@ def build_remote_rooms(
         ),
         KnockRoom(client, handshake, committer, core.server_name),
         LeaveRemoteRoom(client, handshake, events, committer, core.signer),
-        InviteUser(client, send_event, rooms, events, check, accept),
+        InviteUser(
+            client,
+            send_event,
+            rooms,
+            events,
+            check,
+            accept,
+            core.config.rooms.room_prejoin_state.additional_event_types,
+        ),
         database,
         StrippedStatesRepository(),
         core.server_name,
@@ -99,7 +110,12 @@ def build_remote_rooms(
 
 
 def build_inbound_rooms(
-    core: Core, base: RoomBase, federation: Federation, remote: RemoteRooms, edus: EduReceiver
+    core: Core,
+    base: RoomBase,
+    federation: Federation,
+    remote: RemoteRooms,
+    limits: MembershipLimits,
+    edus: EduReceiver,
 ) -> InboundRooms:
     """Comes after what takes EDUs."""
     database, committer, platform = core.database, core.committer, core.platform
@@ -112,6 +128,17 @@ def build_inbound_rooms(
         access,
         remote.check,
         remote.receive_pdu,
+        RetractInvite(
+            database,
+            base.repositories.rooms,
+            base.repositories.memberships,
+            StrippedStatesRepository(),
+            events,
+            remote.check,
+            AskServers(federation.client),
+            committer,
+            core.server_name,
+        ),
         edus,
         database,
         ReceivedTransactionsRepository(),
@@ -140,6 +167,8 @@ def build_inbound_rooms(
         remote.check,
         federation.verify_events,
         InvitableUsers(database, AccountsRepository(), permission),
+        InviteDoor(limits, core.config.rooms.block_non_admin_invites),
+        access,
         database,
         base.repositories.rooms,
         base.repositories.events,

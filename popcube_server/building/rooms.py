@@ -81,6 +81,7 @@ class Rooms:
     create_room: CreateRoom
     aliases: ResolveAlias
     transactions: Transactions
+    membership_limits: MembershipLimits
     servlets: Sequence[object]
 
 
@@ -176,5 +177,6 @@ def build_rooms(core: Core, base: RoomBase, needs: RoomNeeds) -> Rooms:
         create_room,
         aliases,
         transactions,
+        membership_limits,
         servlets,
     )

@@ -89,9 +89,18 @@ class Invites:
         unsigned = call.body.get("unsigned")
         state = unsigned.get("invite_room_state") if isinstance(unsigned, dict) else None
         event = await self._receive.receive(
-            call.origin, *_room_and_event(call), ReceivedInvite("1", call.json, state)
+            call.origin, *_room_and_event(call), ReceivedInvite(_old_version(state), call.json, state)
         )
         return Answer(b'[200,{"event":%b}]' % event.json)
+
+
+def _old_version(state: Any) -> str:
+    """Which of the two versions that such an invite can be of, as far as it says."""
+    for entry in state if isinstance(state, list) else ():
+        if isinstance(entry, dict) and entry.get("type") == "m.room.create":
+            content = entry.get("content")
+            return "2" if isinstance(content, dict) and content.get("room_version") == "2" else "1"
+    return "1"
 
 
 def _template(template: Template) -> Answer:

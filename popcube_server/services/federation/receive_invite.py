@@ -14,15 +14,25 @@ from federation.rooms.receiving.check_pdu import CheckPdus, parse_pdu
 from federation.rooms.receiving.remote import EventVerifier
 from federation.rooms.room_state import MEMBER
 from popcube_server.services.errors import InvalidParam, MissingParam, NotAllowed, NotFound, WithCode
-from popcube_server.services.federation.room_access import has_member_of
+from popcube_server.services.federation.room_access import RoomAccess, has_member_of
 from storage.change import Change
 from storage.committer import Committer
-from storage.database import Database, Transaction
+from storage.database import Database
 from storage.events import EventsRepository
 from storage.rooms import AddRoom, RoomsRepository
 from storage.stripped_states import KeepStripped
 
 MAX_STATE_ENTRIES = 100
+
+
+class InviteDoor(Protocol):
+    """Whether invites of other servers are taken at all, and how many."""
+
+    def check_open(self) -> None:
+        """Raise `NotAllowed` if none are."""
+
+    def spend_invite(self, inviter: str, room_id: str, invitee: str) -> None:
+        """Raises `LimitExceeded`."""
 
 
 class LocalUsers(Protocol):
@@ -50,6 +60,8 @@ class ReceiveInvite:
         check: CheckPdus,
         verifier: EventVerifier,
         users: LocalUsers,
+        door: InviteDoor,
+        access: RoomAccess,
         database: Database,
         repository: RoomsRepository,
         events: EventsRepository,
@@ -60,6 +72,8 @@ class ReceiveInvite:
         self._check = check
         self._verifier = verifier
         self._users = users
+        self._door = door
+        self._access = access
         self._database = database
         self._repository = repository
         self._events = events
@@ -79,13 +93,19 @@ class ReceiveInvite:
             ) from None
         event = await self._checked(origin, room_id, event_id, invite.event, rules)
         entries = await self._room_state(invite.room_state, rules, room_id)
+        is_in_room = await self._check_room(origin, room_id, rules)
+        self._door.check_open()
         user_id = event.state_key or ""
         if not await self._users.exists(user_id):
             raise NotFound("There is no such user.")
         if await self._users.blocks_invites(user_id):
             raise WithCode(403, "M_INVITE_BLOCKED", f"{user_id} does not take invites.")
         signed = sign_event(event, self._signer)
-        if not await self._is_in_room(room_id):
+        if await self._database.read(lambda tx: bool(self._events.get_by_id(tx, (event_id,)))):
+            # Asked a second time: the first answer was lost.
+            return signed
+        self._door.spend_invite(event.sender, room_id, user_id)
+        if not is_in_room:
             await self._store(signed, rules, [*entries, strip_event(signed)], origin)
         # A room that this server is in gets the event in a transaction like any other.
         return signed
@@ -106,17 +126,17 @@ class ReceiveInvite:
         if not is_ours:
             raise InvalidParam("The invited user is not of this server.")
         if domain_of(event.sender) != origin:
-            raise NotAllowed("The sender is not one of your server's users.")
+            raise InvalidParam("The sender is not one of your server's users.")
         try:
             await self._verifier.verify(event)
         except InvalidSignature as error:
-            raise NotAllowed(f"The event is not properly signed: {error}") from None
+            raise InvalidParam(f"The event is not properly signed: {error}") from None
         return event
 
     async def _room_state(self, state: Any, rules: RoomRules, room_id: str) -> list[bytes]:
         """Stripped state out of `invite_room_state`."""
         if state is None:
-            # v1.16: from room version 12 on "the server MUST reject ... M_MISSING_PARAM" without the create event.
+            # v1.16: from room version 12 on the state is needed, to know that the room is what its ID says.
             if rules.room_id_is_create_hash:
                 raise MissingParam("'invite_room_state' is missing.")
             return []
@@ -134,31 +154,34 @@ class ReceiveInvite:
             raise InvalidParam("'invite_room_state' has an event that is not valid or not of the room.")
         creates = [event for event in checked.values() if event.type == "m.room.create"]
         if not creates:
-            raise MissingParam("'invite_room_state' has no create event.")
+            # v1.16: "SHOULD return `M_INVALID_PARAM`" without the create event.
+            raise InvalidParam("'invite_room_state' has no create event.")
         if any(not event.is_state for event in checked.values()):
             raise InvalidParam("'invite_room_state' has an event that is no state.")
         return [strip_event(event) for event in checked.values()]
 
-    async def _is_in_room(self, room_id: str) -> bool:
+    async def _check_room(self, origin: str, room_id: str, rules: RoomRules) -> bool:
+        """Whether this server is in the room. Raises refusals."""
         try:
             room = await self._rooms.get(room_id)
         except UnknownRoom:
             return False
-        return has_member_of(room.committed, self._signer.server_name)
+        if room.rules is not rules:
+            raise InvalidParam("The room has another version.")
+        is_in_room = has_member_of(room.committed, self._signer.server_name)
+        # "When a remote server ... is denied": invites are among the endpoints that ACLs apply to. What is remembered
+        # of a room that everybody here has left may be old.
+        if is_in_room and not await self._access.is_allowed(origin, room):
+            raise NotAllowed("Your server is banned from the room.")
+        return is_in_room
 
     async def _store(self, event: Event, rules: RoomRules, entries: Sequence[bytes], origin: str) -> None:
         user_id = event.state_key or ""
-        is_known, version = await self._database.read(lambda tx: self._read(tx, event))
+        room = await self._database.read(lambda tx: self._repository.find(tx, event.room_id))
+        version = None if room is None else room.version
         if version is not None and version != rules.version:
             raise InvalidParam("The room has another version.")
-        if is_known:
-            return
         changes: list[Change] = [] if version is not None else [AddRoom(event.room_id, rules.version)]
         changes.append(member_outlier(event, "invite"))
         changes.append(KeepStripped(user_id, event.room_id, tuple(entries), (origin,)))
         await self._committer.commit(*changes)
-
-    def _read(self, tx: Transaction, event: Event) -> tuple[bool, str | None]:
-        room = self._repository.find(tx, event.room_id)
-        is_known = bool(self._events.get_by_id(tx, (event.event_id,)))
-        return is_known, None if room is None else room.version

@@ -23,6 +23,7 @@ from federation.rooms.receiving.fetch_missing import StateUnavailable
 from federation.rooms.receiving.receive_pdu import ReceivePdu
 from federation.transport.errors import FederationError
 from popcube_server.services.errors import BadJson, LimitExceeded
+from popcube_server.services.federation.retract_invite import RetractInvite
 from popcube_server.services.federation.room_access import RoomAccess, has_member_of
 from popcube_server.services.platform import Platform, Timer
 from storage.committer import CommitFailed, Committer
@@ -53,6 +54,7 @@ class ReceiveTransaction:
         access: RoomAccess,
         check: CheckPdus,
         receive_pdu: ReceivePdu,
+        retract: RetractInvite,
         edus: EduReceiver,
         database: Database,
         repository: ReceivedTransactionsRepository,
@@ -64,6 +66,7 @@ class ReceiveTransaction:
         self._access = access
         self._check = check
         self._receive_pdu = receive_pdu
+        self._retract = retract
         self._edus = edus
         self._database = database
         self._repository = repository
@@ -157,8 +160,9 @@ class ReceiveTransaction:
         try:
             room = await self._rooms.get(room_id)
         except UnknownRoom:
-            # Without the room nobody knows its version, and so not the event's ID.
-            logger.info("%s sent an event of the unknown room %s", origin, room_id)
+            if not await self._retracts(origin, room_id, pdu, results):
+                # Without the room nobody knows its version, and so not the event's ID.
+                logger.info("%s sent an event of the unknown room %s", origin, room_id)
             return
         rules: RoomRules = room.rules
         try:
@@ -167,6 +171,8 @@ class ReceiveTransaction:
             logger.info("%s sent an invalid event of %s: %s", origin, room_id, error)
             return
         if not has_member_of(room.committed, self._server_name):
+            if await self._retracts(origin, room_id, pdu, results):
+                return
             results[event_id] = {"error": "This server is not in the room."}
         elif not await self._access.is_allowed(origin, room):
             # ACLs: "Servers MUST ... reject each PDU" of a server that is denied.
@@ -174,6 +180,16 @@ class ReceiveTransaction:
         else:
             refusal = await self._decide(origin, room_id, pdu, rules)
             results[event_id] = {} if refusal is None else {"error": refusal}
+
+    async def _retracts(
+        self, origin: str, room_id: str, pdu: Any, results: dict[str, dict[str, str]]
+    ) -> bool:
+        """Whether it is about an invite or a knock of our user in a room that this server is not in."""
+        retracted = await self._retract.receive(origin, room_id, pdu)
+        if retracted is None:
+            return False
+        results[retracted.event_id] = {} if retracted.refusal is None else {"error": retracted.refusal}
+        return True
 
     async def _decide(self, origin: str, room_id: str, pdu: Any, rules: RoomRules) -> str | None:
         try:

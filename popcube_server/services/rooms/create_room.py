@@ -1,5 +1,6 @@
 """Create a room. Source: client-server API, create_room."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from federation.room_dag.event import InvalidEvent
 from federation.room_dag.identifiers import domain_of, is_room_alias, is_user_id
 from federation.room_dag.room_versions import RoomRules, UnknownRoomVersion, get_room_rules
 from federation.rooms.create_room import CreateRoom as AppendRoom
-from popcube_server.services.errors import BadJson, InvalidParam, NotAllowed, TooLarge, WithCode
+from popcube_server.services.errors import BadJson, InvalidParam, Refusal, TooLarge, WithCode
 from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.change_membership import ChangeMembership
@@ -31,6 +32,8 @@ from popcube_server.services.rooms.suspensions import Suspensions
 from storage.change import Change, Conflict
 from storage.directory import AddAlias, PublishRoom
 from synapse_like_config.rooms import RoomsSection
+
+logger = logging.getLogger(__name__)
 
 MAX_INVITES = 500
 MAX_INITIAL_STATE = 500
@@ -83,8 +86,18 @@ class CreateRoom:
         self._limiter.spend(requester.user_id)
         room_id = await self.create_unchecked(requester.user_id, options, rules, alias)
         for user_id in invited:
-            await self._makers.memberships.invite(requester, room_id, user_id, None, options.is_direct)
+            await self._invite(requester, room_id, user_id, options.is_direct)
         return room_id
+
+    async def _invite(self, requester: Requester, room_id: str, user_id: str, is_direct: bool) -> None:
+        try:
+            await self._makers.memberships.invite(requester, room_id, user_id, None, is_direct)
+        except Refusal as error:
+            if domain_of(user_id) == self._server_name:
+                raise
+            # The room is there, and one server that says no, or nothing, does not undo it: who is in the room and who
+            # is invited can be seen there.
+            logger.info("%s was not invited to the new room %s: %s", user_id, room_id, error)
 
     async def create_unchecked(
         self, creator: str, options: RoomOptions, rules: RoomRules, alias: str | None, *others: Change
@@ -132,11 +145,7 @@ class CreateRoom:
         for user_id in options.invite:
             if not is_user_id(user_id):
                 raise InvalidParam(f"{user_id[:255]!r} is not a user ID.")
-            if domain_of(user_id) != self._server_name:
-                raise NotAllowed(
-                    f"The server of {user_id} cannot be reached: this server does not federate yet."
-                )
-            if await self._makers.permission.is_blocked(user_id):
+            if domain_of(user_id) == self._server_name and await self._makers.permission.is_blocked(user_id):
                 blocked.add(user_id)
         return blocked
 

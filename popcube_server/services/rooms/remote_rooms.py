@@ -11,8 +11,8 @@ from federation.rooms.joining.invite_user import InviteUser
 from federation.rooms.joining.join_room import JoinRoom
 from federation.rooms.joining.leave_room import KnockRoom, LeaveRemoteRoom
 from federation.rooms.live_rooms import LiveRooms, UnknownRoom
-from federation.transport.errors import FederationError, HttpRefusal
-from popcube_server.services.errors import NotFound, WithCode
+from federation.transport.errors import FederationError, HttpRefusal, NotFederated
+from popcube_server.services.errors import LimitExceeded, NotAllowed, NotFound, WithCode
 from popcube_server.services.federation.room_access import has_member_of, servers_of
 from storage.database import Database
 from storage.events import find_event_ids
@@ -101,9 +101,12 @@ class FederatedRooms:
         try:
             return await self._invite_user.invite(draft)
         except HttpRefusal as error:
-            raise _refusal(error) from None
-        except FederationError:
-            raise _refusal(None) from None
+            raise _invite_refusal(error) from None
+        except NotFederated as error:
+            raise NotAllowed(f"This server does not talk to {error.destination}.") from None
+        except FederationError as error:
+            message = f"The server {error.destination} could not be reached; nobody was invited."
+            raise WithCode(502, "M_UNKNOWN", message) from None
 
     async def _servers(self, room_id: str, user_id: str, via: Sequence[str]) -> list[str]:
         """Whom to ask, the likeliest first."""
@@ -117,6 +120,19 @@ class FederatedRooms:
             # COMPAT: clients that name no server; up to room version 11 the ID has the creator's.
             servers.append(domain_of(room_id))
         return servers
+
+
+def _invite_refusal(refusal: HttpRefusal) -> Exception:
+    if refusal.errcode == "M_LIMIT_EXCEEDED":
+        wait_ms = refusal.retry_after_ms
+        return LimitExceeded(
+            "The other server takes no more invites now.", 5000 if wait_ms is None else wait_ms
+        )
+    if refusal.errcode in _PASSED_ON:
+        return _refusal(refusal)
+    # "If `M_MISSING_PARAM` or `M_INVALID_PARAM` is returned ... the Client-Server API request SHOULD fail with a 5xx
+    # error rather than being passed through."
+    return WithCode(502, "M_UNKNOWN", f"The server {refusal.destination} did not take the invite.")
 
 
 def _refusal(refusal: HttpRefusal | None) -> Exception:

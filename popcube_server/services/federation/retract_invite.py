@@ -1,0 +1,143 @@
+"""Invites taken back, and knocks turned down, of our users in rooms that this server is not in.
+
+There is no room here to judge the event in. What can be known: that the event stands on the very invite or knock that
+our user has, that its sender's server signed it, and either that this is the server which invited or took the knock,
+or that the auth events which the origin shows allow it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from federation.room_dag.event import Event, InvalidEvent
+from federation.room_dag.identifiers import InvalidIdentifier, domain_of
+from federation.room_dag.room_versions import RoomRules, get_room_rules
+from federation.room_dag.signing import InvalidSignature
+from federation.rooms.event_store import EventStore
+from federation.rooms.joining.stripped import member_outlier
+from federation.rooms.receiving.auth_order import judge_by_auth_events
+from federation.rooms.receiving.check_pdu import CheckPdus, parse_pdu
+from federation.rooms.receiving.remote import AskServers
+from federation.rooms.room_state import MEMBER
+from federation.transport.errors import FederationError
+from storage.committer import CommitFailed, Committer
+from storage.database import Database, Transaction
+from storage.events import find_event_ids
+from storage.memberships import MembershipsRepository
+from storage.rooms import RoomsRepository
+from storage.stripped_states import DropStripped, StrippedStatesRepository
+
+_TAKEN_BACK = ("leave", "ban")
+_OUTSIDE = ("invite", "knock")
+
+
+@dataclass(frozen=True, slots=True)
+class Retracted:
+    """What becomes of the PDU: `refusal` is None if it was taken, or was here already."""
+
+    event_id: str
+    refusal: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Outside:
+    """How a user stands who is invited or knocking: the room's version, the member event, and who told of the room."""
+
+    version: str
+    member_id: str
+    servers: Sequence[str]
+
+
+class RetractInvite:
+    def __init__(
+        self,
+        database: Database,
+        rooms: RoomsRepository,
+        memberships: MembershipsRepository,
+        stripped: StrippedStatesRepository,
+        events: EventStore,
+        check: CheckPdus,
+        ask: AskServers,
+        committer: Committer,
+        server_name: str,
+    ) -> None:
+        self._database = database
+        self._rooms = rooms
+        self._memberships = memberships
+        self._stripped = stripped
+        self._events = events
+        self._check = check
+        self._ask = ask
+        self._committer = committer
+        self._server_name = server_name
+
+    async def receive(self, origin: str, room_id: str, pdu: Any) -> Retracted | None:
+        """None if the event ends no invite and no knock: it is of a room that this server has nothing to do with."""
+        user_id = self._local_target(pdu)
+        if user_id is None:
+            return None
+        found = await self._database.read(lambda tx: self._find(tx, room_id, user_id))
+        if found is None:
+            return None
+        rules = get_room_rules(found.version)
+        try:
+            event_id = parse_pdu(pdu, rules, room_id).event_id
+        except InvalidEvent:
+            return None
+        return Retracted(event_id, await self._decide(origin, pdu, rules, room_id, found))
+
+    def _local_target(self, pdu: Any) -> str | None:
+        """The user of this server who is put out, or kept out, by somebody else."""
+        if not isinstance(pdu, dict) or pdu.get("type") != MEMBER or not isinstance(pdu.get("content"), dict):
+            return None
+        user_id = pdu.get("state_key")
+        if not isinstance(user_id, str) or pdu.get("sender") == user_id:
+            return None
+        try:
+            is_ours = domain_of(user_id) == self._server_name
+        except InvalidIdentifier:
+            return None
+        return user_id if is_ours and pdu["content"].get("membership") in _TAKEN_BACK else None
+
+    def _find(self, tx: Transaction, room_id: str, user_id: str) -> _Outside | None:
+        room = self._rooms.find(tx, room_id)
+        row = self._memberships.find(tx, room_id, user_id)
+        if room is None or row is None or row.membership not in _OUTSIDE:
+            return None
+        shown = self._stripped.find(tx, user_id, room_id)
+        member_id = find_event_ids(tx, (row.event_nid,))[row.event_nid]
+        return _Outside(room.version, member_id, () if shown is None else shown.servers)
+
+    async def _decide(
+        self, origin: str, pdu: Any, rules: RoomRules, room_id: str, outside: _Outside
+    ) -> str | None:
+        try:
+            event = await self._check.check(pdu, rules, room_id)
+            member = await self._events.find(outside.member_id)
+            # "The target's current `m.room.member` event, if any" is among the auth events: else this is about an
+            # earlier invite.
+            if member is None or outside.member_id not in event.auth_events:
+                return "The event does not follow the invite that is known here."
+            # Whoever could invite in this server's name can take it back in its name.
+            if domain_of(event.sender) not in outside.servers and not await self._is_shown_to_be_allowed(
+                origin, event, member.event
+            ):
+                return "The event's auth events do not allow it."
+            membership = event.membership or ""
+            await self._committer.commit(
+                member_outlier(event, membership), DropStripped(event.state_key or "", room_id)
+            )
+        except (InvalidEvent, InvalidSignature, FederationError, CommitFailed) as error:
+            return str(error)
+        return None
+
+    async def _is_shown_to_be_allowed(self, origin: str, event: Event, member: Event) -> bool:
+        pdus = await self._ask.event_auth(origin, event.room_id, event.event_id)
+        chain = await self._check.check_many(pdus, event.rules, event.room_id)
+        creates = [each.event_id for each in chain.values() if each.type == "m.room.create"]
+        if event.rules.room_create_in_auth_events and not set(creates) & set(member.auth_events):
+            # Some other room that calls itself the same.
+            return False
+        known = {member.event_id: member}
+        chain.pop(member.event_id, None)
+        return event.event_id in judge_by_auth_events({**chain, event.event_id: event}, known).accepted

@@ -1,0 +1,397 @@
+"""Invites over federation, in both directions, and what becomes of them."""
+
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+
+from federation.room_dag.event import decode_pdu, parse_event, sign_event
+from federation.room_dag.room_versions import get_room_rules
+from tests.federation.room_dag.builders import RoomBuilder, given_room
+from tests.popcube_server.federation_rooms.memberships_case import FAR, ONE, TWO, V1, V3, MembershipsCase
+from tests.popcube_server.server_case import NO_LIMITS
+from tests.support.far_server import FarAnswer, FarCall, FarServer, Refused
+
+EVE = f"@eve:{FAR}"
+MALLORY = "@mallory:third.example"
+
+
+def signed_by(far: FarServer, version: str, pdu: Any) -> Any:
+    return decode_pdu(sign_event(parse_event(pdu, get_room_rules(version)), far.signer))
+
+
+def given_chain(chain: list[Any]) -> FarAnswer:
+    return lambda call: {"auth_chain": chain}
+
+
+class OutgoingInvitesTests(MembershipsCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.far = self.given_far()
+
+    def test_first_version_is_used_where_the_second_is_unknown(self) -> None:
+        def sign_v1(call: FarCall) -> Any:
+            state = call.body.pop("unsigned")["invite_room_state"]
+            self.assertEqual(set(state[0]), {"content", "sender", "state_key", "type"})
+            return [200, {"event": signed_by(self.far, "2", call.body)}]
+
+        self.far.answers["v1/invite"] = sign_v1
+        room_id = self.given_room(self.alice, room_version="2")
+        self.ok(self.invite(self.alice, room_id, EVE))
+        self.assertEqual(self.far.asked, ["v2/invite", "v1/invite"])
+        self.assertEqual(self.membership(self.alice, room_id, EVE), "invite")
+
+    def test_first_version_is_not_used_for_newer_rooms(self) -> None:
+        self.far.answers["v1/invite"] = lambda call: [200, {"event": call.body}]
+        room_id = self.given_room(self.alice, room_version="3")
+        self.assert_refused(self.invite(self.alice, room_id, EVE), 502, "M_UNKNOWN")
+        self.assertEqual(self.far.asked, ["v2/invite"])
+
+    def test_refusal_of_the_second_version_is_told_if_the_first_is_unknown(self) -> None:
+        def refuse(call: FarCall) -> Any:
+            raise Refused(404, "M_NOT_FOUND", "Nobody of that name.")
+
+        self.far.answers["v2/invite"] = refuse
+        room_id = self.given_room(self.alice, room_version="1")
+        self.assert_refused(self.invite(self.alice, room_id, EVE), 404, "M_NOT_FOUND")
+        self.assertIsNone(self.membership(self.alice, room_id, EVE))
+
+    def test_invite_shows_full_events_with_the_create_event(self) -> None:
+        for version in ("6", "11", "12"):
+            seen: list[Any] = []
+
+            def sign(call: FarCall, seen: list[Any] = seen, version: str = version) -> Any:
+                seen.append(call.body)
+                return {"event": signed_by(self.far, version, call.body["event"])}
+
+            self.far.answers["v2/invite"] = sign
+            room_id = self.given_room(self.alice, room_version=version, name="Den")
+            self.ok(self.invite(self.alice, room_id, EVE))
+            state = seen[0]["invite_room_state"]
+            events = [parse_event(pdu, get_room_rules(version)) for pdu in state]
+            self.assertEqual({event.room_id for event in events}, {room_id})
+            types = {event.type for event in events}
+            self.assertLessEqual({"m.room.create", "m.room.name", "m.room.member"}, types)
+            self.assertEqual(seen[0]["room_version"], version)
+
+    def test_unreachable_server_is_a_clear_error_and_leaves_nothing(self) -> None:
+        room_id = self.given_room(self.alice)
+        self.network.down.add(FAR)
+        path = self.room_path(room_id, "invite")
+        answer = self.patiently("POST", path, {"user_id": EVE}, self.alice)
+        self.assert_refused(answer, 502, "M_UNKNOWN")
+        self.assertIn(FAR, answer[1]["error"])
+        self.assertIsNone(self.membership(self.alice, room_id, EVE))
+        self.restart(ONE)
+        self.assertIsNone(self.membership(self.alice, room_id, EVE))
+
+    def test_answer_with_another_event_is_not_used(self) -> None:
+        room_id = self.given_room(self.alice, room_version="10")
+
+        def change(call: FarCall) -> Any:
+            return {"event": {**call.body["event"], "content": {"membership": "join"}}}
+
+        for answer in (
+            change,
+            lambda call: {"event": call.body["event"] | {"signatures": {}}},
+            lambda call: {},
+        ):
+            self.far.answers["v2/invite"] = answer
+            self.assert_refused(self.invite(self.alice, room_id, EVE), 502, "M_UNKNOWN")
+        self.assertIsNone(self.membership(self.alice, room_id, EVE))
+
+    def test_fault_of_the_other_server_is_not_the_clients(self) -> None:
+        room_id = self.given_room(self.alice)
+        for errcode in ("M_INVALID_PARAM", "M_MISSING_PARAM"):
+
+            def refuse(call: FarCall, errcode: str = errcode) -> Any:
+                raise Refused(400, errcode)
+
+            self.far.answers["v2/invite"] = refuse
+            self.assert_refused(self.invite(self.alice, room_id, EVE), 502, "M_UNKNOWN")
+
+    def test_room_that_does_not_federate_invites_nobody_from_elsewhere(self) -> None:
+        for version in ("1", "10", "12"):
+            room_id = self.given_room(
+                self.alice, room_version=version, creation_content={"m.federate": False}
+            )
+            self.assert_refused(self.invite(self.alice, room_id, EVE), 403, "M_FORBIDDEN")
+            self.assert_refused(self.join(self.bob, room_id), 403, "M_FORBIDDEN")
+        self.assertEqual(self.far.asked, [])
+
+    def test_new_room_invites_users_of_other_servers(self) -> None:
+        self.network.down.add("gone.example")
+        invited = [self.bob.user_id, "@nobody:two.example"]
+        room_id = self.given_room(self.alice, preset="private_chat", invite=invited)
+        self.assertEqual(self.membership(self.alice, room_id, self.bob.user_id), "invite")
+        self.assertIsNone(self.membership(self.alice, room_id, "@nobody:two.example"))
+        self.assertIn(room_id, self.synced_rooms(self.bob, "invite"))
+
+
+class IncomingInvitesTests(MembershipsCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.far = self.given_far()
+
+    def given_inviting(self, version: str = "12") -> RoomBuilder:
+        return given_room(version, EVE, "invite")
+
+    def test_wrong_events_are_invalid_and_change_nothing(self) -> None:
+        room = self.given_inviting("10")
+        alice, invite = self.alice.user_id, {"membership": "invite"}
+        wrong = {
+            "type": room.build("m.room.topic", EVE, invite, alice),
+            "membership": room.build("m.room.member", EVE, {"membership": "leave"}, alice),
+            "sender": room.build("m.room.member", MALLORY, invite, alice),
+            "target": room.build("m.room.member", EVE, invite, self.bob.user_id),
+        }
+        for what, event in wrong.items():
+            answer = self.invite_as(self.far, room, event)
+            self.assertEqual((answer[0], answer[1]["errcode"]), (400, "M_INVALID_PARAM"), what)
+        good = room.build("m.room.member", EVE, invite, alice)
+        unsigned = decode_pdu(good) | {"signatures": {FAR: {"ed25519:test": "A" * 86}}}
+        self.assert_refused(self.invite_as(self.far, room, good, event=unsigned), 400, "M_INVALID_PARAM")
+        self.assert_refused(
+            self.invite_as(self.far, room, good, room_version="nine"), 400, "M_INCOMPATIBLE_ROOM_VERSION"
+        )
+        self.assertEqual(self.synced_rooms(self.alice, "invite"), {})
+        self.ok(self.invite_as(self.far, room, good))
+        self.assertIn(good.room_id, self.synced_rooms(self.alice, "invite"))
+
+    def test_state_of_new_versions_must_be_events_of_the_room(self) -> None:
+        room, other = self.given_inviting(), self.given_inviting()
+        event = room.build("m.room.member", EVE, {"membership": "invite"}, self.alice.user_id)
+        state = [decode_pdu(room.events.get(event_id)) for event_id in room.state.values()]
+        foreign = given_room("12", MALLORY).create
+        stripped = {"type": "m.room.name", "state_key": "", "sender": EVE, "content": {"name": "x"}}
+        rules = decode_pdu(room.events.get(room.state["m.room.join_rules", ""]))
+        forged = rules | {"content": {"join_rule": "public"}, "signatures": {}}
+        wrong = {
+            "no create event": [pdu for pdu in state if pdu["type"] != "m.room.create"],
+            "create event of another room": [decode_pdu(foreign)],
+            "stripped": [*state, stripped],
+            "unsigned": [*state, forged],
+            "not a list": {},
+            "not events": [1, None],
+        }
+        for what, entries in wrong.items():
+            answer = self.invite_as(self.far, room, event, invite_room_state=entries)
+            self.assertEqual((answer[0], answer[1]["errcode"]), (400, "M_INVALID_PARAM"), what)
+        self.assert_refused(
+            self.invite_as(self.far, room, event, invite_room_state=None), 400, "M_MISSING_PARAM"
+        )
+        self.assertEqual(self.synced_rooms(self.alice, "invite"), {})
+        self.assertNotEqual(other.room_id, "")
+        self.ok(self.invite_as(self.far, room, event))
+
+    def test_old_versions_may_show_stripped_state(self) -> None:
+        room = self.given_inviting("9")
+        event = room.build("m.room.member", EVE, {"membership": "invite"}, self.alice.user_id)
+        stripped = {"type": "m.room.name", "state_key": "", "sender": EVE, "content": {"name": "Den"}}
+        self.ok(self.invite_as(self.far, room, event, invite_room_state=[stripped, 3]))
+        shown = self.synced_rooms(self.alice, "invite")[event.room_id]["invite_state"]["events"]
+        self.assertEqual([each["type"] for each in shown], ["m.room.name", "m.room.member"])
+
+    def test_first_version_of_the_request_is_known(self) -> None:
+        room = self.given_inviting("2")
+        event = room.build("m.room.member", EVE, {"membership": "invite"}, self.alice.user_id)
+        create = decode_pdu(room.create)
+        entry = {key: create[key] for key in ("type", "state_key", "sender", "content")}
+        body = {**decode_pdu(event), "unsigned": {"invite_room_state": [entry]}}
+        uri = f"{V1}invite/{quote(event.room_id)}/{quote(event.event_id)}"
+        status, answer = self.ok(self.ask_as(self.far, "PUT", uri, body))
+        self.assertEqual(status, 200)
+        self.assertIn(ONE, answer["event"]["signatures"])
+        self.assertIn(event.room_id, self.synced_rooms(self.alice, "invite"))
+
+    def test_repeated_request_is_answered_again(self) -> None:
+        room = self.given_inviting()
+        event = room.build("m.room.member", EVE, {"membership": "invite"}, self.alice.user_id)
+        first = self.ok(self.invite_as(self.far, room, event))
+        self.assertEqual(self.ok(self.invite_as(self.far, room, event)), first)
+
+    def test_invite_of_an_ignored_user_is_not_shown(self) -> None:
+        path = f"{V3}/user/{self.alice.user_id}/account_data/m.ignored_user_list"
+        self.ok(self.put(path, {"ignored_users": {EVE: {}}}, self.alice))
+        room = self.given_inviting()
+        event = room.build("m.room.member", EVE, {"membership": "invite"}, self.alice.user_id)
+        self.ok(self.invite_as(self.far, room, event))
+        self.assertEqual(self.synced_rooms(self.alice, "invite"), {})
+        self.ok(self.put(path, {"ignored_users": {}}, self.alice))
+        self.assertIn(event.room_id, self.synced_rooms(self.alice, "invite"))
+
+    def test_blocked_invite_is_refused_in_both_versions(self) -> None:
+        path = f"{V3}/user/{self.alice.user_id}/account_data/m.invite_permission_config"
+        self.ok(self.put(path, {"default_action": "block"}, self.alice))
+        room = self.given_inviting("1")
+        event = room.build("m.room.member", EVE, {"membership": "invite"}, self.alice.user_id)
+        self.assert_refused(self.invite_as(self.far, room, event), 403, "M_INVITE_BLOCKED")
+        uri = f"{V1}invite/{quote(event.room_id)}/{quote(event.event_id)}"
+        answer = self.ask_as(self.far, "PUT", uri, decode_pdu(event))
+        self.assert_refused(answer, 403, "M_INVITE_BLOCKED")
+
+    def test_server_that_the_room_denies_invites_nobody_there(self) -> None:
+        carol = self.given_user("carol", TWO)
+        room_id = self.given_room(self.alice)
+        self.ok(self.join(self.bob, room_id))
+        acl = {"allow": ["*"], "deny": [ONE]}
+        self.ok(self.set_state(self.alice, room_id, "m.room.server_acl", acl))
+        self.wait()
+        self.assertNotEqual(self.invite(self.alice, room_id, carol.user_id)[0], 200)
+        self.assertEqual(self.synced_rooms(carol, "invite"), {})
+        self.assertIsNone(self.membership(self.alice, room_id, carol.user_id))
+
+
+class InviteLimitsTests(MembershipsCase):
+    limits = "\n".join(
+        {
+            "per_room": "  per_room: {per_second: 0.1, burst_count: 2}",
+            "per_user": "  per_user: {per_second: 0.1, burst_count: 3}",
+            "per_issuer": "  per_issuer: {per_second: 0.1, burst_count: 4}",
+        }.get(line.strip().partition(":")[0], line)
+        for line in NO_LIMITS.splitlines()
+    )
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.far = self.given_far()
+        self.users = [self.alice.user_id, *(self.given_user(f"user{n}").user_id for n in range(4))]
+
+    def invited(self, room: RoomBuilder, user_id: str, sender: str = EVE) -> tuple[int, Any]:
+        event = room.build("m.room.member", sender, {"membership": "invite"}, user_id)
+        return self.invite_as(self.far, room, event)
+
+    def test_room_is_limited(self) -> None:
+        room = given_room("12", EVE)
+        answers = [self.invited(room, user_id)[0] for user_id in self.users[:3]]
+        self.assertEqual(answers, [200, 200, 429])
+        self.clock.advance(11)
+        self.ok(self.invited(room, self.users[2]))
+
+    def test_invited_user_is_limited(self) -> None:
+        answers = []
+        for number in range(4):
+            inviter = f"@eve{number}:{FAR}"
+            room = given_room("12", inviter, number=number)
+            answers.append(self.invited(room, self.alice.user_id, inviter)[0])
+        self.assertEqual(answers, [200, 200, 200, 429])
+        self.assertEqual(len(self.synced_rooms(self.alice, "invite")), 3)
+
+    def test_inviter_is_limited(self) -> None:
+        answers = [
+            self.invited(given_room("12", EVE, number=number), user_id)[0]
+            for number, user_id in enumerate(self.users)
+        ]
+        self.assertEqual(answers, [200, 200, 200, 200, 429])
+
+
+class ClosedDoorTests(MembershipsCase):
+    extra_configuration = "block_non_admin_invites: true"
+
+    def test_nobody_from_elsewhere_invites(self) -> None:
+        far = self.given_far()
+        room = given_room("12", EVE)
+        event = room.build("m.room.member", EVE, {"membership": "invite"}, self.alice.user_id)
+        self.assert_refused(self.invite_as(far, room, event), 403, "M_FORBIDDEN")
+
+
+class RetractedInvitesTests(MembershipsCase):
+    def test_invite_taken_back_is_gone_from_sync(self) -> None:
+        for version in ("1", "6", "12"):
+            for verb in ("kick", "ban"):
+                room_id = self.given_room(self.alice, preset="private_chat", room_version=version)
+                self.ok(self.invite(self.alice, room_id, self.bob.user_id))
+                since = self.sync(self.bob)["next_batch"]
+                self.ok(self.put_out(self.alice, room_id, self.bob.user_id, verb))
+                self.wait()
+                self.assertIn(room_id, self.synced_rooms(self.bob, "leave", since), (version, verb))
+                self.assertNotIn(room_id, self.synced_rooms(self.bob, "invite"))
+                self.restart(TWO)
+                self.assertNotIn(room_id, self.synced_rooms(self.bob, "invite"))
+                self.assertNotEqual(self.join(self.bob, room_id)[0], 200)
+
+    def test_who_did_not_invite_cannot_take_back(self) -> None:
+        far, third = self.given_far(), self.given_far("third.example")
+        for version in ("6", "12"):
+            room = given_room(version, EVE, "public")
+            invite = room.build("m.room.member", EVE, {"membership": "invite"}, self.alice.user_id)
+            self.ok(self.invite_as(far, room, invite))
+            room.add(invite)
+            join = room.join(MALLORY, prev=[invite])
+            fake = room.build(
+                "m.room.member", MALLORY, {"membership": "leave"}, self.alice.user_id, prev=[join]
+            )
+            chain = [decode_pdu(event) for event in room.events.by_id.values()]
+            third.answers["v1/event_auth"] = given_chain(chain)
+            results = self.send_as(third, fake)
+            self.assertIn("error", results[fake.event_id])
+            self.assertIn(room.room_id, self.synced_rooms(self.alice, "invite"))
+
+    def test_moderator_of_another_server_takes_back(self) -> None:
+        far, third = self.given_far(), self.given_far("third.example")
+        for version in ("6", "12"):
+            room = given_room(version, EVE, "public")
+            room.join(MALLORY)
+            levels = {MALLORY: 90} if version == "12" else {EVE: 100, MALLORY: 90}
+            room.set_power_levels(EVE, levels)
+            invite = room.set_membership(EVE, self.alice.user_id, "invite")
+            self.ok(self.invite_as(far, room, invite))
+            leave = room.set_membership(MALLORY, self.alice.user_id, "leave")
+            chain = [decode_pdu(event) for event in room.events.by_id.values()]
+            third.answers["v1/event_auth"] = given_chain(chain)
+            self.assertEqual(self.send_as(third, leave), {leave.event_id: {}})
+            self.assertNotIn(room.room_id, self.synced_rooms(self.alice, "invite"))
+
+    def test_leave_of_an_earlier_invite_does_not_end_a_later_one(self) -> None:
+        far = self.given_far()
+        room = given_room("11", EVE, "public")
+        first = room.set_membership(EVE, self.alice.user_id, "invite")
+        self.ok(self.invite_as(far, room, first))
+        leave = room.set_membership(EVE, self.alice.user_id, "leave")
+        second = room.set_membership(EVE, self.alice.user_id, "invite")
+        self.ok(self.invite_as(far, room, second))
+        self.assertIn("error", self.send_as(far, leave)[leave.event_id])
+        self.assertIn(room.room_id, self.synced_rooms(self.alice, "invite"))
+
+    def test_forged_and_unrelated_events_change_nothing(self) -> None:
+        far = self.given_far()
+        room = given_room("12", EVE, "public")
+        invite = room.set_membership(EVE, self.alice.user_id, "invite")
+        self.ok(self.invite_as(far, room, invite))
+        leave = room.build("m.room.member", EVE, {"membership": "leave"}, self.alice.user_id)
+        pdu = decode_pdu(leave) | {"signatures": {FAR: {"ed25519:test": "A" * 86}}}
+        forged = replace(leave, json=orjson.dumps(pdu))
+        self.assertIn("error", self.send_as(far, forged)[leave.event_id])
+        self.assertEqual(self.send_as(far, room.say(EVE)), {})
+        self.assertIn(room.room_id, self.synced_rooms(self.alice, "invite"))
+        self.assertEqual(self.send_as(far, leave), {leave.event_id: {}})
+        self.assertNotIn(room.room_id, self.synced_rooms(self.alice, "invite"))
+
+    def test_knock_is_turned_down(self) -> None:
+        rule = {"type": "m.room.join_rules", "content": {"join_rule": "knock"}}
+        room_id = self.given_room(self.alice, initial_state=[rule])
+        self.ok(self.knock(self.bob, room_id))
+        since = self.sync(self.bob)["next_batch"]
+        self.ok(self.put_out(self.alice, room_id, self.bob.user_id))
+        self.wait()
+        self.assertIn(room_id, self.synced_rooms(self.bob, "leave", since))
+        self.assertNotIn(room_id, self.synced_rooms(self.bob, "knock"))
+
+    def test_knock_is_answered_with_an_invite(self) -> None:
+        for join_rule in ("knock", "knock_restricted"):
+            rule = {"type": "m.room.join_rules", "content": {"join_rule": join_rule, "allow": []}}
+            room_id = self.given_room(self.alice, preset="private_chat", initial_state=[rule])
+            self.ok(self.knock(self.bob, room_id))
+            self.ok(self.invite(self.alice, room_id, self.bob.user_id))
+            self.assertIn(room_id, self.synced_rooms(self.bob, "invite"))
+            self.assertNotIn(room_id, self.synced_rooms(self.bob, "knock"))
+            self.ok(self.join(self.bob, room_id))
+            self.assertEqual(self.members(self.alice, room_id), {self.alice.user_id, self.bob.user_id})
+
+    def test_knock_is_refused_where_the_room_takes_none(self) -> None:
+        room_id = self.given_room(self.alice, preset="private_chat")
+        self.assert_refused(self.knock(self.bob, room_id), 403, "M_FORBIDDEN")
+        old = self.given_room(self.alice, preset="private_chat", room_version="6")
+        self.assertNotEqual(self.knock(self.bob, old)[0], 200)
+        self.assertEqual(self.synced_rooms(self.bob, "knock"), {})
