@@ -24,6 +24,7 @@ from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from federation.transport.address_policy import AddressPolicy, IPAddress
+from federation.transport.body_pipe import BodyPipe, StreamedResponse, StreamLimits
 from federation.transport.errors import AnswerTooLarge, TransportError
 from federation.transport.names import NameResolver
 from federation.transport.route import Route, Target
@@ -38,6 +39,7 @@ MAX_REQUESTS = 300
 MAX_IDLE_CONNECTIONS = 500
 IDLE_CONNECTION_S = 60
 CONNECT_TIMEOUT_S = 10.0
+_BROKEN = (ConnectError, ConnectionClosed, OSError, ResponseFailed, WebError, SSL.Error)
 MAX_HEADER_BYTES = 256 * 1024
 """Everything before the body, and what came of the body together with the last of it."""
 
@@ -74,6 +76,12 @@ class Https(Protocol):
 
     async def request(self, route: Route, request: HttpRequest, limits: ResponseLimits) -> HttpResponse:
         """Raises `TransportError`, or `AnswerTooLarge`."""
+
+    async def stream(self, route: Route, request: HttpRequest, limits: StreamLimits) -> StreamedResponse:
+        """An answer whose body the caller reads, and closes. Raises `TransportError`, or `AnswerTooLarge`.
+
+        How many there are at a time is the caller's affair: large files must not keep requests waiting.
+        """
 
     async def close(self) -> None:
         """Close the connections that nobody uses."""
@@ -122,14 +130,51 @@ class HttpsClient:
             raise TransportError("no answer in time") from None
         return response
 
+    async def stream(self, route: Route, request: HttpRequest, limits: StreamLimits) -> StreamedResponse:
+        work = Deferred.fromCoroutine(self._stream(route, request, limits))
+        try:
+            return await work.addTimeout(limits.head_timeout_s, self._clock)
+        except DeferredTimeout:
+            raise TransportError("no answer in time") from None
+
     async def close(self) -> None:
         """Close the connections that nobody uses."""
         await cast("Deferred[None]", self._pool.closeCachedConnections())  # type: ignore[no-untyped-call]
 
     async def _request(self, route: Route, request: HttpRequest, max_bytes: int) -> HttpResponse:
+        exchange = self._exchange(route)
+        try:
+            response = await self._ask(exchange, route, request)
+            data = await _read(response, max_bytes, exchange.connections)
+        except (CancelledError, AnswerTooLarge):
+            exchange.connections.abort()
+            raise
+        except _BROKEN as error:
+            raise exchange.describe(error) from error
+        return HttpResponse(response.code, _joined(response.headers), data)
+
+    async def _stream(self, route: Route, request: HttpRequest, limits: StreamLimits) -> StreamedResponse:
+        exchange = self._exchange(route)
+        try:
+            response = await self._ask(exchange, route, request)
+            length = response.length if isinstance(response.length, int) else None
+            if length is not None and length > limits.max_bytes:
+                raise AnswerTooLarge("the answer is too large")
+        except (CancelledError, AnswerTooLarge):
+            exchange.connections.abort()
+            raise
+        except _BROKEN as error:
+            raise exchange.describe(error) from error
+        pipe = BodyPipe(self._clock, limits, exchange.connections.abort)
+        response.deliverBody(_Piped(pipe))
+        return StreamedResponse(response.code, _joined(response.headers), length, pipe)
+
+    def _exchange(self, route: Route) -> "_Exchange":
         endpoint = _RouteEndpoint(route, self._endpoint_for, self._names, self._addresses, self._tls)
-        connections = _OneConnection(self._pool)
-        agent = Agent.usingEndpointFactory(self._clock, _Always(endpoint), connections)
+        return _Exchange(endpoint, _OneConnection(self._pool))
+
+    async def _ask(self, exchange: "_Exchange", route: Route, request: HttpRequest) -> Any:
+        agent = Agent.usingEndpointFactory(self._clock, _Always(exchange.endpoint), exchange.connections)
         # The host of this URL chooses the connection; where it leads is the endpoint's affair.
         name = route.certificate_name
         host = f"[{name}]" if ":" in name else name
@@ -137,18 +182,9 @@ class HttpsClient:
         headers = Headers({name: [value] for name, value in request.headers.items()})
         headers.setRawHeaders("Host", [route.host_header])
         body = None if request.body is None else FileBodyProducer(BytesIO(request.body), _Eager())
-        try:
-            response = await agent.request(request.method.encode(), url.encode("ascii"), headers, body)
-            connections.expects_headers = False
-            data = await _read(response, max_bytes, connections)
-        except (CancelledError, AnswerTooLarge):
-            connections.abort()
-            raise
-        except (ConnectError, ConnectionClosed, OSError, ResponseFailed, WebError, SSL.Error) as error:
-            raise TransportError(
-                _describe(error), was_stale=endpoint.was_unused and _is_clean_close(error)
-            ) from error
-        return HttpResponse(response.code, _joined(response.headers), data)
+        response = await agent.request(request.method.encode(), url.encode("ascii"), headers, body)
+        exchange.connections.expects_headers = False
+        return response
 
 
 class _RouteEndpoint:
@@ -196,6 +232,18 @@ class _RouteEndpoint:
             return (ipaddress.ip_address(target.host),)
         except ValueError:
             return (await self._names.find_addresses(target.host))[:MAX_ADDRESSES]
+
+
+@dataclass(frozen=True, slots=True)
+class _Exchange:
+    """One request: how it connects, and the connection that it got."""
+
+    endpoint: "_RouteEndpoint"
+    connections: "_OneConnection"
+
+    def describe(self, error: BaseException) -> TransportError:
+        was_stale = self.endpoint.was_unused and _is_clean_close(error)
+        return TransportError(_describe(error), was_stale=was_stale)
 
 
 class _BoundedPool(HTTPConnectionPool):
@@ -288,6 +336,28 @@ class _Body(WireProtocol):
             self.done.callback(b"".join(self._chunks))
         else:
             self.done.errback(reason)
+
+
+class _Piped(WireProtocol):
+    """Hands a body on as it comes."""
+
+    def __init__(self, pipe: BodyPipe) -> None:
+        self._pipe = pipe
+
+    def connectionMade(self) -> None:
+        self._pipe.attach(cast(Any, self.transport))
+
+    def dataReceived(self, data: bytes) -> None:
+        self._pipe.receive(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if reason.check(ResponseDone):
+            self._pipe.end()
+        elif reason.check(PotentialDataLoss):
+            # What is kept for long must be whole, and nothing said how long it is.
+            self._pipe.end(TransportError("the answer may have been cut off: it has no length"))
+        else:
+            self._pipe.end(TransportError(_describe(cast(BaseException, reason.value))))
 
 
 async def _read(response: Any, max_bytes: int, connection: _OneConnection) -> bytes:

@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from urllib.parse import urljoin, urlsplit
 
 import orjson
 
@@ -17,7 +16,8 @@ from federation.expiring_cache import ExpiringCache
 from federation.room_dag.identifiers import InvalidIdentifier, ServerName, parse_server_name
 from federation.transport.errors import AnswerTooLarge, TransportError
 from federation.transport.https import HttpRequest, HttpResponse, Https, ResponseLimits
-from federation.transport.route import Route, Target
+from federation.transport.https_url import join_url, parse_https_url
+from federation.transport.route import Route
 
 logger = logging.getLogger(__name__)
 
@@ -127,32 +127,16 @@ class WellKnown:
 
 def _redirected(url: str, location: str) -> str:
     try:
-        return urljoin(url, location)
+        return join_url(url, location)
     except ValueError:
         raise _NoDelegation("redirects to what is no URL", is_final=True) from None
 
 
 def _split(url: str) -> tuple[Route, str]:
-    if (
-        len(url) > 2048
-        or not url.isascii()
-        or any(character <= " " or character == "\x7f" for character in url)
-    ):
-        raise _NoDelegation("redirects to what is no URL", is_final=True)
     try:
-        parts = urlsplit(url)
-        port = parts.port or 443
-        host = parts.hostname
-        if parts.scheme != "https" or host is None or parts.username is not None:
-            raise ValueError("only https is followed")
-        parse_server_name(f"[{host}]" if ":" in host else host)
+        return parse_https_url(url)
     except ValueError as error:
         raise _NoDelegation(f"redirects to where nobody goes: {error}", is_final=True) from None
-    header = f"[{host}]" if ":" in host else host
-    if port != 443:
-        header = f"{header}:{port}"
-    uri = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Route((Target(host, port),), header, host), uri
 
 
 def _parse(response: HttpResponse) -> ServerName:

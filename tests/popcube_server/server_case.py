@@ -109,7 +109,7 @@ class ServerTestCase(SynchronousTestCase):
         self.directory.mkdir()
         self.organisations: dict[str, Organisation] = {}
         self.platform = Platform(self.clock, self._random.randbytes, synchronous)
-        self.network = LoopNetwork(lambda host: host in self.organisations, _Eager())
+        self.network = LoopNetwork(lambda host: host in self.organisations, _Eager(), self.clock)
         for server_name in (ONE, TWO):
             self.open(server_name)
         door = FrontDoor(

@@ -1,6 +1,7 @@
 """A network without sockets: requests go to organisations of the same process, and to servers that a test writes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
@@ -10,6 +11,7 @@ from twisted.web.client import FileBodyProducer, readBody
 from twisted.web.http_headers import Headers
 
 from federation.transport.address_policy import IPAddress
+from federation.transport.body_pipe import BodyPipe, StreamedResponse, StreamLimits
 from federation.transport.errors import AnswerTooLarge, TransportError
 from federation.transport.https import HttpRequest, HttpResponse, ResponseLimits
 from federation.transport.names import ServiceRecord
@@ -17,18 +19,73 @@ from federation.transport.network import Network
 from federation.transport.route import Route
 
 FarServer = Callable[[Route, HttpRequest], HttpResponse]
+PIECE_BYTES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class FarAnswer:
+    """An answer that comes in pieces. The body may raise `TransportError`; at None it stops, and says no more."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Iterator[bytes | None]
+
+
+FarStreams = Callable[[Route, HttpRequest], FarAnswer]
+
+
+class _Feed:
+    """Pushes the pieces of a body while they are wanted."""
+
+    def __init__(self, body: Iterator[bytes | None], pipe: BodyPipe) -> None:
+        self._body = body
+        self._pipe = pipe
+        self._paused = False
+        self._pushing = False
+        pipe.attach(self)
+
+    def pauseProducing(self) -> None:
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        self._paused = False
+        self.push()
+
+    def push(self) -> None:
+        if self._pushing:
+            return
+        self._pushing = True
+        try:
+            while not self._paused:
+                piece = next(self._body, b"")
+                if piece is None:
+                    return
+                if not piece:
+                    self._pipe.end()
+                    return
+                self._pipe.receive(piece)
+        except TransportError as error:
+            self._pipe.end(error)
+        finally:
+            self._pushing = False
+
+    def abort(self) -> None:
+        self._paused = True
 
 
 class LoopNetwork:
     """`network` is what an organisation is built with. Nobody is there but who is named."""
 
-    def __init__(self, is_here: Callable[[str], bool], cooperator: Any) -> None:
+    def __init__(self, is_here: Callable[[str], bool], cooperator: Any, clock: Any) -> None:
         self._is_here = is_here
+        self._clock = clock
         self._cooperator = cooperator
         self._root: Any = None
         self._agents: list[RequestTraversalAgent] = []
         self.far_servers: dict[str, FarServer] = {}
         """By host, without port: what answers there. It may raise `TransportError`."""
+        self.far_streams: dict[str, FarStreams] = {}
+        """The same for answers that come in pieces, where one is asked for."""
         self.down: set[str] = set()
         """Hosts that do not answer at the moment."""
         self.silent: set[str] = set()
@@ -49,6 +106,34 @@ class LoopNetwork:
     # Https
 
     async def request(self, route: Route, request: HttpRequest, limits: ResponseLimits) -> HttpResponse:
+        response = await self._answer(route, request)
+        if len(response.body) > limits.max_bytes:
+            raise AnswerTooLarge("the answer is too large")
+        return response
+
+    async def stream(self, route: Route, request: HttpRequest, limits: StreamLimits) -> StreamedResponse:
+        far = self.far_streams.get(route.certificate_name)
+        if far is not None and route.certificate_name not in self.down:
+            self.requests.append((route.host_header, request.method, request.uri))
+            answer = far(route, request)
+        else:
+            response = await self._answer(route, request)
+            data = response.body
+            pieces = (data[at : at + PIECE_BYTES] for at in range(0, len(data), PIECE_BYTES))
+            answer = FarAnswer(response.status, response.headers, pieces)
+        text = answer.headers.get("content-length", "")
+        length = int(text) if text.isdigit() else None
+        if length is not None and length > limits.max_bytes:
+            raise AnswerTooLarge("the answer is too large")
+        pipe = BodyPipe(self._clock, limits, lambda: feed.abort())
+        feed = _Feed(answer.body, pipe)
+        feed.push()
+        return StreamedResponse(answer.status, answer.headers, length, pipe)
+
+    async def close(self) -> None:
+        return
+
+    async def _answer(self, route: Route, request: HttpRequest) -> HttpResponse:
         host = route.certificate_name
         self.requests.append((route.host_header, request.method, request.uri))
         if host in self.down:
@@ -57,17 +142,10 @@ class LoopNetwork:
             await Deferred()
         far = self.far_servers.get(host)
         if far is not None:
-            response = far(route, request)
-        elif self._is_here(host) and self._root is not None:
-            response = await self._traverse(self._root, route, request)
-        else:
-            raise TransportError("nobody is there")
-        if len(response.body) > limits.max_bytes:
-            raise AnswerTooLarge("the answer is too large")
-        return response
-
-    async def close(self) -> None:
-        return
+            return far(route, request)
+        if self._is_here(host) and self._root is not None:
+            return await self._traverse(self._root, route, request)
+        raise TransportError("nobody is there")
 
     async def _traverse(self, root: Any, route: Route, request: HttpRequest) -> HttpResponse:
         agent = RequestTraversalAgent(root)
