@@ -81,6 +81,10 @@ class Metrics:
             )
             gauge.set_function(function)
 
+    def gauge(self, name: str, meaning: str, value: Callable[[], float]) -> None:
+        """Publish a number that is asked for when it is read."""
+        Gauge(f"popcube_{name}", meaning, registry=self.registry).set_function(value)
+
     def render(self) -> bytes:
         """The exposition text."""
         return generate_latest(self.registry)

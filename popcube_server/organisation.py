@@ -122,7 +122,7 @@ def build_organisation(core: Core, network: Network) -> Organisation:
     room_base = build_room_base(core)
     federation = build_federation(core, network)
     sending = build_sending(core, room_base, federation)
-    edus = build_edus(core, room_base, sending)
+    edus = build_edus(core, room_base, sending, federation.metrics)
     accounts = build_accounts(core, (DeviceCleanup(), PusherCleanup()))
     push = build_push(core)
     remote = build_remote_rooms(core, room_base, federation, push.outcomes)

@@ -22,7 +22,7 @@ from popcube_server.rest.federation.queries import Queries
 from popcube_server.services.edus.distrust_lists import DistrustLists
 from popcube_server.services.edus.edu_rooms import EduRooms
 from popcube_server.services.edus.receive_device_lists import ReceiveDeviceList, ReceiveSigningKeys
-from popcube_server.services.edus.receive_edus import EduService, ReceiveEdus
+from popcube_server.services.edus.receive_edus import EduObserver, EduService, ReceiveEdus
 from popcube_server.services.edus.receive_presence import ReceivePresence
 from popcube_server.services.edus.receive_receipts import ReceiveReceipts
 from popcube_server.services.edus.receive_to_device import CLEANING_INTERVAL_S, ReceiveToDevice
@@ -52,7 +52,7 @@ class Edus:
     parts: Sequence[Sender | RemoteDeviceLists | DurableFollower | Periodic]
 
 
-def build_edus(core: Core, base: RoomBase, sending: Sending) -> Edus:
+def build_edus(core: Core, base: RoomBase, sending: Sending, observer: EduObserver) -> Edus:
     server_name, database, committer, platform = (
         core.server_name,
         core.database,
@@ -86,7 +86,7 @@ def build_edus(core: Core, base: RoomBase, sending: Sending) -> Edus:
     distrust = DurableFollower(source, DistrustLists(server_name, database, base.rooms, committer))
     cleaning = Periodic(platform, "forgetting messages of devices", CLEANING_INTERVAL_S, to_device.clean)
     return Edus(
-        ReceiveEdus(services),
+        ReceiveEdus(services, observer),
         typing,
         servlets=(
             Queries(answer),

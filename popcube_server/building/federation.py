@@ -20,6 +20,7 @@ from federation.transport.network import Network
 from federation.transport.server_requests import ServerRequests
 from federation.transport.well_known import WellKnown
 from popcube_server.building.core import Core
+from popcube_server.federation_metrics import FederationMetrics
 from popcube_server.rest.federation.keys import KeyQueries, ServerKeys
 from popcube_server.rest.federation.version import FederationVersion
 from popcube_server.rest.federation.well_known import WellKnownServer
@@ -52,6 +53,7 @@ class Federation:
     verify_events: VerifyEvents
     back_off: BackOff
     authenticator: AuthenticateServer
+    metrics: FederationMetrics
     servlets: Sequence[object]
     parts: Sequence[Running]
 
@@ -82,7 +84,16 @@ def build_federation(core: Core, network: Network) -> Federation:
     if document is not None:
         servlets.append(WellKnownServer(document))
     forget = Periodic(platform, "Forgetting servers that are gone", FORGET_INTERVAL_S, back_off.forget_old)
-    return Federation(client, key_ring, VerifyEvents(key_ring), back_off, authenticator, servlets, [forget])
+    return Federation(
+        client,
+        key_ring,
+        VerifyEvents(key_ring),
+        back_off,
+        authenticator,
+        FederationMetrics(core.metrics),
+        servlets,
+        [forget],
+    )
 
 
 def _signers(core: Core) -> list[EventSigner]:

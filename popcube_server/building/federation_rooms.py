@@ -24,9 +24,11 @@ from popcube_server.rest.federation.events import RoomEvents
 from popcube_server.rest.federation.memberships import Invites, Joins
 from popcube_server.rest.federation.transactions import Transactions
 from popcube_server.services.federation.authorize_joins import AuthorizeJoins
+from popcube_server.services.federation.inbound_queue import InboundQueue
 from popcube_server.services.federation.invite_door import InviteDoor
 from popcube_server.services.federation.local_users import InvitableUsers
 from popcube_server.services.federation.make_membership import MakeMembership
+from popcube_server.services.federation.place_pdu import PlacePdu
 from popcube_server.services.federation.receive_invite import ReceiveInvite
 from popcube_server.services.federation.receive_transaction import EduReceiver, ReceiveTransaction
 from popcube_server.services.federation.retract_invite import RetractInvite
@@ -41,6 +43,7 @@ from popcube_server.services.rooms.remote_rooms import FederatedRooms
 from popcube_server.services.sync.stripped_state import DEFAULT_TYPES, RoomStrippedState
 from storage.account_data import AccountDataRepository
 from storage.accounts import AccountsRepository
+from storage.inbound_pdus import InboundPdusRepository
 from storage.received_transactions import ReceivedTransactionsRepository
 from storage.stripped_states import StrippedStatesRepository
 
@@ -62,7 +65,7 @@ class InboundRooms:
     """What other servers send and ask."""
 
     servlets: Sequence[object]
-    parts: Sequence[ReceiveTransaction | Periodic]
+    parts: Sequence[InboundQueue | Periodic]
 
 
 def build_remote_rooms(
@@ -123,28 +126,33 @@ def build_inbound_rooms(
     access = RoomAccess(rooms, events, core.server_name)
     authorize = AuthorizeJoins(rooms, events, core.server_name)
     graph = ReadGraph(database, rooms, events)
+    retract = RetractInvite(
+        database,
+        base.repositories.rooms,
+        base.repositories.memberships,
+        StrippedStatesRepository(),
+        events,
+        remote.check,
+        AskServers(federation.client),
+        committer,
+        core.server_name,
+    )
+    place = PlacePdu(rooms, access, remote.check, remote.receive_pdu, retract, core.server_name)
+    numbers = federation.metrics
+    queue = InboundQueue(place, database, InboundPdusRepository(), committer, platform, numbers)
+    numbers.watch("inbound_pdus", "PDUs of other servers that are not worked off yet.", lambda: queue.waiting)
+    numbers.watch("inbound_staged_pdus", "Of these the ones that were answered.", lambda: queue.staged)
+    numbers.watch("inbound_origins", "Servers that have PDUs waiting.", lambda: queue.origins)
     receive = ReceiveTransaction(
         rooms,
-        access,
-        remote.check,
-        remote.receive_pdu,
-        RetractInvite(
-            database,
-            base.repositories.rooms,
-            base.repositories.memberships,
-            StrippedStatesRepository(),
-            events,
-            remote.check,
-            AskServers(federation.client),
-            committer,
-            core.server_name,
-        ),
+        queue,
+        retract,
         edus,
         database,
         ReceivedTransactionsRepository(),
         committer,
         platform,
-        core.server_name,
+        numbers,
     )
     serve = ServeRooms(
         access, graph, ServerVisibility(graph, events), events, database, base.repositories.events
@@ -182,7 +190,7 @@ def build_inbound_rooms(
         Invites(invites),
     )
     clean = Periodic(platform, "Forgetting transactions", CLEANING_INTERVAL_S, receive.clean)
-    return InboundRooms(servlets, (receive, clean))
+    return InboundRooms(servlets, (queue, clean))
 
 
 def _stripped_state(core: Core, base: RoomBase) -> RoomStrippedState:

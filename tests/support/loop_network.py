@@ -18,7 +18,7 @@ from federation.transport.names import ServiceRecord
 from federation.transport.network import Network
 from federation.transport.route import Route
 
-FarServer = Callable[[Route, HttpRequest], HttpResponse]
+FarServer = Callable[[Route, HttpRequest], "HttpResponse | Deferred[HttpResponse]"]
 PIECE_BYTES = 10_000
 
 
@@ -142,7 +142,8 @@ class LoopNetwork:
             await Deferred()
         far = self.far_servers.get(host)
         if far is not None:
-            return far(route, request)
+            answer = far(route, request)
+            return await answer if isinstance(answer, Deferred) else answer
         if self._is_here(host) and self._root is not None:
             return await self._traverse(self._root, route, request)
         raise TransportError("nobody is there")

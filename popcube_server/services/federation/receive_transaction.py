@@ -1,229 +1,238 @@
 """Transactions of other servers. Source: server-server API, "Transactions".
 
-PDUs are worked off in order within a room and beside each other across rooms. If that takes long (ancestors have to be
-fetched from somewhere), the sender has its answer anyway and the work goes on: what is lost if the server stops in
-between is fetched again, as an ancestor of the next event.
+An answer names a result for each PDU. Whatever it calls a success is on disk: EDUs and the PDUs that are done by then,
+and the others in the queue, where they are worked off although nobody waits for them any more (`inbound_queue.py`).
 """
 
 import logging
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from typing import Any, Protocol
 
 import orjson
-from twisted.internet.defer import Deferred, DeferredList, DeferredLock
+from twisted.internet.defer import Deferred, DeferredList
 
 from federation.coalescing import Coalescing
 from federation.room_dag.event import InvalidEvent
 from federation.room_dag.room_versions import RoomRules
-from federation.room_dag.signing import InvalidSignature
-from federation.rooms.accept_event import MissingEvents, Verdict
 from federation.rooms.live_rooms import LiveRooms, UnknownRoom
-from federation.rooms.receiving.check_pdu import CheckPdus, parse_pdu
-from federation.rooms.receiving.fetch_missing import StateUnavailable
-from federation.rooms.receiving.receive_pdu import ReceivePdu
-from federation.transport.errors import FederationError
-from popcube_server.services.errors import BadJson, LimitExceeded
+from federation.rooms.receiving.check_pdu import parse_pdu
+from popcube_server.services.errors import BadJson, LimitExceeded, NotAllowed
+from popcube_server.services.federation.inbound_queue import InboundQueue, PduObserver, Ticket
+from popcube_server.services.federation.place_pdu import Fate, outside_result
 from popcube_server.services.federation.retract_invite import RetractInvite
-from popcube_server.services.federation.room_access import RoomAccess, has_member_of
-from popcube_server.services.platform import Platform, Timer
-from storage.committer import CommitFailed, Committer
+from popcube_server.services.platform import Platform
+from storage.committer import CommitFailed, Committer, CommitterBusy
 from storage.database import Database
+from storage.engines.engine import StorageError
+from storage.inbound_pdus import InboundPdu
 from storage.received_transactions import DropReceived, ReceivedTransactionsRepository, RecordReceived
 
 logger = logging.getLogger(__name__)
 
 MAX_PDUS = 50
 MAX_EDUS = 100
-MAX_WAITING_PDUS = 200
-"""Of one server; its next transactions are refused until some are done."""
-ANSWER_AFTER_S = 15.0
+ANSWER_AFTER_S = 5.0
+"""What is not done by then is done later. Where others wait already, nothing is waited for."""
 KEPT_MS = 24 * 3600 * 1000
 RETRY_AFTER_MS = 5_000
+MAX_TXN_ID_BYTES = 255
+"""A longer one is known by its hash."""
 
 
 class EduReceiver(Protocol):
     """Takes one EDU of another server; refuses by doing nothing."""
 
-    async def receive(self, origin: str, edu_type: str, content: Mapping[str, Any]) -> None: ...
+    async def receive(self, origin: str, edu_type: str, content: Mapping[str, Any]) -> None:
+        """On disk when it returns. Waits for nobody but this server itself. Raises `CommitFailed`, `StorageError`."""
 
 
 class ReceiveTransaction:
     def __init__(
         self,
         rooms: LiveRooms,
-        access: RoomAccess,
-        check: CheckPdus,
-        receive_pdu: ReceivePdu,
+        queue: InboundQueue,
         retract: RetractInvite,
         edus: EduReceiver,
         database: Database,
         repository: ReceivedTransactionsRepository,
         committer: Committer,
         platform: Platform,
-        server_name: str,
+        observer: PduObserver,
     ) -> None:
         self._rooms = rooms
-        self._access = access
-        self._check = check
-        self._receive_pdu = receive_pdu
+        self._queue = queue
         self._retract = retract
         self._edus = edus
         self._database = database
         self._repository = repository
         self._committer = committer
         self._platform = platform
-        self._server_name = server_name
+        self._observer = observer
         self._under_way: Coalescing[tuple[str, str], bytes] = Coalescing()
-        self._locks: dict[str, DeferredLock] = {}
-        self._waiting: dict[str, int] = {}
-        self._late: set[Deferred[Any]] = set()
 
     async def receive(self, origin: str, txn_id: str, body: Mapping[str, Any]) -> bytes:
-        """JSON of the answer, with a result for each PDU whose ID can be known. Raises `BadJson`, `LimitExceeded`."""
+        """JSON of the answer, with a result for each PDU whose ID can be known.
+
+        Raises `BadJson`, `NotAllowed`, `LimitExceeded`; `CommitFailed`, and then it is to be sent again.
+        """
+        named = body.get("origin", origin)
+        if named != origin:
+            raise NotAllowed("'origin' must be the server that signed the request.")
         pdus, edus = _get_list(body, "pdus", MAX_PDUS), _get_list(body, "edus", MAX_EDUS)
-        return await self._under_way.run((origin, txn_id), lambda: self._once(origin, txn_id, pdus, edus))
+        key = _short(txn_id)
+        try:
+            return await self._under_way.run((origin, key), lambda: self._once(origin, key, pdus, edus))
+        except CommitterBusy:
+            raise LimitExceeded("This server is busy.", RETRY_AFTER_MS) from None
 
     async def clean(self) -> None:
         """Forget old transactions."""
         await self._committer.commit(DropReceived(self._platform.now_ms() - KEPT_MS))
 
-    def start(self) -> None:
-        return
-
-    async def stop(self) -> None:
-        """Wait for what is under way."""
-        await DeferredList(list(self._late))
-
     async def _once(self, origin: str, txn_id: str, pdus: Sequence[Any], edus: Sequence[Any]) -> bytes:
         known = await self._database.read(lambda tx: self._repository.find_answer(tx, origin, txn_id))
         if known is not None:
             return known
-        if self._waiting.get(origin, 0) + len(pdus) > MAX_WAITING_PDUS:
-            raise LimitExceeded("Too many of your events are waiting.", RETRY_AFTER_MS)
+        self._queue.check_has_room(origin, len(pdus))
+        tickets, outside = await self._queued(origin, pdus)
+        receiving = DeferredList(
+            [Deferred.fromCoroutine(self._receive_edus(origin, edus))], consumeErrors=True
+        )
         results: dict[str, dict[str, str]] = {}
-        self._waiting[origin] = self._waiting.get(origin, 0) + len(pdus)
-        work = [
-            Deferred.fromCoroutine(self._of_room(origin, room_id, of_room, results))
-            for room_id, of_room in _by_room(pdus).items()
-        ]
-        work.append(Deferred.fromCoroutine(self._receive_edus(origin, edus)))
-        failures: list[Exception] = []
-        await self._finished_or_late(DeferredList(work, consumeErrors=True), failures)
-        for error in failures:
-            if isinstance(error, CommitFailed):
+        waiting = [ticket.wait() for ticket in tickets.values() if not (ticket.is_done or ticket.is_behind)]
+        waiting += [Deferred.fromCoroutine(self._take_outside(origin, *pdu, results)) for pdu in outside]
+        await self._done_or_late(waiting)
+        for succeeded, failure in await receiving:
+            if not succeeded:
                 # Not on disk, so not answered with success: the origin sends it again, and all of it may come twice.
-                raise error
-        answer = orjson.dumps({"pdus": results})
-        await self._committer.commit(RecordReceived(origin, txn_id, answer, self._platform.now_ms()))
-        return answer
+                raise failure.value  # type: ignore[attr-defined]
+        return await self._answered(origin, txn_id, tickets, results)
 
-    async def _finished_or_late(self, work: "Deferred[Any]", failures: list[Exception]) -> None:
+    async def _queued(
+        self, origin: str, pdus: Sequence[Any]
+    ) -> tuple[dict[str, Ticket], list[tuple[str, Any]]]:
+        """By event ID; and, with the room's ID, those of rooms that this server does not know.
+
+        PDUs of which there is no ID are dropped.
+        """
+        outside: list[tuple[str, Any]] = []
+        versions: dict[str, RoomRules | None] = {}
+        tickets: dict[str, Ticket] = {}
+        for pdu in pdus:
+            room_id = pdu.get("room_id") if isinstance(pdu, dict) else None
+            if not isinstance(room_id, str):
+                # "Is a valid event, otherwise it is dropped. For an event to be valid, it must contain a room_id".
+                self._observer.pdu(Fate.INVALID.value)
+                continue
+            if room_id not in versions:
+                versions[room_id] = await self._rules(room_id)
+            rules = versions[room_id]
+            if rules is None:
+                # Without the room nobody knows its version, and so not the event's ID.
+                outside.append((room_id, pdu))
+                continue
+            try:
+                event = parse_pdu(pdu, rules, room_id)
+            except InvalidEvent as error:
+                logger.info("%s sent an invalid event of %s: %s", origin, room_id, error)
+                self._observer.pdu(Fate.INVALID.value)
+                continue
+            key = InboundPdu(origin, room_id, event.event_id)
+            tickets[event.event_id] = self._queue.put(key, pdu, event.json)
+        return tickets, outside
+
+    async def _take_outside(
+        self, origin: str, room_id: str, pdu: Any, results: dict[str, dict[str, str]]
+    ) -> None:
+        """The end of an invite, or nothing to us."""
+        try:
+            retracted = await self._retract.receive(origin, room_id, pdu)
+        except Exception:
+            logger.exception("Receiving an event of a room that is not here failed")
+            return
+        if retracted is None:
+            logger.info("%s sent an event of an unknown room", origin)
+            self._observer.pdu(Fate.REFUSED.value)
+            return
+        result = outside_result(retracted)
+        self._observer.pdu(result.fate.value)
+        results[retracted.event_id] = {} if result.error is None else {"error": result.error}
+
+    async def _rules(self, room_id: str) -> RoomRules | None:
+        try:
+            return (await self._rooms.get(room_id)).rules
+        except UnknownRoom:
+            return None
+
+    async def _done_or_late(self, waiting: Sequence["Deferred[None]"]) -> None:
+        if all(one.called for one in waiting):
+            return
         answering: Deferred[None] = Deferred()
-        timer: Timer = self._platform.call_later(ANSWER_AFTER_S, lambda: answering.callback(None))
-        self._late.add(work)
 
-        def finished(outcome: Any) -> Any:
-            self._late.discard(work)
-            for succeeded, failure in outcome:
-                if not succeeded:
-                    logger.error("Receiving failed: %s", failure)
-                    failures.append(failure.value)
-            if timer.active():
-                timer.cancel()
+        def answer() -> None:
+            if not answering.called:
                 answering.callback(None)
 
-        work.addCallback(finished)
+        timer = self._platform.call_later(ANSWER_AFTER_S, answer)
+        DeferredList(waiting).addCallback(lambda _: answer())
         await answering
+        if timer.active():
+            timer.cancel()
 
-    async def _of_room(
-        self, origin: str, room_id: str, pdus: Sequence[Any], results: dict[str, dict[str, str]]
-    ) -> None:
-        lock = self._locks.setdefault(room_id, DeferredLock())
-        await lock.acquire()
+    async def _answered(
+        self,
+        origin: str,
+        txn_id: str,
+        tickets: Mapping[str, Ticket],
+        outside: Mapping[str, dict[str, str]],
+    ) -> bytes:
+        results = dict(outside)
+        late = []
+        for event_id, ticket in tickets.items():
+            if ticket.failure is not None:
+                raise ticket.failure
+            error = None if ticket.result is None else ticket.result.error
+            results[event_id] = {} if error is None else {"error": error}
+            if not ticket.is_done:
+                late.append(ticket)
+        answer = orjson.dumps({"pdus": results})
+        staged = self._queue.stage(late)
         try:
-            for pdu in pdus:
-                try:
-                    await self._receive(origin, room_id, pdu, results)
-                finally:
-                    self._done(origin)
-        finally:
-            lock.release()
-            if not lock.locked:
-                self._locks.pop(room_id, None)
-
-    def _done(self, origin: str) -> None:
-        self._waiting[origin] -= 1
-        if not self._waiting[origin]:
-            del self._waiting[origin]
-
-    async def _receive(self, origin: str, room_id: str, pdu: Any, results: dict[str, dict[str, str]]) -> None:
-        try:
-            room = await self._rooms.get(room_id)
-        except UnknownRoom:
-            if not await self._retracts(origin, room_id, pdu, results):
-                # Without the room nobody knows its version, and so not the event's ID.
-                logger.info("%s sent an event of the unknown room %s", origin, room_id)
-            return
-        rules: RoomRules = room.rules
-        try:
-            event_id = parse_pdu(pdu, rules, room_id).event_id
-        except InvalidEvent as error:
-            logger.info("%s sent an invalid event of %s: %s", origin, room_id, error)
-            return
-        if not has_member_of(room.committed, self._server_name):
-            if await self._retracts(origin, room_id, pdu, results):
-                return
-            results[event_id] = {"error": "This server is not in the room."}
-        elif not await self._access.is_allowed(origin, room):
-            # ACLs: "Servers MUST ... reject each PDU" of a server that is denied.
-            results[event_id] = {"error": "Your server is banned from the room."}
-        else:
-            refusal = await self._decide(origin, room_id, pdu, rules)
-            results[event_id] = {} if refusal is None else {"error": refusal}
-
-    async def _retracts(
-        self, origin: str, room_id: str, pdu: Any, results: dict[str, dict[str, str]]
-    ) -> bool:
-        """Whether it is about an invite or a knock of our user in a room that this server is not in."""
-        retracted = await self._retract.receive(origin, room_id, pdu)
-        if retracted is None:
-            return False
-        results[retracted.event_id] = {} if retracted.refusal is None else {"error": retracted.refusal}
-        return True
-
-    async def _decide(self, origin: str, room_id: str, pdu: Any, rules: RoomRules) -> str | None:
-        try:
-            event = await self._check.check(pdu, rules, room_id)
-            verdict = await self._receive_pdu.receive(origin, event)
-        except (InvalidEvent, InvalidSignature, StateUnavailable, MissingEvents, CommitFailed) as error:
-            return str(error)
-        except FederationError as error:
-            return f"What the event stands on could not be fetched: {error}"
-        except UnknownRoom:
-            return "This server is not in the room."
-        return "The room's rules do not allow the event." if verdict is Verdict.REJECTED else None
+            await self._committer.commit(
+                *staged, RecordReceived(origin, txn_id, answer, self._platform.now_ms())
+            )
+        except CommitFailed:
+            self._queue.forget(late)
+            raise
+        self._queue.keep(late)
+        return answer
 
     async def _receive_edus(self, origin: str, edus: Sequence[Any]) -> None:
         for edu in edus:
             edu_type = edu.get("edu_type") if isinstance(edu, dict) else None
             content = edu.get("content") if isinstance(edu, dict) else None
-            if isinstance(edu_type, str) and isinstance(content, dict):
+            if not isinstance(edu_type, str) or not isinstance(content, dict):
+                continue
+            try:
                 await self._edus.receive(origin, edu_type, content)
+            except (CommitFailed, StorageError):
+                raise
+            except Exception:
+                # A fault of ours that the same EDU would bring about again: the others must not wait for it for ever.
+                logger.exception("Receiving %s of %s failed", edu_type[:255], origin)
 
 
 def _get_list(body: Mapping[str, Any], key: str, most: int) -> list[Any]:
     value = body.get(key, [])
     if not isinstance(value, list):
         raise BadJson(f"'{key}' must be a list.")
-    # "transactions are limited to at most 50 PDUs and 100 EDUs"
+    # "they can have at most 50 PDUs and 100 EDUs"
     if len(value) > most:
         raise BadJson(f"'{key}' may have at most {most} entries.")
     return value
 
 
-def _by_room(pdus: Sequence[Any]) -> dict[str, list[Any]]:
-    rooms: dict[str, list[Any]] = {}
-    for pdu in pdus:
-        room_id = pdu.get("room_id") if isinstance(pdu, dict) else None
-        rooms.setdefault(room_id if isinstance(room_id, str) else "", []).append(pdu)
-    return rooms
+def _short(txn_id: str) -> str:
+    data = txn_id.encode("utf-8", "surrogatepass")
+    return txn_id if len(data) <= MAX_TXN_ID_BYTES else "sha256 " + sha256(data).hexdigest()

@@ -1,0 +1,116 @@
+"""One PDU of another server: is it right, may it come from there, and what does the room make of it.
+
+Source: server-server API, "Checks performed on receipt of a PDU", "Server Access Control Lists (ACLs) for rooms".
+"""
+
+import logging
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from federation.keys.verify_events import KeysUnavailable
+from federation.room_dag.event import InvalidEvent
+from federation.room_dag.room_versions import RoomRules
+from federation.room_dag.signing import InvalidSignature
+from federation.rooms.accept_event import MissingEvents, Verdict
+from federation.rooms.live_rooms import LiveRooms, UnknownRoom
+from federation.rooms.receiving.check_pdu import CheckPdus
+from federation.rooms.receiving.fetch_missing import StateUnavailable
+from federation.rooms.receiving.receive_pdu import ReceivePdu
+from federation.transport.errors import FederationError
+from popcube_server.services.federation.retract_invite import Retracted, RetractInvite
+from popcube_server.services.federation.room_access import RoomAccess, has_member_of
+
+logger = logging.getLogger(__name__)
+
+
+class Fate(Enum):
+    """What became of a PDU; the values are names in metrics."""
+
+    ACCEPTED = "accepted"
+    SOFT_FAILED = "soft_failed"
+    KNOWN = "known"
+    REJECTED = "rejected"
+    INVALID = "invalid"
+    """Malformed, or not signed as it must be."""
+    REFUSED = "refused"
+    """The room's ACL, or a room that nobody here is in."""
+    UNPLACED = "unplaced"
+    """What it stands on, or the keys to check it with, could not be had: that may be otherwise later."""
+    TOO_MANY = "too_many"
+    """The queue is full."""
+    FAULT = "fault"
+    """An error of this server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """`error` is for the other server, None if all is well (also with what it need not know, as a soft failure)."""
+
+    fate: Fate
+    error: str | None = None
+
+
+_OF_VERDICT = {
+    Verdict.ACCEPTED: Result(Fate.ACCEPTED),
+    Verdict.SOFT_FAILED: Result(Fate.SOFT_FAILED),
+    Verdict.KNOWN: Result(Fate.KNOWN),
+    Verdict.REJECTED: Result(Fate.REJECTED, "The room's rules do not allow the event."),
+}
+
+
+class PlacePdu:
+    """Decides about PDUs one by one."""
+
+    def __init__(
+        self,
+        rooms: LiveRooms,
+        access: RoomAccess,
+        check: CheckPdus,
+        receive_pdu: ReceivePdu,
+        retract: RetractInvite,
+        server_name: str,
+    ) -> None:
+        self._rooms = rooms
+        self._access = access
+        self._check = check
+        self._receive_pdu = receive_pdu
+        self._retract = retract
+        self._server_name = server_name
+
+    async def place(self, origin: str, room_id: str, pdu: Any) -> Result:
+        """What became of it; on disk if it was accepted. Raises `CommitFailed`."""
+        try:
+            room = await self._rooms.get(room_id)
+            rules: RoomRules = room.rules
+            if not has_member_of(room.committed, self._server_name):
+                return await self._place_outside(origin, room_id, pdu)
+            if not await self._access.is_allowed(origin, room):
+                # ACLs: "Servers MUST ... reject each PDU" of a server that is denied.
+                return Result(Fate.REFUSED, "Your server is banned from the room.")
+            event = await self._check.check(pdu, rules, room_id)
+            verdict = await self._receive_pdu.receive(origin, event)
+        except UnknownRoom:
+            return await self._place_outside(origin, room_id, pdu)
+        except (KeysUnavailable, StateUnavailable, MissingEvents) as error:
+            return Result(Fate.UNPLACED, str(error))
+        except FederationError as error:
+            # What went wrong on the way is not told: it may say what our own network looks like.
+            logger.info("%s sent an event of %s, and not what it stands on: %s", origin, room_id, error)
+            return Result(Fate.UNPLACED, "What the event stands on could not be fetched.")
+        except (InvalidEvent, InvalidSignature) as error:
+            return Result(Fate.INVALID, str(error))
+        return _OF_VERDICT[verdict]
+
+    async def _place_outside(self, origin: str, room_id: str, pdu: Any) -> Result:
+        """Of a room that nobody here is in any more."""
+        retracted = await self._retract.receive(origin, room_id, pdu)
+        if retracted is None:
+            return Result(Fate.REFUSED, "This server is not in the room.")
+        return outside_result(retracted)
+
+
+def outside_result(retracted: Retracted) -> Result:
+    """What became of the end of an invite."""
+    fate = Fate.ACCEPTED if retracted.refusal is None else Fate.REFUSED
+    return Result(fate, retracted.refusal)

@@ -1,0 +1,1 @@
+"""What hostile and slow servers send, at the HTTP API."""
