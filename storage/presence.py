@@ -80,6 +80,13 @@ class PresenceRepository:
         )
         return _rows(tx, rows)
 
+    def get_after(self, tx: Transaction, after: int, limit: int) -> list[PresenceRow]:
+        """What became so after a position: the newest of it, newest first; of all users."""
+        return _rows(
+            tx,
+            tx.all(f"SELECT {_COLUMNS} WHERE position > ? ORDER BY position DESC LIMIT ?", (after, limit)),
+        )
+
     def get_not_offline(self, tx: Transaction) -> list[PresenceRow]:
         """Everybody who was online or unavailable when it was last told."""
         return _rows(tx, tx.all(f"SELECT {_COLUMNS} WHERE state <> 3"))

@@ -102,6 +102,14 @@ class ReceiptsRepository:
             )
         return _rows(tx, rows)
 
+    def get_public_after(self, tx: Transaction, after: int, limit: int) -> list[ReceiptRow]:
+        """Everybody's public ones that changed last after a position: the newest of them, newest first."""
+        rows = tx.all(
+            f"SELECT {_COLUMNS} WHERE position > ? AND type = 1 ORDER BY position DESC LIMIT ?",
+            (after, limit),
+        )
+        return _rows(tx, rows)
+
     def get_of_user(self, tx: Transaction, user_id: str, room_ids: Collection[str]) -> list[ReceiptRow]:
         """The user's own ones in these rooms."""
         user = tx.name_id(user_id)

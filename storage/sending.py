@@ -128,6 +128,51 @@ class SentLatest(Change):
 
 
 @dataclass(frozen=True, slots=True)
+class PauseSending(Change):
+    """A destination that is behind refused what it was sent: it is tried again at a time (ms since 1970)."""
+
+    kind: ClassVar[str] = "sending_pause"
+    area: ClassVar[str] = "sending"
+    logged: ClassVar[bool] = False
+
+    destination: str
+    retry_at_ms: int
+    pause_ms: int
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        tx.many(
+            "UPDATE federation_lagging SET retry_at = ?, pause = ? WHERE destination = ?",
+            [(change.retry_at_ms, change.pause_ms, change.destination) for _, change in changes],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedLatest(Change):
+    """A destination refused the latest event of a room, which was sent alone. The result tells how often it did."""
+
+    kind: ClassVar[str] = "sending_refused"
+    area: ClassVar[str] = "sending"
+    logged: ClassVar[bool] = False
+
+    destination: str
+    room_id: str
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> Sequence[object]:
+        rooms = tx.intern(change.room_id for _, change in changes)
+        return [
+            tx.value(
+                "UPDATE federation_behind SET refused = refused + 1 WHERE destination = ? AND room = ?"
+                " RETURNING refused",
+                (change.destination, rooms[change.room_id]),
+            )
+            or 0
+            for _, change in changes
+        ]
+
+
+@dataclass(frozen=True, slots=True)
 class CaughtUp(Change):
     """A destination misses nothing more. The result tells whether that is so: it may have fallen behind again."""
 
@@ -222,7 +267,10 @@ class RemoteDelivered(Change):
 
 @dataclass(frozen=True, slots=True)
 class NoteDeviceChange(Change):
-    """The keys or the name of a device of this server's user changed at a position. Noting it again does nothing."""
+    """The keys or the name of a device of this server's user changed at a position. Noting it again does nothing.
+
+    The result is the `stream_id` of the update before it.
+    """
 
     kind: ClassVar[str] = "device_list_update"
     area: ClassVar[str] = "sending"
@@ -234,8 +282,9 @@ class NoteDeviceChange(Change):
     position: int
 
     @classmethod
-    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> Sequence[object]:
         users = tx.intern(change.user_id for _, change in changes)
+        results: list[object] = []
         for _, change in changes:
             user = users[change.user_id]
             # Updates of devices form a chain; those of cross-signing keys are not part of it.
@@ -249,6 +298,8 @@ class NoteDeviceChange(Change):
                 " previous = excluded.previous WHERE excluded.position > device_list_updates.position",
                 (user, change.device_id.encode(), change.position, previous),
             )
+            results.append(previous)
+        return results
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,8 +334,11 @@ class Lagging:
 
 @dataclass(frozen=True, slots=True)
 class Lag:
+    """How far behind a destination is, and how long it was left alone after it last refused something."""
+
     since: int
     marks: int
+    pause_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,24 +364,26 @@ class SendingRepository:
     def get_lagging(self, tx: Transaction) -> list[Lagging]:
         """Every destination that is behind."""
         rows = tx.all(
-            "SELECT l.destination, COALESCE(d.retry_at, 0) FROM federation_lagging l"
+            "SELECT l.destination, l.retry_at, COALESCE(d.retry_at, 0) FROM federation_lagging l"
             " LEFT JOIN destinations d ON d.name = l.destination"
         )
-        return [Lagging(*row) for row in rows]
+        return [Lagging(destination, max(retry_times)) for destination, *retry_times in rows]
 
     def get_with_messages(self, tx: Transaction) -> list[str]:
         """Every destination for whose devices something waits."""
         return [row[0] for row in tx.all("SELECT DISTINCT destination FROM federation_to_device")]
 
     def find_lag(self, tx: Transaction, destination: str) -> Lag | None:
-        row = tx.one("SELECT since, marks FROM federation_lagging WHERE destination = ?", (destination,))
+        row = tx.one(
+            "SELECT since, marks, pause FROM federation_lagging WHERE destination = ?", (destination,)
+        )
         return None if row is None else Lag(*row)
 
     def get_rooms_behind(self, tx: Transaction, destination: str, limit: int) -> list[RoomBehind]:
-        """Those that wait longest."""
+        """Those that wait longest; behind all others those whose latest event was refused."""
         rows = tx.all(
             "SELECT room, oldest, newest, marked FROM federation_behind WHERE destination = ?"
-            " ORDER BY oldest LIMIT ?",
+            " ORDER BY refused, oldest LIMIT ?",
             (destination, limit),
         )
         names = tx.names_of(row[0] for row in rows)

@@ -17,7 +17,6 @@ NOT_YET_IN_EFFECT = frozenset(
         "email",
         "enable_3pid_changes",
         "enable_search",
-        "federation_rr_transactions_per_room_per_second",
         "forgotten_room_retention_period",
         "include_profile_data_on_invite",
         "limit_remote_rooms",

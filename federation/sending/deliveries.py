@@ -1,40 +1,39 @@
 """The queues of all destinations, and the one transaction that each may have under way.
 
-A destination without anything to send has no queue. One that does not answer has a queue that is empty, and one timer:
-what it misses is in the database. So memory is bounded by how many destinations are active, not by what they miss.
+A destination without anything to send has no queue, and neither has one that does not answer: it is parked, and what it
+misses is in the database. So memory is bounded by how many destinations are active, not by what others miss.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from federation.room_dag.identifiers import domain_of
-from federation.sending.batch import Batch, Batches
-from federation.sending.destination_queue import (
-    MAX_MARKED,
-    Clock,
-    DestinationQueue,
-    QueuedEvent,
-    State,
-)
+from federation.sending.batch import MAX_PDUS, Batch, Batches
+from federation.sending.destination_queue import Clock, DestinationQueue, Passing, QueuedEvent, State
 from federation.sending.edus import transaction_body
-from federation.sending.ephemeral import SharingServers
+from federation.sending.missed import Missed
+from federation.sending.parked import Parked
+from federation.sending.refusals import Refusals, is_final, is_poison
 from federation.sending.room_servers import RoomServers
-from federation.transport.errors import FederationError, HttpRefusal, NotFederated, Unreachable
+from federation.transport.errors import FederationError, NotFederated, Unreachable
 from storage.change import Change
 from storage.committer import CommitFailed, Committed, Committer
 from storage.database import Database, Waiter, start
 from storage.destinations import FailingDestination
 from storage.sending import (
     CaughtUp,
+    DeviceUpdate,
     FallBehind,
     ForgetDestination,
     HoldDuty,
     Lag,
+    PauseSending,
+    RefusedLatest,
     RemoteDelivered,
     RoomBehind,
     SenderReplaced,
@@ -47,8 +46,11 @@ logger = logging.getLogger(__name__)
 
 MAX_AT_ONCE: Final = 500
 """Transactions under way, to all destinations together."""
-SHORT_PAUSE_MS: Final = 60_000
-"""After a refusal, and after errors of this server's own."""
+PAUSE_S: Final = 60.0
+"""After errors of this server's own."""
+MIN_PAUSE_MS: Final = 1_000
+MAX_REFUSED: Final = 5
+"""How often the latest event of a room may be answered with an error when it is sent alone."""
 
 
 class SendTransaction(Protocol):
@@ -75,8 +77,9 @@ class SendingTools:
     clock: Clock
     repository: SendingRepository
     servers: RoomServers
-    sharing: SharingServers
+    missed: Missed
     batches: Batches
+    refusals: Refusals
 
 
 class Deliveries:
@@ -91,7 +94,10 @@ class Deliveries:
         """Of destinations that are catching up: as it was when that began."""
         self._marks: dict[str, list[RoomBehind]] = {}
         self._under_way: dict[str, Deferred[Mapping[str, Any]]] = {}
-        self._turns = DeferredSemaphore(MAX_AT_ONCE)
+        self._parked = Parked(tools.clock, self._come_back)
+        self._ready: deque[DestinationQueue] = deque()
+        """Those that wait until fewer transactions are under way."""
+        self._at_work = 0
         self._epoch = 0
         self._sent = 0
         self._running = 0
@@ -99,9 +105,17 @@ class Deliveries:
         self._at_rest: list[Waiter[None]] = []
 
     def __len__(self) -> int:
+        """How many queues there are."""
         return len(self._queues)
 
+    @property
+    def parked_count(self) -> int:
+        """How many destinations are not sent to at the moment."""
+        return len(self._parked)
+
     def state_of(self, destination: str) -> State:
+        if destination in self._parked:
+            return State.BACKING_OFF
         queue = self._queues.get(destination)
         return State.IDLE if queue is None else queue.state
 
@@ -122,15 +136,14 @@ class Deliveries:
         )
         now_ms = self._now_ms()
         for one in lagging:
-            queue = self._queue(one.destination)
-            queue.is_behind = True
-            self._back_off(queue, max(0, one.retry_at_ms - now_ms))
+            self._parked.park(one.destination, max(0, one.retry_at_ms - now_ms) / 1000)
         for destination in waiting:
             self.add_messages(destination)
 
     async def stop(self) -> None:
         """Break off the transactions under way: they are sent again after the next start."""
         self._stopping = True
+        self._parked.stop()
         for sending in tuple(self._under_way.values()):
             sending.cancel()
         for queue in self._queues.values():
@@ -145,57 +158,69 @@ class Deliveries:
 
     # What there is to send
 
-    def add_event(self, event: QueuedEvent, destinations: Iterable[str], after: Iterable[str]) -> None:
-        """`after`: the servers in the room after the event. `flush` when a batch of the log is through."""
-        present = frozenset(after)
-        for destination in destinations:
-            if destination == self._server_name:
-                continue
-            queue = self._queue(destination)
-            newest = None if destination in present else event.position
-            if queue.state is State.BACKING_OFF:
-                self._mark(queue, event, newest)
-                continue
-            queue.events.append(event)
-            if queue.is_full:
-                self._spill(queue)
-            self._wake(queue)
+    def add_event(self, event: QueuedEvent, staying: Collection[str], leaving: Collection[str]) -> None:
+        """For the servers in the room after it, and for those who get nothing after this: no server is in both.
 
-    def add_ephemeral(self, destinations: Iterable[str], key: tuple[str, ...], edu: bytes) -> None:
-        """An EDU that is worth nothing later."""
+        `flush` when a batch of the log is through.
+        """
+        for destination in self._parked.untold(event.room_id, staying):
+            if destination in self._parked:
+                self._mark(destination, event, None)
+                self._parked.tell(event.room_id, destination)
+            elif destination != self._server_name:
+                self._add_event(destination, event)
+        for destination in leaving:
+            if destination in self._parked:
+                self._mark(destination, event, event.position)
+                self._parked.has_left(event.room_id, destination)
+            elif destination != self._server_name:
+                self._add_event(destination, event)
+
+    def _add_event(self, destination: str, event: QueuedEvent) -> None:
+        queue = self._queue(destination)
+        queue.events.append(event)
+        if queue.is_full:
+            self._spill(queue)
+        self._wake(queue)
+
+    def add_passing(self, destinations: Collection[str], passing: Passing) -> None:
+        """Goes with the next transaction; `send_now` makes one. Who is parked is told later how it is then."""
+        for destination in self._parked.without(destinations):
+            self._queue(destination).add_passing(passing)
+
+    def send_now(self, destinations: Collection[str]) -> None:
+        """Send what waits."""
         for destination in destinations:
-            queue = self._queue(destination)
-            if queue.state is not State.BACKING_OFF:
-                queue.add_ephemeral(key, edu)
+            queue = self._queues.get(destination)
+            if queue is not None:
                 self._wake(queue)
 
-    def add_device(self, destinations: Iterable[str], user_id: str, device_id: str, position: int) -> None:
-        """A device changed. Who is behind finds it in the database."""
-        for destination in destinations:
-            if destination == self._server_name:
-                continue
-            queue = self._queue(destination)
-            if queue.state is not State.BACKING_OFF:
-                queue.devices.pop((user_id, device_id), None)
-                queue.devices[user_id, device_id] = position
+    def add_device(self, destinations: Collection[str], update: DeviceUpdate) -> None:
+        """A device changed. Who is parked finds it in the database."""
+        for destination in self._parked.without(destinations):
+            if destination != self._server_name:
+                queue = self._queue(destination)
+                queue.add_device(update.user_id, update.device_id, update.position, update.previous)
                 if queue.is_full:
                     self._spill(queue)
                 self._wake(queue)
 
     def add_messages(self, destination: str) -> None:
         """Messages to devices wait in the database."""
-        queue = self._queue(destination)
-        queue.has_messages = True
-        if queue.state is not State.BACKING_OFF:
+        if destination not in self._parked:
+            queue = self._queue(destination)
+            queue.has_messages = True
             self._wake(queue)
 
     def wake(self, destination: str) -> None:
         """A server that did not answer is back."""
-        queue = self._queues.get(destination)
-        if queue is not None and queue.state is State.BACKING_OFF:
-            if queue.timer is not None and queue.timer.active():
-                queue.timer.cancel()
-            self._try_again(queue)
+        if self._parked.release(destination):
+            self._come_back(destination)
+
+    def _come_back(self, destination: str) -> None:
+        queue = self._queue(destination)
+        queue.is_behind = queue.has_messages = True
+        self._wake(queue)
 
     async def flush(self) -> None:
         """Write down what destinations miss that do not answer. Raises `CommitFailed`."""
@@ -220,13 +245,8 @@ class Deliveries:
             queue = self._queues[destination] = DestinationQueue(destination)
         return queue
 
-    def _mark(self, queue: DestinationQueue, event: QueuedEvent, newest: int | None) -> None:
-        if newest is None and queue.marked.get(event.room_id, 0) is None:
-            return
-        if len(queue.marked) >= MAX_MARKED:
-            queue.marked.clear()
-        queue.marked[event.room_id] = newest
-        rooms = self._marks.setdefault(queue.destination, [])
+    def _mark(self, destination: str, event: QueuedEvent, newest: int | None) -> None:
+        rooms = self._marks.setdefault(destination, [])
         oldest = event.position
         for at, room in enumerate(rooms):
             if room.room_id == event.room_id:
@@ -235,27 +255,46 @@ class Deliveries:
         rooms.append(RoomBehind(event.room_id, oldest, newest, event.position))
 
     def _wake(self, queue: DestinationQueue) -> None:
-        if queue.state is State.IDLE and not self._stopping:
-            queue.state = State.CATCHING_UP if queue.is_behind else State.SENDING
-            self._running += 1
-            start(self._run(queue), lambda failure: self._crashed(queue, failure))
+        if queue.state is not State.IDLE or self._stopping:
+            return
+        queue.state = State.CATCHING_UP if queue.is_behind else State.SENDING
+        if self._at_work >= MAX_AT_ONCE:
+            self._ready.append(queue)
+            return
+        self._begin(queue)
+
+    def _begin(self, queue: DestinationQueue) -> None:
+        self._at_work += 1
+        self._running += 1
+        start(self._run(queue), lambda failure: self._crashed(queue, failure))
 
     def _spill(self, queue: DestinationQueue) -> None:
         """More waits than memory is for: write it down, and bring the destination up to date from there."""
         if queue.floor is None:
             queue.floor = queue.find_oldest()
-        waiting, queue.events = tuple(queue.events), type(queue.events)()
+        waiting, queue.events = tuple(queue.events), []
         queue.devices.clear()
+        queue.heads.clear()
         queue.is_behind = True
         self._running += 1
-        start(self._write_down(queue, waiting), lambda failure: self._crashed(queue, failure))
+        start(self._write_down(queue, waiting), lambda failure: self._not_written(queue, waiting, failure))
+
+    def _not_written(self, queue: DestinationQueue, waiting: Sequence[QueuedEvent], failure: Failure) -> None:
+        self._note(queue, failure)
+        if queue.destination in self._parked:
+            for event in waiting:
+                self._mark(queue.destination, event, None)
+        else:
+            queue.events[:0] = waiting
+        self._ended()
 
     async def _write_down(self, queue: DestinationQueue, waiting: Sequence[QueuedEvent]) -> None:
         await self._fall_behind(queue, waiting)
-        # It may have caught up, and be gone, while this was written.
-        queue = self._queue(queue.destination)
-        queue.is_behind = True
-        self._wake(queue)
+        # It may have caught up, and be gone, while this was written; or not answer any more.
+        if queue.destination not in self._parked:
+            queue = self._queue(queue.destination)
+            queue.is_behind = True
+            self._wake(queue)
         self._ended()
 
     async def _fall_behind(self, queue: DestinationQueue, waiting: Sequence[QueuedEvent]) -> None:
@@ -276,11 +315,12 @@ class Deliveries:
     # One destination at work
 
     async def _run(self, queue: DestinationQueue) -> None:
-        await self._turns.acquire()
         try:
             await self._work_off(queue)
         finally:
-            self._turns.release()
+            self._at_work -= 1
+            while self._ready and self._at_work < MAX_AT_ONCE and not self._stopping:
+                self._begin(self._ready.popleft())
         self._ended()
 
     async def _work_off(self, queue: DestinationQueue) -> None:
@@ -305,7 +345,7 @@ class Deliveries:
     async def _make(self, queue: DestinationQueue) -> Batch:
         if queue.floor is None:
             queue.floor = queue.find_oldest()
-        return await self._tools.batches.make(queue, self._position())
+        return await self._tools.batches.make(queue, self._position(), self._now_ms())
 
     async def _send(self, queue: DestinationQueue, batch: Batch) -> bool:
         """Whether it was acknowledged; if not, the queue is backing off."""
@@ -321,11 +361,11 @@ class Deliveries:
             # The server stops: the queue's floor sees to it that this is sent again.
             return False
         except NotFederated:
-            await self._forget(queue)
+            await self._forget(queue, batch)
             return False
         except FederationError as error:
             logger.info("Not sent: %s", error)
-            await self._fail(queue, error)
+            await self._fail(queue, batch, error)
             return False
         finally:
             del self._under_way[queue.destination]
@@ -333,9 +373,10 @@ class Deliveries:
         return True
 
     async def _acknowledge(self, queue: DestinationQueue, batch: Batch) -> None:
-        # What was spilled meanwhile is not in the queue any more.
-        while queue.events and queue.events[0] in batch.events:
-            queue.events.popleft()
+        queue.drop_events(batch.events)
+        queue.pause_ms = 0
+        queue.limit = min(2 * queue.limit, MAX_PDUS)
+        queue.is_careful = queue.is_careful and queue.limit < MAX_PDUS
         changes: list[Change] = []
         if batch.messages:
             changes.append(RemoteDelivered(queue.destination, batch.messages))
@@ -346,42 +387,64 @@ class Deliveries:
         if not queue.is_behind:
             queue.floor = None
 
-    async def _fail(self, queue: DestinationQueue, error: FederationError) -> None:
-        queue.state = State.BACKING_OFF
+    # Failures
+
+    async def _fail(self, queue: DestinationQueue, batch: Batch, error: FederationError) -> None:
+        """Write down what it misses, and leave it alone for a while."""
         if queue.floor is None:
             queue.floor = queue.find_oldest()
-        waiting = tuple(queue.events)
-        queue.events.clear()
-        queue.devices.clear()
-        queue.ephemeral.clear()
-        # Those that were part of the transaction wait on.
-        queue.has_messages = True
         queue.is_behind = True
         self._lags.pop(queue.destination, None)
-        await self._fall_behind(queue, waiting)
+        while True:
+            waiting = tuple(queue.events)
+            queue.devices.clear()
+            queue.heads.clear()
+            queue.passing.clear()
+            await self._fall_behind(queue, waiting)
+            queue.drop_events(waiting)
+            if not (queue.events or queue.devices or queue.passing):
+                break
+            queue.floor = queue.find_oldest()
         row = await self._tools.pauses.find(queue.destination)
-        delay_ms = SHORT_PAUSE_MS
-        if isinstance(error, HttpRefusal) and error.retry_after_ms is not None:
-            delay_ms = max(delay_ms, error.retry_after_ms)
-        if row is not None and isinstance(error, Unreachable | HttpRefusal):
-            delay_ms = max(0, row.retry_at_ms - self._now_ms())
-        self._back_off(queue, delay_ms)
+        pause_ms = 0 if row is None else row.retry_at_ms - self._now_ms()
+        if row is None or not isinstance(error, Unreachable):
+            refused_ms = self._tools.refusals.next_pause_ms(queue.pause_ms, error)
+            await self._note_refusal(queue, batch, error, refused_ms)
+            pause_ms = max(pause_ms, refused_ms)
+        self._park(queue, max(pause_ms, MIN_PAUSE_MS))
 
-    async def _forget(self, queue: DestinationQueue) -> None:
+    async def _note_refusal(
+        self, queue: DestinationQueue, batch: Batch, error: FederationError, pause_ms: int
+    ) -> None:
+        destination = queue.destination
+        await self._commit(PauseSending(destination, self._now_ms() + pause_ms, pause_ms))
+        if not (is_poison(error) and batch.is_one_thing):
+            return
+        if batch.messages and is_final(error):
+            logger.warning("%s refuses a message to a device, which is dropped: %s", destination, error)
+            await self._commit(RemoteDelivered(destination, batch.messages))
+        for room in batch.rooms:
+            committed = await self._commit(RefusedLatest(destination, room.room_id))
+            (times,) = committed.results[:1]
+            assert isinstance(times, int)
+            if is_final(error) or times >= MAX_REFUSED:
+                # The next event of the room will tell it that there was one before.
+                logger.warning(
+                    "%s refuses an event of %s, it is dropped: %s", destination, room.room_id, error
+                )
+                await self._commit(SentLatest(destination, (room,)))
+
+    def _park(self, queue: DestinationQueue, delay_ms: int) -> None:
+        self._queues.pop(queue.destination, None)
+        if not self._stopping:
+            self._parked.park(queue.destination, delay_ms / 1000)
+
+    async def _forget(self, queue: DestinationQueue, batch: Batch) -> None:
         """Nothing goes there: not whitelisted, or a name that is this server's."""
         self._queues.pop(queue.destination, None)
         self._lags.pop(queue.destination, None)
-        await self._commit(ForgetDestination(queue.destination))
-
-    def _back_off(self, queue: DestinationQueue, delay_ms: int) -> None:
-        queue.state = State.BACKING_OFF
-        if not self._stopping:
-            queue.timer = self._tools.clock.callLater(delay_ms / 1000, self._try_again, queue)
-
-    def _try_again(self, queue: DestinationQueue) -> None:
-        queue.timer = None
-        queue.state = State.IDLE
-        self._wake(queue)
+        if batch.messages or queue.has_messages or queue.is_behind:
+            await self._commit(ForgetDestination(queue.destination))
 
     # Catching up
 
@@ -389,28 +452,19 @@ class Deliveries:
         if queue.destination in self._lags:
             return
         queue.state = State.CATCHING_UP
-        # What is known to be missed may now be missed again: it must be written down again then.
-        queue.marked.clear()
-        lag = await self._tools.database.read(
-            lambda tx: self._tools.repository.find_lag(tx, queue.destination)
-        )
+        destination = queue.destination
+        lag = await self._tools.database.read(lambda tx: self._tools.repository.find_lag(tx, destination))
         if lag is None:
-            lag = Lag(self._position(), 0)
-        self._lags[queue.destination] = lag
-        await self._add_missed_devices(queue, lag.since)
-
-    async def _add_missed_devices(self, queue: DestinationQueue, since: int) -> None:
-        repository = self._tools.repository
-        updates = await self._tools.database.read(lambda tx: repository.get_device_updates_after(tx, since))
-        shared: dict[str, bool] = {}
-        for update in updates:
-            user_id = update.user_id
-            if user_id not in shared:
-                shared[user_id] = domain_of(
-                    user_id
-                ) == self._server_name and await self._tools.sharing.is_shared(user_id, queue.destination)
-            if shared[user_id]:
-                queue.devices[user_id, update.device_id] = update.position
+            # What could not be written down is missed all the same.
+            lag = Lag((self._position() + 1 if queue.floor is None else queue.floor) - 1, 0)
+        self._lags[destination] = lag
+        queue.pause_ms = lag.pause_ms
+        if lag.pause_ms:
+            queue.is_careful, queue.limit = True, 1
+        for update in await self._tools.missed.find_devices(destination, lag.since):
+            queue.add_device(update.user_id, update.device_id, update.position, update.previous)
+        for passing in await self._tools.missed.find_passing(destination, lag.since):
+            queue.add_passing(passing)
 
     async def _finish_catching_up(self, queue: DestinationQueue) -> None:
         lag = self._lags.pop(queue.destination)
@@ -430,15 +484,26 @@ class Deliveries:
 
     def _crashed(self, queue: DestinationQueue, failure: Failure) -> None:
         self._lags.pop(queue.destination, None)
+        self._note(queue, failure)
+        if not self._stopping:
+            # The queue keeps what it has, and comes again.
+            queue.has_messages = True
+            queue.state = State.PAUSED
+            queue.timer = self._tools.clock.callLater(PAUSE_S, self._go_on, queue)
+        self._ended()
+
+    def _note(self, queue: DestinationQueue, failure: Failure) -> None:
         if failure.check(SenderReplaced):
             logger.error("Another sender has taken over: this one stops")
             self._stopping = True
+            self._parked.stop()
         else:
-            # The queue keeps what it has, and comes again.
             logger.error("Sending to %s failed: %s", queue.destination, failure)
-            queue.has_messages = True
-            self._back_off(queue, SHORT_PAUSE_MS)
-        self._ended()
+
+    def _go_on(self, queue: DestinationQueue) -> None:
+        queue.timer = None
+        queue.state = State.IDLE
+        self._wake(queue)
 
     def _ended(self) -> None:
         self._running -= 1

@@ -4,7 +4,7 @@ Source: server-server API, "Typing Notifications", "Presence", "Receipts", "Devi
 messaging".
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,7 +12,7 @@ import orjson
 
 from federation.room_dag.canonical_json import encode_lenient
 from storage.presence import SetPresence
-from storage.receipts import StoreReceipt
+from storage.receipts import PUBLIC, StoreReceipt
 from storage.sending import WaitingMessage
 
 DEVICE_LIST_UPDATE: Final = "m.device_list_update"
@@ -48,15 +48,31 @@ def typing_edu(room_id: str, user_id: str, is_typing: bool) -> bytes:
     return _edu(TYPING, {"room_id": room_id, "user_id": user_id, "typing": is_typing})
 
 
-def receipt_edu(receipt: StoreReceipt) -> bytes:
-    data: dict[str, Any] = {"ts": receipt.ts}
-    if receipt.thread_id is not None:
-        data["thread_id"] = receipt.thread_id
-    read = {receipt.user_id: {"data": data, "event_ids": [receipt.event_id]}}
-    return _edu(RECEIPT, {receipt.room_id: {"m.read": read}})
+def receipt_edus(receipts: Iterable[StoreReceipt]) -> list[bytes]:
+    """As few as possible: one holds one receipt of each user in each room."""
+    contents: list[dict[str, dict[str, dict[str, Any]]]] = []
+    for receipt in receipts:
+        data: dict[str, Any] = {"ts": receipt.ts}
+        if receipt.thread_id is not None:
+            data["thread_id"] = receipt.thread_id
+        content = next((one for one in contents if not _has_receipt(one, receipt)), None)
+        if content is None:
+            contents.append(content := {})
+        users = content.setdefault(receipt.room_id, {PUBLIC: {}})[PUBLIC]
+        users[receipt.user_id] = {"data": data, "event_ids": [receipt.event_id]}
+    return [_edu(RECEIPT, content) for content in contents]
 
 
-def presence_edu(presence: SetPresence, now_ms: int) -> bytes:
+def _has_receipt(content: Mapping[str, Mapping[str, Mapping[str, Any]]], receipt: StoreReceipt) -> bool:
+    room = content.get(receipt.room_id)
+    return room is not None and receipt.user_id in room[PUBLIC]
+
+
+def presence_edu(presences: Iterable[SetPresence], now_ms: int) -> bytes:
+    return _edu(PRESENCE, {"push": [_push(presence, now_ms) for presence in presences]})
+
+
+def _push(presence: SetPresence, now_ms: int) -> dict[str, Any]:
     push: dict[str, Any] = {
         "user_id": presence.user_id,
         "presence": presence.state,
@@ -65,7 +81,7 @@ def presence_edu(presence: SetPresence, now_ms: int) -> bytes:
     }
     if presence.status_msg is not None:
         push["status_msg"] = presence.status_msg
-    return _edu(PRESENCE, {"push": [push]})
+    return push
 
 
 def device_list_edu(

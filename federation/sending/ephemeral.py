@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from federation.room_dag.identifiers import domain_of
-from federation.sending.destination_queue import Key
-from federation.sending.edus import presence_edu, receipt_edu, typing_edu
+from federation.sending.destination_queue import Passing, TypingEdu
+from federation.sending.edus import typing_edu
 from federation.sending.room_servers import RoomServers
 from storage.change import LogEntry
 from storage.presence import SetPresence
@@ -23,11 +23,10 @@ class JoinedRooms(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """An EDU for some servers; `key` says what it tells: of one key only the newest is sent."""
+    """What some servers are told."""
 
     destinations: Collection[str]
-    key: Key
-    edu: bytes
+    passing: Passing
 
 
 class SharingServers:
@@ -54,20 +53,21 @@ class SharingServers:
 class EphemeralEdus:
     """Makes EDUs of entries of the log, for users of this server only."""
 
-    def __init__(
-        self, server_name: str, servers: RoomServers, sharing: SharingServers, now_ms: Callable[[], int]
-    ) -> None:
+    def __init__(self, server_name: str, servers: RoomServers, sharing: SharingServers) -> None:
         self._server_name = server_name
         self._servers = servers
         self._sharing = sharing
-        self._now_ms = now_ms
         self._typing: dict[str, frozenset[str]] = {}
         """By room: which users of this server others were told are typing."""
         self._makers: dict[str, Callable[[LogEntry], Awaitable[Sequence[Outgoing]]]] = {
             TypingChanged.kind: self._typing_edus,
-            StoreReceipt.kind: self._receipt_edus,
-            SetPresence.kind: self._presence_edus,
+            StoreReceipt.kind: self._receipts,
+            SetPresence.kind: self._presence,
         }
+
+    @property
+    def is_anybody_typing(self) -> bool:
+        return bool(self._typing)
 
     def concerns(self, entry: LogEntry) -> bool:
         # What is known only by its key happened before a restart: it has passed.
@@ -75,6 +75,14 @@ class EphemeralEdus:
 
     async def make(self, entry: LogEntry) -> Sequence[Outgoing]:
         return await self._makers[entry.kind](entry)
+
+    async def make_renewals(self) -> Sequence[Outgoing]:
+        """Who types still: other servers stop showing it by themselves after a while."""
+        return [
+            await self._typing_edu(room_id, user_id, True)
+            for room_id, user_ids in tuple(self._typing.items())
+            for user_id in sorted(user_ids)
+        ]
 
     def _is_ours(self, user_id: str) -> bool:
         return domain_of(user_id) == self._server_name
@@ -87,33 +95,38 @@ class EphemeralEdus:
         assert isinstance(change, TypingChanged)
         now = frozenset(user_id for user_id in change.user_ids if self._is_ours(user_id))
         before = self._typing.pop(change.room_id, frozenset())
-        if now:
+        if now and await self._others_in(change.room_id):
             self._typing[change.room_id] = now
-        if now == before:
-            return ()
-        others = await self._others_in(change.room_id)
         return [
-            Outgoing(
-                others,
-                (TypingChanged.kind, change.room_id, user_id),
-                typing_edu(change.room_id, user_id, user_id in now),
-            )
+            await self._typing_edu(change.room_id, user_id, user_id in now)
             for user_id in sorted(now ^ before)
         ]
 
-    async def _receipt_edus(self, entry: LogEntry) -> Sequence[Outgoing]:
+    async def _typing_edu(self, room_id: str, user_id: str, is_typing: bool) -> Outgoing:
+        key = (TypingChanged.kind, room_id, user_id)
+        news = TypingEdu(typing_edu(room_id, user_id, is_typing))
+        return Outgoing(await self._others_in(room_id), Passing(key, None, news))
+
+    async def _receipts(self, entry: LogEntry) -> Sequence[Outgoing]:
         change = entry.change
         assert isinstance(change, StoreReceipt)
         # "m.read.private receipts MUST NOT be sent over federation."
         if change.type != PUBLIC or not self._is_ours(change.user_id):
             return ()
-        others = await self._others_in(change.room_id)
-        return [Outgoing(others, (StoreReceipt.kind, *change.key()), receipt_edu(change))]
+        return [Outgoing(await self._others_in(change.room_id), receipt_passing(change, entry.position))]
 
-    async def _presence_edus(self, entry: LogEntry) -> Sequence[Outgoing]:
+    async def _presence(self, entry: LogEntry) -> Sequence[Outgoing]:
         change = entry.change
         assert isinstance(change, SetPresence)
         if not self._is_ours(change.user_id):
             return ()
         others = await self._sharing.of_user(change.user_id) - {self._server_name}
-        return [Outgoing(others, (SetPresence.kind, change.user_id), presence_edu(change, self._now_ms()))]
+        return [Outgoing(others, presence_passing(change, entry.position))]
+
+
+def receipt_passing(receipt: StoreReceipt, position: int) -> Passing:
+    return Passing((StoreReceipt.kind, *receipt.key()), position, receipt)
+
+
+def presence_passing(presence: SetPresence, position: int) -> Passing:
+    return Passing((SetPresence.kind, presence.user_id), position, presence)

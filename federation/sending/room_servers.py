@@ -49,14 +49,14 @@ class RoomServers:
         return (await self._get(room_id)).servers.keys()
 
     async def apply(self, change: StoreEvent) -> Collection[str]:
-        """The servers that are in the room before or after an event. Valid until the next wait."""
+        """The servers that are in the room before an event and not after it."""
         room = await self._get(change.room_id)
         if not change.memberships:
-            return room.servers.keys()
+            return ()
         before = frozenset(room.servers)
         for membership in change.memberships:
             room.apply(membership)
-        return before | room.servers.keys()
+        return before - room.servers.keys()
 
     def warm(self, room_id: str) -> None:
         """Count a room that is in memory now, before others of its events are committed than its owner knows of."""

@@ -17,6 +17,7 @@ from federation.sending.deliveries import Deliveries
 from federation.sending.destination_queue import Clock, QueuedEvent, Timer
 from federation.sending.device_changes import DeviceChanges
 from federation.sending.ephemeral import EphemeralEdus, SharingServers
+from federation.sending.receipt_pace import ReceiptPace
 from federation.sending.room_servers import RoomServers
 from storage.change import LogEntry
 from storage.committer import CommitFailed, Committer
@@ -26,7 +27,8 @@ from storage.engines.engine import StorageError
 from storage.events import StoreEvent
 from storage.followers import FollowersRepository, MoveCursor
 from storage.log import Log, LogRepository
-from storage.sending import ForwardEvent, SenderReplaced, SendToRemoteDevices
+from storage.receipts import StoreReceipt
+from storage.sending import DeviceUpdate, ForwardEvent, SenderReplaced, SendToRemoteDevices
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,8 @@ CURSOR: Final = "federation sender"
 BATCH: Final = 500
 SAVE_AFTER_S: Final = 10.0
 RETRY_S: Final = 5.0
+RENEW_TYPING_S: Final = 30.0
+"""Servers are known to stop showing after a minute that somebody types, if they do not hear it again."""
 MEMBER: Final = "m.room.member"
 
 
@@ -49,6 +53,7 @@ class SenderSources:
     servers: RoomServers
     sharing: SharingServers
     ephemeral: EphemeralEdus
+    receipts: ReceiptPace
     devices: DeviceChanges
     entries: LogRepository
     cursors: FollowersRepository
@@ -79,6 +84,7 @@ class Sender:
         self._stopping = False
         self._timer: Timer | None = None
         self._save_timer: Timer | None = None
+        self._renewal: Timer | None = None
         self._saved = 0
         self._at_rest: list[Waiter[None]] = []
 
@@ -91,7 +97,8 @@ class Sender:
         """Break off what is under way, and remember where the sender is."""
         self._stopping = True
         self._sources.log.unfollow(self._hear)
-        for timer in (self._timer, self._save_timer):
+        self._sources.receipts.stop()
+        for timer in (self._timer, self._save_timer, self._renewal):
             if timer is not None and timer.active():
                 timer.cancel()
         if self._running:
@@ -192,8 +199,35 @@ class Sender:
         if self._sources.devices.concerns(entry):
             await self._devices(entry)
         if self._sources.ephemeral.concerns(entry):
-            for outgoing in await self._sources.ephemeral.make(entry):
-                self._deliveries.add_ephemeral(outgoing.destinations, outgoing.key, outgoing.edu)
+            await self._pass_on(entry)
+
+    # What passes
+
+    async def _pass_on(self, entry: LogEntry) -> None:
+        for outgoing in await self._sources.ephemeral.make(entry):
+            self._deliveries.add_passing(outgoing.destinations, outgoing.passing)
+            is_receipt = entry.kind == StoreReceipt.kind
+            if not is_receipt or self._sources.receipts.may_go(entry.key[0], outgoing.destinations):
+                self._deliveries.send_now(outgoing.destinations)
+        self._watch_typing()
+
+    def _watch_typing(self) -> None:
+        if self._renewal is None and self._sources.ephemeral.is_anybody_typing and not self._stopping:
+            self._renewal = self._sources.clock.callLater(RENEW_TYPING_S, self._renew)
+
+    def _renew(self) -> None:
+        self._renewal = None
+        if not self._stopping:
+            start(
+                self._renew_typing(),
+                lambda failure: logger.error("Others were not told who still types: %s", failure.value),
+            )
+
+    async def _renew_typing(self) -> None:
+        for outgoing in await self._sources.ephemeral.make_renewals():
+            self._deliveries.add_passing(outgoing.destinations, outgoing.passing)
+            self._deliveries.send_now(outgoing.destinations)
+        self._watch_typing()
 
     # Events
 
@@ -205,12 +239,13 @@ class Sender:
         if change.flags or change.ordering is not None or not self._is_ours(change.sender):
             servers.note(change)
             return
-        destinations = await servers.apply(change)
+        leaving = {*await servers.apply(change)}
+        staying = await servers.get(change.room_id)
         if change.type == MEMBER and change.state_key is not None:
             # Who is kicked, or whose invite is taken back, is told, whether the server is in the room or not.
-            destinations = {*destinations, domain_of(change.state_key)}
+            leaving |= {domain_of(change.state_key)} - set(staying)
         event = QueuedEvent(entry.position, change.room_id, change.event_id)
-        self._deliveries.add_event(event, destinations, await servers.get(change.room_id))
+        self._deliveries.add_event(event, staying, leaving)
 
     async def _stored_event(self, entry: LogEntry) -> None:
         """An event that was committed before a restart, or by another replica."""
@@ -219,19 +254,18 @@ class Sender:
         stored = await self._sources.events.find(event_id)
         if stored is None or stored.flags or not self._is_ours(stored.event.sender):
             return
-        after = await self._sources.servers.get(room_id)
-        destinations = set(after)
+        staying = await self._sources.servers.get(room_id)
+        leaving: set[str] = set()
         if stored.event.type == MEMBER and stored.event.state_key is not None:
-            destinations.add(domain_of(stored.event.state_key))
-        self._deliveries.add_event(QueuedEvent(entry.position, room_id, event_id), destinations, after)
+            leaving = {domain_of(stored.event.state_key)} - set(staying)
+        self._deliveries.add_event(QueuedEvent(entry.position, room_id, event_id), staying, leaving)
 
     async def _forwarded(self, room_id: str, event_id: str) -> None:
         stored = await self._sources.events.find(event_id)
         if stored is None or stored.flags:
             return
-        after = await self._sources.servers.get(room_id)
-        destinations = set(after) - {domain_of(stored.event.sender)}
-        self._deliveries.add_event(QueuedEvent(stored.position, room_id, event_id), destinations, after)
+        staying = set(await self._sources.servers.get(room_id)) - {domain_of(stored.event.sender)}
+        self._deliveries.add_event(QueuedEvent(stored.position, room_id, event_id), staying, ())
 
     def _is_ours(self, user_id: str) -> bool:
         return domain_of(user_id) == self._server_name
@@ -242,10 +276,12 @@ class Sender:
         changes = await self._sources.devices.find(entry)
         if not changes:
             return
-        await self._sources.committer.commit(*changes)
+        committed = await self._sources.committer.commit(*changes)
         destinations = await self._sources.sharing.of_user(entry.key[0])
-        for change in changes:
-            self._deliveries.add_device(destinations, change.user_id, change.device_id, change.position)
+        for change, previous in zip(changes, committed.results, strict=True):
+            assert previous is None or isinstance(previous, int)
+            update = DeviceUpdate(change.user_id, change.device_id, change.position, previous)
+            self._deliveries.add_device(destinations, update)
 
     # The cursor
 

@@ -1,8 +1,8 @@
 """Which servers do not answer, and when to try them again: kept in the database, known in memory.
 
-A destination is `answering` (no row) or `failing` (a row). Each failure multiplies the pause, up to the longest; one
-success, or a request from that server, ends it. Both are entries of the log (kinds `destination` and
-`destination_back`), which the queues that send follow.
+A destination is `answering` (no row) or `failing` (a row). Each failure multiplies the pause, up to the longest (give
+or take a fifth); one success, or a request from that server, ends it. Both are entries of the log (kinds `destination`
+and `destination_back`), which the queues that send follow.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,6 +25,7 @@ from synapse_like_config.federation import FederationRetries
 CACHE_SIZE = 20_000
 # Not a bound on truth, which the log keeps: only old entries need not stay.
 CACHE_LIFETIME_MS = 24 * 3600 * 1000
+JITTER = 0.2
 # A server that nobody tried again in this time after it was due is forgotten.
 FORGET_AFTER_MS = 30 * 24 * 3600 * 1000
 
@@ -39,11 +40,14 @@ class BackOff:
         log: Log,
         retries: FederationRetries,
         now_ms: Callable[[], int],
+        random: Callable[[], float],
     ) -> None:
+        """`random` gives numbers from 0 up to 1."""
         self._database = database
         self._committer = committer
         self._retries = retries
         self._now_ms = now_ms
+        self._random = random
         self._repository = DestinationsRepository()
         self._cache: ExpiringCache[str, tuple[FailingDestination | None]] = ExpiringCache(CACHE_SIZE, now_ms)
         self._changes = 0
@@ -81,8 +85,10 @@ class BackOff:
             since_ms = row.failing_since_ms
             pause_ms = int(row.retry_interval_ms * retries.destination_retry_multiplier)
         pause_ms = min(pause_ms, retries.destination_max_retry_interval_ms)
+        # Some sooner and some later: those who went away together are not all asked in the same moment.
+        retry_at_ms = now_ms + int(pause_ms * (1 - JITTER + 2 * JITTER * self._random()))
         await self._committer.commit(
-            DestinationFailed(FailingDestination(destination, since_ms, now_ms + pause_ms, pause_ms))
+            DestinationFailed(FailingDestination(destination, since_ms, retry_at_ms, pause_ms))
         )
 
     async def answered(self, destination: str) -> None:

@@ -63,10 +63,10 @@ def build_federation(core: Core, network: Network) -> Federation:
     allowed = AllowedServers(core.server_name, config.federation.federation_domain_whitelist)
     user_agent = _user_agent(config.server.user_agent_suffix)
     well_known = WellKnown(network.https, user_agent, now_ms)
-    discovery = Discovery(network.names, well_known, now_ms, lambda: _random(platform.random_bytes(4)))
+    discovery = Discovery(network.names, well_known, now_ms, platform.random)
     requests = ServerRequests(allowed, discovery, network.https, user_agent)
     retries = config.federation.federation
-    back_off = BackOff(core.database, core.committer, core.log, retries, now_ms)
+    back_off = BackOff(core.database, core.committer, core.log, retries, now_ms, platform.random)
     client = FederationClient(core.signer, requests, back_off, platform.clock, platform.sleep, retries)
 
     own = OwnKeys(_signers(core), config.keys.old_signing_keys, config.keys.key_refresh_interval_ms, now_ms)
@@ -133,8 +133,3 @@ def _pinned_keys(server: TrustedKeyServer) -> dict[str, bytes]:
 def _user_agent(suffix: str | None) -> str:
     agent = f"{NAME.replace(' ', '')}/{VERSION}"
     return agent if suffix is None else f"{agent} {suffix}"
-
-
-def _random(data: bytes) -> float:
-    """A number from 0 up to 1."""
-    return int.from_bytes(data, "big") / (1 << 8 * len(data))

@@ -6,7 +6,10 @@ from federation.sending.batch import Batches
 from federation.sending.deliveries import Deliveries, SendingTools
 from federation.sending.device_changes import DeviceChanges
 from federation.sending.ephemeral import EphemeralEdus, SharingServers
+from federation.sending.missed import Missed
 from federation.sending.own_devices import OwnDevices
+from federation.sending.receipt_pace import ReceiptPace
+from federation.sending.refusals import Refusals
 from federation.sending.room_servers import RoomServers
 from federation.sending.send_transaction import SendTransaction
 from federation.sending.sender import Position, Sender, SenderSources
@@ -42,6 +45,7 @@ class Sending:
 
 def build_sending(core: Core, base: RoomBase, federation: Federation) -> Sending:
     server_name, database, committer = core.server_name, core.database, core.committer
+    receipts_per_second = core.config.rate_limits.federation_rr_transactions_per_room_per_second
     are_names_shown = core.config.profiles.allow_device_name_lookup_over_federation
     servers = RoomServers(base.rooms, ROOMS_IN_MEMORY)
     core.log.follow(servers.hear)
@@ -65,8 +69,9 @@ def build_sending(core: Core, base: RoomBase, federation: Federation) -> Sending
         core.platform.clock,
         repository,
         sender_servers,
-        sender_sharing,
+        Missed(server_name, database, sender_servers, sender_sharing),
         batches,
+        Refusals(core.config.federation.federation, core.platform.random),
     )
     deliveries = Deliveries(server_name, tools, position)
     sources = SenderSources(
@@ -77,7 +82,8 @@ def build_sending(core: Core, base: RoomBase, federation: Federation) -> Sending
         base.events,
         sender_servers,
         sender_sharing,
-        EphemeralEdus(server_name, sender_servers, sender_sharing, core.platform.now_ms),
+        EphemeralEdus(server_name, sender_servers, sender_sharing),
+        ReceiptPace(core.platform.clock, receipts_per_second, deliveries.send_now),
         DeviceChanges(server_name, database, are_names_shown),
         LogRepository(),
         FollowersRepository(),

@@ -49,6 +49,10 @@ class Platform:
     def now_s(self) -> float:
         return float(self.clock.seconds())
 
+    def random(self) -> float:
+        """A number from 0 up to 1."""
+        return int.from_bytes(self.random_bytes(4), "big") / (1 << 32)
+
     def random_letters(self, length: int) -> str:
         """A secret or an identifier of ASCII letters (5.7 bits each)."""
         letters: list[str] = []

@@ -1,31 +1,13 @@
 """What goes to which server, and what happens to it when a server does not answer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from federation.sending.batch import Batches
-from federation.sending.deliveries import Deliveries, SendingTools
 from federation.sending.destination_queue import MAX_EVENTS, State
-from federation.sending.device_changes import DeviceChanges
-from federation.sending.ephemeral import EphemeralEdus, SharingServers
-from federation.sending.own_devices import OwnDevices
-from federation.sending.room_servers import RoomServers
-from federation.sending.sender import Position, Sender, SenderSources
-from federation.transport.errors import HttpRefusal, NotFederated, Unreachable
-from storage.destinations import (
-    DestinationBack,
-    DestinationFailed,
-    DestinationsRepository,
-    FailingDestination,
-)
-from storage.followers import FollowersRepository
-from storage.log import LogRepository
-from storage.memberships import MembershipsRepository
+from federation.transport.errors import HttpRefusal, NotFederated
 from storage.receipts import PRIVATE, PUBLIC, StoreReceipt
 from storage.sending import (
     ForwardEvent,
@@ -36,156 +18,9 @@ from storage.sending import (
     TakeOver,
 )
 from storage.typing_notices import TypingChanged
-from tests.federation.rooms.engine_case import ALICE, BOB, EngineMixin
+from tests.federation.rooms.engine_case import ALICE, BOB
+from tests.federation.sending.sender_case import OWN, PAUSE_S, RECEIPTS_PER_S, SenderMixin, X, Y
 from tests.storage.storage_case import PostgresStorage, SqliteStorage
-
-OWN = "one.example"
-X = "x.example"
-Y = "y.example"
-PAUSE_S = 600
-
-
-class FakeServers:
-    """Other servers, of which some do not answer."""
-
-    def __init__(self) -> None:
-        self.taken: list[tuple[str, str, dict[str, Any]]] = []
-        self.errors: dict[str, Exception] = {}
-        self.held: dict[str, list[Deferred[None]]] = {}
-
-    async def send(self, destination: str, txn_id: str, body: bytes) -> Mapping[str, Any]:
-        if destination in self.held:
-            waiting: Deferred[None] = Deferred()
-            self.held[destination].append(waiting)
-            await waiting
-        if destination in self.errors:
-            raise self.errors[destination]
-        self.taken.append((destination, txn_id, orjson.loads(body)))
-        return {"pdus": {}}
-
-    def pdus(self, destination: str) -> list[dict[str, Any]]:
-        return [pdu for name, _, body in self.taken if name == destination for pdu in body["pdus"]]
-
-    def edus(self, destination: str) -> list[dict[str, Any]]:
-        return [edu for name, _, body in self.taken if name == destination for edu in body["edus"]]
-
-    def bodies(self, destination: str) -> list[str]:
-        return [pdu["content"]["body"] for pdu in self.pdus(destination) if pdu["type"] == "m.room.message"]
-
-
-class FakeJoinedRooms:
-    """Reads memberships without a cache."""
-
-    def __init__(self, case: EngineMixin) -> None:
-        self._case = case
-
-    async def joined_rooms(self, user_id: str) -> Sequence[str]:
-        rows = await self._case.database.read(lambda tx: MembershipsRepository().get_of_user(tx, user_id))
-        return [row.room_id for row in rows if row.membership == "join"]
-
-
-class FakePauses:
-    def __init__(self, case: EngineMixin) -> None:
-        self._case = case
-
-    async def find(self, destination: str) -> FailingDestination | None:
-        return await self._case.database.read(lambda tx: DestinationsRepository().find(tx, destination))
-
-
-class SenderMixin(EngineMixin):
-    def setUp(self) -> None:
-        self.others = FakeServers()
-        self.clock = Clock()
-        self.clock.advance(1000)
-        super().setUp()
-
-    def open(self) -> None:
-        super().open()
-        repository = SendingRepository()
-        servers = RoomServers(self.rooms, 100)
-        sharing = SharingServers(FakeJoinedRooms(self), servers)
-        own_devices = OwnDevices(self.database, are_names_shown=True)
-        batches = Batches(OWN, self.database, self.events, repository, servers, own_devices)
-        position = Position()
-        self.deliveries = Deliveries(
-            OWN,
-            SendingTools(
-                self.others,
-                FakePauses(self),
-                self.database,
-                self.committer,
-                self.clock,
-                repository,
-                servers,
-                sharing,
-                batches,
-            ),
-            position,
-        )
-        sources = SenderSources(
-            self.log,
-            self.database,
-            self.committer,
-            self.clock,
-            self.events,
-            servers,
-            sharing,
-            EphemeralEdus(OWN, servers, sharing, lambda: 5_000),
-            DeviceChanges(OWN, self.database, are_names_shown=True),
-            LogRepository(),
-            FollowersRepository(),
-        )
-        self.sender = Sender(OWN, sources, self.deliveries, position)
-        self.sender.start()
-        self.turn()
-        self.addCleanup(self.close_sender, self.sender)  # type: ignore[attr-defined]
-
-    def turn(self) -> None:
-        """Let the sender see what was committed."""
-        for _ in range(3):
-            self.clock.advance(0)
-
-    def close_sender(self, sender: Sender) -> None:
-        if sender is self.sender:
-            self.result(sender.stop())
-
-    def restart(self) -> None:
-        self.result(self.sender.stop())
-        self.open()
-
-    def crash(self) -> None:
-        """As `restart`, without a chance to write anything down."""
-        self.log.unfollow(self.sender._hear)
-        calls: Sequence[Any] = self.clock.getDelayedCalls()
-        for call in calls:
-            call.cancel()
-        self.open()
-
-    def given_shared_room(self, *servers: str) -> str:
-        room_id = self.given_room()
-        for server in servers:
-            self.given_remote_member(room_id, f"@remote:{server}")
-        self.turn()
-        return room_id
-
-    def given_remote_member(self, room_id: str, user_id: str) -> None:
-        """The engine signs for its own server whoever the sender is: enough for this."""
-        self.join(room_id, user_id)
-
-    def say(self, room_id: str, text: str) -> str:
-        event_id = self.send(room_id, ALICE, text)
-        self.turn()
-        return event_id
-
-    def given_down(self, destination: str) -> None:
-        self.others.errors[destination] = Unreachable(destination, "no route")
-        row = FailingDestination(destination, 0, int((self.clock.seconds() + PAUSE_S) * 1000), PAUSE_S * 1000)
-        self.result(self.committer.commit(DestinationFailed(row)))
-
-    def recover(self, destination: str) -> None:
-        del self.others.errors[destination]
-        self.result(self.committer.commit(DestinationBack(destination)))
-        self.turn()
 
 
 class SenderTests(SenderMixin):
@@ -282,14 +117,17 @@ class SenderTests(SenderMixin):
         self.clock.advance(1)
         self.assertEqual(self.others.bodies(X), ["missed"])
 
-    def test_dead_server_has_one_timer_and_an_empty_queue(self) -> None:
-        room_id = self.given_shared_room(X)
+    def test_dead_servers_have_no_queue_and_one_timer_together(self) -> None:
+        room_id = self.given_shared_room(X, Y)
         self.given_down(X)
+        self.given_down(Y)
         for number in range(20):
             self.say(room_id, str(number))
+        self.assertEqual((len(self.deliveries), self.deliveries.parked_count), (0, 2))
         self.assertIsNone(self.deliveries.find_oldest())
-        calls = [call for call in self.clock.getDelayedCalls() if call.args]
-        self.assertEqual(len(calls), 1)
+        calls: Sequence[Any] = self.clock.getDelayedCalls()
+        retries = [call for call in calls if call.getTime() > self.clock.seconds() + 60]
+        self.assertEqual(len(retries), 1)
 
     def test_dead_server_does_not_hold_up_others(self) -> None:
         room_id = self.given_shared_room(X, Y)
@@ -410,8 +248,9 @@ class MessagesToDevicesTests(SenderMixin):
 
 
 class EphemeralTests(SenderMixin):
-    def told(self, destination: str, edu_type: str) -> list[dict[str, Any]]:
-        return [edu["content"] for edu in self.others.edus(destination) if edu["edu_type"] == edu_type]
+    def type(self, room_id: str, *user_ids: str) -> None:
+        self.result(self.committer.commit(TypingChanged(room_id, user_ids)))
+        self.turn()
 
     def test_typing_of_own_users_is_told(self) -> None:
         room_id = self.given_shared_room(X)
@@ -443,6 +282,60 @@ class EphemeralTests(SenderMixin):
         first.callback(None)
         told = self.told(X, "m.typing")
         self.assertEqual([(one["user_id"], one["typing"]) for one in told], [(ALICE, True), (BOB, True)])
+
+    def test_typing_is_told_again_before_others_stop_showing_it(self) -> None:
+        room_id = self.given_shared_room(X)
+        self.type(room_id, ALICE)
+        self.pass_time(31)
+        self.pass_time(31)
+        self.type(room_id)
+        self.pass_time(100)
+        told = [one["typing"] for one in self.told(X, "m.typing")]
+        self.assertEqual(told, [True, True, True, False])
+
+    def test_receipts_of_a_room_are_gathered(self) -> None:
+        room_id = self.given_shared_room(X)
+        event_id = self.say(room_id, "hello")
+        before = self.others.tries
+        for number in range(30):
+            self.read_receipt(room_id, f"@u{number}:{OWN}", event_id, 1)
+        self.pass_time(1 / RECEIPTS_PER_S)
+        self.assertEqual(self.others.tries - before, 2)
+        (first, second) = self.told(X, "m.receipt")
+        self.assertEqual((len(first[room_id]["m.read"]), len(second[room_id]["m.read"])), (1, 29))
+
+    def test_receipts_in_threads_are_told_beside_each_other(self) -> None:
+        room_id = self.given_shared_room(X)
+        event_id = self.say(room_id, "hello")
+        self.others.held[X] = []
+        self.say(room_id, "held")
+        for thread in ("main", "$root", None):
+            receipt = StoreReceipt(room_id, ALICE, PUBLIC, thread, event_id, 1, 4_000)
+            self.result(self.committer.commit(receipt))
+            self.turn()
+        (first,) = self.others.held.pop(X)
+        first.callback(None)
+        self.turn()
+        told = [one[room_id]["m.read"][ALICE]["data"].get("thread_id") for one in self.told(X, "m.receipt")]
+        self.assertEqual(told, ["main", "$root", None])
+
+    def test_presence_goes_to_servers_that_share_a_room_in_one_edu(self) -> None:
+        room_id = self.given_shared_room(X)
+        self.join(room_id, BOB)
+        other = self.given_room()
+        self.given_remote_member(other, f"@remote:{Y}")
+        self.set_state(other, ALICE, "m.room.member", ALICE, {"membership": "leave"})
+        self.turn()
+        self.others.held[X] = []
+        self.say(room_id, "held")
+        for user_id in (ALICE, BOB, ALICE):
+            self.be_online(user_id, "here")
+        (first,) = self.others.held.pop(X)
+        first.callback(None)
+        (told,) = self.told(X, "m.presence")
+        self.assertEqual([one["user_id"] for one in told["push"]], [BOB, ALICE])
+        self.assertEqual(told["push"][0]["last_active_ago"], 100_000)
+        self.assertEqual(self.told(Y, "m.presence"), [])
 
     def test_what_passes_is_not_kept_for_a_dead_server(self) -> None:
         room_id = self.given_shared_room(X)

@@ -84,7 +84,7 @@ class ClientCase(SynchronousTestCase):
         """Start, or start again, over what is on disk."""
         self.database, committer, self.log = open_database(self.path, self.clock)
         self.addCleanup(self.database.close)
-        self.back_off = BackOff(self.database, committer, self.log, RETRIES, self.now_ms)
+        self.back_off = BackOff(self.database, committer, self.log, RETRIES, self.now_ms, lambda: 0.5)
         discovery = Discovery(
             FakeNames(), WellKnown(self.https, "test", self.now_ms), self.now_ms, lambda: 0.5
         )
@@ -252,6 +252,16 @@ class BackOffTests(ClientCase):
             self.assertEqual(self.retry_in_min(), pause_min)
             self.clock.advance(pause_min * 60)
 
+    def test_pauses_of_different_servers_end_at_different_times(self) -> None:
+        for chance, seconds in ((0.0, 480), (1.0, 720)):
+            database, committer, log = open_database(Path(self.mktemp()), self.clock)
+            self.addCleanup(database.close)
+            back_off = BackOff(database, committer, log, RETRIES, self.now_ms, lambda chance=chance: chance)  # type: ignore[misc]
+            self.result(back_off.failed(FAR))
+            row = self.result(back_off.find(FAR))
+            assert row is not None
+            self.assertEqual(row.retry_at_ms - self.now_ms(), seconds * 1000)
+
     def test_nothing_is_sent_during_a_pause(self) -> None:
         self.failure(self.get(), Unreachable)
         self.https.servers[HOST] = json_response({})
@@ -299,7 +309,7 @@ class BackOffTests(ClientCase):
         self.failure(self.get(), Unreachable)
         other_database, other_committer, other_log = open_database(self.path, self.clock)
         self.addCleanup(other_database.close)
-        other = BackOff(other_database, other_committer, other_log, RETRIES, self.now_ms)
+        other = BackOff(other_database, other_committer, other_log, RETRIES, self.now_ms, lambda: 0.5)
         other_log.follow(lambda entries: self.log.publish([replace(entry, change=None) for entry in entries]))
         self.result(other.answered(FAR))
         self.assertIsNone(self.retry_in_min())
