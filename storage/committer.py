@@ -77,6 +77,20 @@ class TouchedRecords(Protocol):
         """`touched`: (position, kind, key) of records, in the transaction that writes the changes."""
 
 
+class Durability(Protocol):
+    """Says when what is on this site's disk may be answered."""
+
+    def when_safe(self, position: int, answer: Callable[[], None]) -> None:
+        """Call `answer`, once: now, or when enough sites have this site's log up to `position`."""
+
+
+class OnThisDisk:
+    """At once."""
+
+    def when_safe(self, position: int, answer: Callable[[], None]) -> None:
+        answer()
+
+
 @dataclass(frozen=True, slots=True)
 class Arrived:
     """What records of a peer site come to, decided in the transaction that writes it."""
@@ -116,6 +130,7 @@ class _Written:
 
 
 _ON_ONE_SITE: Final = NoRecords()
+_ON_THIS_DISK: Final = OnThisDisk()
 
 
 class Committer:
@@ -130,6 +145,7 @@ class Committer:
         timer_s: Callable[[], float],
         limits: CommitLimits = CommitLimits(),
         records: TouchedRecords = _ON_ONE_SITE,
+        durability: Durability = _ON_THIS_DISK,
     ) -> None:
         self._database = database
         self._log = log
@@ -138,6 +154,7 @@ class Committer:
         self._timer_s = timer_s
         self._limits = limits
         self._records = records
+        self._durability = durability
         self._record_index = RecordIndex()
         self._queue: deque[_Submission] = deque()
         self._running = False
@@ -359,9 +376,18 @@ class Committer:
         at = 0
         for submission in batch:
             end = len(written.positions) if submission.arrival is not None else at + len(submission.changes)
-            position = max(written.positions[at:end], default=0) or written.head
-            submission.waiter.succeed(Committed(position, tuple(written.results[at:end])))
+            logged = max(written.positions[at:end], default=0)
+            committed = Committed(logged or written.head, tuple(written.results[at:end]))
             at = end
+            if not logged or submission.origin:
+                # Bookkeeping is this site's own, and what a peer brought is safe with the peer.
+                submission.waiter.succeed(committed)
+            else:
+                self._durability.when_safe(logged, _answering(submission.waiter, committed))
+
+
+def _answering(waiter: Waiter[Committed], committed: Committed) -> Callable[[], None]:
+    return lambda: waiter.succeed(committed)
 
 
 def _move_head(tx: WriteTransaction, count: int) -> int:

@@ -24,18 +24,24 @@ class ExportRecords:
         self._kinds = {kind.name: kind for kind in kinds}
         self._index = RecordIndex()
 
-    def read(self, tx: Transaction, peer: str, after: int, upto: int, limit: int) -> Sequence[PlacedRecord]:
-        """Those written here at positions `after` < p <= `upto`, about `limit` of them, but not what `peer` wrote."""
-        indexed = [
-            record for record in self._index.read_after(tx, after, upto, limit) if record.version.site != peer
-        ]
+    def read(
+        self, tx: Transaction, peer: str, after: int, upto: int, limit: int
+    ) -> tuple[Sequence[PlacedRecord], int]:
+        """Those written here at positions `after` < p <= `upto`, about `limit` of them, but not what `peer` wrote.
+
+        With the position up to which that is all.
+        """
+        indexed = self._index.read_after(tx, after, upto, limit)
+        covered = indexed[-1].position if len(indexed) >= limit else upto
+        indexed = [record for record in indexed if record.version.site != peer]
         values = self._values(tx, indexed)
-        return [
+        placed = [
             PlacedRecord(
                 each.position, Record(each.kind, each.key, values.get((each.kind, each.key)), each.version)
             )
             for each in indexed
         ]
+        return placed, covered
 
     def _values(self, tx: Transaction, indexed: Sequence[IndexedRecord]) -> dict[tuple[str, Key], Any]:
         keys: dict[str, list[Key]] = {}

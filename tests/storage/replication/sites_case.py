@@ -43,18 +43,18 @@ class StoredSite:
             lambda: 0.0,
             records=OwnRecords(name, clock),
         )
-        self._apply = ApplyRecords(name, ALL_KINDS, clock)
-        self._export = ExportRecords(ALL_KINDS)
+        self.apply = ApplyRecords(name, ALL_KINDS, clock)
+        self.exports = ExportRecords(ALL_KINDS)
 
     def commit(self, *changes: Change) -> Committed:
         return _now(self.committer.commit(*changes))
 
     def export(self, peer: str, after: int = 0, limit: int = 1000) -> Sequence[PlacedRecord]:
-        return self.read(lambda tx: self._export.read(tx, peer, after, self.log.position, limit))
+        return self.read(lambda tx: self.exports.read(tx, peer, after, self.log.position, limit))[0]
 
     def take_in(self, origin: str, records: Iterable[Record]) -> Committed:
         wanted = list(records)
-        return _now(self.committer.take_in(Arrival(origin, lambda tx: self._apply.arrive(tx, wanted))))
+        return _now(self.committer.take_in(Arrival(origin, lambda tx: self.apply.arrive(tx, wanted))))
 
     def hear(self, other: "StoredSite") -> None:
         """Everything that the other site has to tell."""
@@ -67,7 +67,7 @@ class StoredSite:
         """Each record that this site knows, with its value."""
 
         def read(tx: Transaction) -> dict[tuple[str, tuple[str, ...]], Any]:
-            placed = self._export.read(tx, "", 0, self.log.position, 100_000)
+            placed, _ = self.exports.read(tx, "", 0, self.log.position, 100_000)
             return {(each.record.kind, each.record.key): each.record.value for each in placed}
 
         return self.read(read)

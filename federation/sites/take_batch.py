@@ -1,0 +1,77 @@
+"""The receiving half of a link: makes a stretch of a peer's log part of this site."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, DeferredList
+
+from federation.coalescing import Coalescing
+from federation.sites.batch import Acknowledgement, Batch, InvalidBatch, ReceivedEvent
+from storage.committer import Arrival, Committer
+from storage.database import Database
+from storage.replication.apply_records import ApplyRecords
+from storage.site_links import MoveSiteCursor, SiteLinksRepository
+
+logger = logging.getLogger(__name__)
+
+
+class PlaceEvent(Protocol):
+    """Makes an event of a peer part of its room; `federation.sites.place_event.PlaceSiteEvent`."""
+
+    async def place(self, site: str, event: ReceivedEvent) -> None:
+        """On disk when it returns, or refused for good. Raises what may be otherwise the next time."""
+
+
+class TakeBatch:
+    """Takes batches of all peers; of one peer, one at a time."""
+
+    def __init__(
+        self, database: Database, committer: Committer, apply: ApplyRecords, place: PlaceEvent
+    ) -> None:
+        self._database = database
+        self._committer = committer
+        self._apply = apply
+        self._place = place
+        self._links = SiteLinksRepository()
+        self._under_way: Coalescing[tuple[str, int, int], Acknowledgement] = Coalescing()
+
+    async def get_cursor(self, site: str) -> int:
+        """The position of the peer's log up to which everything is on disk here."""
+        return await self._database.read(lambda tx: self._links.get_cursor(tx, site))
+
+    async def take(self, batch: Batch) -> Acknowledgement:
+        """On disk when it returns. Raises `InvalidBatch`, `CommitFailed` and what fetching from the peer raises."""
+        key = (batch.site, batch.after, batch.upto)
+        return await self._under_way.run(key, lambda: self._take(batch))
+
+    async def _take(self, batch: Batch) -> Acknowledgement:
+        cursor = await self.get_cursor(batch.site)
+        if batch.after > cursor:
+            raise InvalidBatch(f"the batch begins at {batch.after}, and only {cursor} is here")
+        await self._place_events(batch.site, batch.events)
+        moved = MoveSiteCursor(batch.site, batch.upto, batch.seen)
+        arrival = Arrival(batch.site, lambda tx: self._apply.arrive(tx, batch.records, moved))
+        committed = await self._committer.take_in(arrival)
+        return Acknowledgement(max(cursor, batch.upto), committed.position)
+
+    async def _place_events(self, site: str, events: Sequence[ReceivedEvent]) -> None:
+        """Rooms beside each other, the events of each in their order."""
+        by_room: dict[str, list[ReceivedEvent]] = {}
+        for event in events:
+            by_room.setdefault(event.room_id, []).append(event)
+        work = [Deferred.fromCoroutine(self._place_in_order(site, queue)) for queue in by_room.values()]
+        # All of them end before the first failure is told: the next try must not meet what is still under way.
+        outcomes: list[tuple[bool, Any]] = await DeferredList(work, consumeErrors=True)
+        for succeeded, failure in outcomes:
+            if not succeeded:
+                failure.raiseException()
+
+    async def _place_in_order(self, site: str, events: Sequence[ReceivedEvent]) -> None:
+        for event in events:
+            await self._place.place(site, event)
+
+
+def acknowledgement_json(acknowledgement: Acknowledgement) -> dict[str, Any]:
+    """As it travels."""
+    return {"position": acknowledgement.position, "at": acknowledgement.at}

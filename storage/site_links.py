@@ -1,0 +1,215 @@
+"""Links between sites: how far each has taken in the others' logs, and what is read of this site's log for them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final, Self
+
+import orjson
+
+from storage.change import Change
+from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
+from storage.events import OUTLIER, REJECTED, SOFT_FAILED, StoreEvent
+
+KEPT_MARKS: Final = 10_000
+"""Newest pairs of positions kept per peer; of older ones, one in `THINNED`."""
+THINNED: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class MoveSiteCursor(Change):
+    """A batch of a peer's log is here as a whole: written with the last of it."""
+
+    kind: ClassVar[str] = "site_cursor"
+    area: ClassVar[str] = "site_links"
+    logged: ClassVar[bool] = False
+
+    site: str
+    their_position: int
+    """The end of the batch in the peer's log."""
+    knew: int
+    """What the peer had of this site's log at that position."""
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        head: int = tx.value("SELECT position FROM log_head")
+        for _, change in changes:
+            site = tx.intern_one(change.site)
+            tx.run(
+                "INSERT INTO site_cursors (site, position) VALUES (?, ?)"
+                " ON CONFLICT (site) DO UPDATE SET position = excluded.position"
+                " WHERE site_cursors.position < excluded.position",
+                (site, change.their_position),
+            )
+            tx.run(
+                "INSERT INTO site_arrivals (site, their_position, position) VALUES (?, ?, ?)"
+                " ON CONFLICT (site, their_position) DO NOTHING",
+                (site, change.their_position, head),
+            )
+            _write_knowledge(tx, site, change.their_position, change.knew)
+
+
+@dataclass(frozen=True, slots=True)
+class NotePeerKnows(Change):
+    """A peer acknowledged a batch of this site's log."""
+
+    kind: ClassVar[str] = "site_knowledge"
+    area: ClassVar[str] = "site_links"
+    logged: ClassVar[bool] = False
+
+    site: str
+    their_position: int
+    """Where the peer's log stood when the batch was on its disk."""
+    knew: int
+    """The end of the batch in this site's log."""
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        for _, change in changes:
+            _write_knowledge(tx, tx.intern_one(change.site), change.their_position, change.knew)
+
+
+def _write_knowledge(tx: WriteTransaction, site: int, their_position: int, knew: int) -> None:
+    tx.run(
+        "INSERT INTO site_knowledge (site, their_position, knew) VALUES (?, ?, ?)"
+        " ON CONFLICT (site, their_position) DO UPDATE SET knew = excluded.knew"
+        " WHERE site_knowledge.knew < excluded.knew",
+        (site, their_position, knew),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ThinSiteMarks(Change):
+    """Of old pairs of positions a few are enough: what is between them is only told again."""
+
+    kind: ClassVar[str] = "site_marks"
+    area: ClassVar[str] = "site_links"
+    logged: ClassVar[bool] = False
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        for (site,) in tx.all("SELECT site FROM site_cursors"):
+            for newest, drop in (_THIN_ARRIVALS, _THIN_KNOWLEDGE):
+                bound = tx.value(newest, (site, KEPT_MARKS))
+                if bound is not None:
+                    tx.run(drop, (site, bound, THINNED))
+
+
+_THIN_ARRIVALS: Final = (
+    "SELECT their_position FROM site_arrivals WHERE site = ? ORDER BY their_position DESC LIMIT 1 OFFSET ?",
+    "DELETE FROM site_arrivals WHERE site = ? AND their_position <= ? AND their_position % ? <> 0",
+)
+_THIN_KNOWLEDGE: Final = (
+    "SELECT their_position FROM site_knowledge WHERE site = ? ORDER BY their_position DESC LIMIT 1 OFFSET ?",
+    "DELETE FROM site_knowledge WHERE site = ? AND their_position <= ? AND their_position % ? <> 0",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetSite(Change):
+    """A site that is no peer any more."""
+
+    kind: ClassVar[str] = "site_forgotten"
+    area: ClassVar[str] = "site_links"
+    logged: ClassVar[bool] = False
+
+    site: str
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        for _, change in changes:
+            site = tx.name_id(change.site)
+            tx.run("DELETE FROM site_cursors WHERE site = ?", (site,))
+            tx.run("DELETE FROM site_arrivals WHERE site = ?", (site,))
+            tx.run("DELETE FROM site_knowledge WHERE site = ?", (site,))
+
+
+@dataclass(frozen=True, slots=True)
+class SiteEvent:
+    """An event of this site's log, for a peer."""
+
+    position: int
+    room_id: str
+    room_version: str
+    json: bytes
+    is_soft_failed: bool
+
+
+class SiteLinksRepository:
+    def get_cursor(self, tx: Transaction, site: str) -> int:
+        """The position up to which the peer's log is here; 0 if nothing of it is."""
+        position = tx.value("SELECT position FROM site_cursors WHERE site = ?", (tx.name_id(site),))
+        return 0 if position is None else int(position)
+
+    def get_cursors(self, tx: Transaction) -> Mapping[str, int]:
+        rows = tx.all("SELECT site, position FROM site_cursors")
+        names = tx.names_of(row[0] for row in rows)
+        return {names[row[0]]: row[1] for row in rows}
+
+    def find_seen(self, tx: Transaction, site: str, position: int) -> int:
+        """What of the peer's log was here when this site's log stood at `position`."""
+        seen = tx.value(
+            "SELECT MAX(their_position) FROM site_arrivals WHERE site = ? AND position <= ?",
+            (tx.name_id(site), position),
+        )
+        return 0 if seen is None else int(seen)
+
+    def find_floor(self, tx: Transaction, site: str, their_position: int) -> int | None:
+        """A position of this site's log that whoever has seen the peer's log up to `their_position` has seen wholly.
+
+        None if nothing is known of that time.
+        """
+        knew = tx.value(
+            "SELECT knew FROM site_knowledge WHERE site = ? AND their_position <= ?"
+            " ORDER BY their_position DESC LIMIT 1",
+            (tx.name_id(site), their_position),
+        )
+        return None if knew is None else int(knew)
+
+    def find_ceiling(self, tx: Transaction, site: str, their_position: int) -> int | None:
+        """The position of this site's log from which on the peer's log up to `their_position` is here.
+
+        None: not yet.
+        """
+        position = tx.value(
+            "SELECT position FROM site_arrivals WHERE site = ? AND their_position >= ?"
+            " ORDER BY their_position LIMIT 1",
+            (tx.name_id(site), their_position),
+        )
+        return None if position is None else int(position)
+
+    def read_events(
+        self, tx: Transaction, peer: str, after: int, upto: int, limit: int
+    ) -> tuple[list[SiteEvent], int]:
+        """Events of the timeline at log positions `after` < p <= `upto` that the peer did not bring here itself.
+
+        With the position up to which that is all: `upto`, or less if there were more than `limit`.
+        """
+        kind = tx.name_id(StoreEvent.kind)
+        rows = tx.all(
+            "SELECT position, entry_key FROM log WHERE position > ? AND position <= ? AND kind = ? AND origin <> ?"
+            " ORDER BY position LIMIT ?",
+            (after, upto, kind, tx.name_id(peer) or -1, limit),
+        )
+        covered = upto if len(rows) < limit else int(rows[-1][0])
+        positions = {orjson.loads(row[1])[1]: int(row[0]) for row in rows}
+        return self._events(tx, positions), covered
+
+    def _events(self, tx: Transaction, positions: Mapping[str, int]) -> list[SiteEvent]:
+        wanted = list(positions)
+        rows = [
+            row
+            for at in range(0, len(wanted), IN_LIST_LIMIT)
+            for row in tx.all(
+                "SELECT e.event_id, e.room, r.version, e.json, e.flags FROM events e"
+                " JOIN rooms r ON r.room = e.room WHERE e.event_id IN (??)",
+                (wanted[at : at + IN_LIST_LIMIT],),
+            )
+        ]
+        names = tx.names_of(row[1] for row in rows)
+        events = [
+            SiteEvent(positions[row[0]], names[row[1]], row[2], bytes(row[3]), bool(row[4] & SOFT_FAILED))
+            for row in rows
+            # What is not in the timeline is asked for when something stands on it.
+            if not row[4] & (OUTLIER | REJECTED)
+        ]
+        return sorted(events, key=lambda event: event.position)

@@ -1,0 +1,184 @@
+"""Links carry a site's log to its peer: in order, once, over cuts and restarts."""
+
+from typing import Any
+
+import orjson
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock, deferLater
+from twisted.trial.unittest import SynchronousTestCase
+
+from federation.sites.batch import Acknowledgement, InvalidBatch, ReceivedEvent, parse_batch
+from federation.sites.link import EMPTY_AFTER_S, LinkState, SiteLink
+from federation.sites.peer import PeerUnreachable
+from federation.sites.read_batch import MAX_RECORDS, ReadBatch
+from federation.sites.take_batch import TakeBatch
+from storage.account_data import NO_ROOM, AccountDataRepository, SetAccountData
+from storage.site_links import SiteLinksRepository
+from tests.storage.replication.sites_case import SitesMixin, StoredSite
+from tests.storage.storage_case import PostgresStorage, SqliteStorage
+
+ALICE = "@alice:one.example"
+
+
+class NoRooms:
+    """These sites have no rooms."""
+
+    async def place(self, site: str, event: ReceivedEvent) -> None:
+        raise AssertionError("an event was sent")
+
+
+class Wire:
+    """The way from one site to the other, which may be cut."""
+
+    def __init__(self, origin: StoredSite, target: StoredSite) -> None:
+        self._origin = origin.name
+        self._take = TakeBatch(target.database, target.committer, target.apply, NoRooms())
+        self.is_cut = False
+        self.loses_answers = False
+        self.batches: list[dict[str, Any]] = []
+
+    async def get_cursor(self) -> int:
+        if self.is_cut:
+            raise PeerUnreachable("cut")
+        return await self._take.get_cursor(self._origin)
+
+    async def send(self, batch: bytes) -> Acknowledgement:
+        if self.is_cut:
+            raise PeerUnreachable("cut")
+        body = orjson.loads(batch)
+        self.batches.append(body)
+        acknowledgement = await self._take.take(parse_batch(body))
+        if self.loses_answers:
+            raise PeerUnreachable("the answer is lost")
+        return acknowledgement
+
+
+def theme(number: int, name: str = "theme") -> SetAccountData:
+    return SetAccountData(ALICE, NO_ROOM, name, b'{"n":%d}' % number)
+
+
+class LinkTests(SitesMixin):
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock = Clock()
+        self.confirmed: list[int] = []
+        self.wire, self.link = self.given_link(self.anna, self.berta)
+
+    def given_link(self, origin: StoredSite, target: StoredSite) -> tuple[Wire, SiteLink]:
+        wire = Wire(origin, target)
+        link = SiteLink(
+            target.name,
+            wire,
+            ReadBatch(origin.name, origin.database, origin.log, origin.exports),
+            origin.log,
+            origin.committer,
+            self.sleep,
+            lambda: int(self.clock.seconds() * 1000),
+            lambda peer, position: self.confirmed.append(position),
+        )
+        self.addCleanup(lambda: self.successResultOf(Deferred.fromCoroutine(link.stop())))  # type: ignore[attr-defined]
+        return wire, link
+
+    async def sleep(self, delay_s: float) -> None:
+        await deferLater(self.clock, delay_s)  # type: ignore[arg-type]
+
+    def theme_at(self, site: StoredSite, name: str = "theme") -> bytes | None:
+        row = site.read(lambda tx: AccountDataRepository().find(tx, ALICE, NO_ROOM, name))
+        return None if row is None else bytes(row.content)
+
+    def test_what_is_written_travels_at_once(self) -> None:
+        self.link.start()
+        self.anna.commit(theme(1))
+        self.assertEqual(self.theme_at(self.berta), b'{"n":1}')
+        self.assertEqual(self.confirmed[-1], self.anna.log.position)
+        self.assertIs(self.link.progress.state, LinkState.IDLE)
+
+    def test_what_was_written_before_the_start_travels_too(self) -> None:
+        self.anna.commit(theme(1))
+        self.link.start()
+        self.assertEqual(self.theme_at(self.berta), b'{"n":1}')
+
+    def test_a_cut_is_made_up_for(self) -> None:
+        self.link.start()
+        self.wire.is_cut = True
+        self.anna.commit(theme(1))
+        self.assertIs(self.link.progress.state, LinkState.WAITING)
+        self.assertEqual(self.link.progress.backlog, 1)
+        self.wire.is_cut = False
+        self.clock.advance(1)
+        self.assertEqual(self.theme_at(self.berta), b'{"n":1}')
+        self.assertEqual(self.link.progress.backlog, 0)
+
+    def test_a_peer_that_calls_is_tried_at_once(self) -> None:
+        self.link.start()
+        self.wire.is_cut = True
+        self.anna.commit(theme(1))
+        self.wire.is_cut = False
+        self.link.try_now()
+        self.assertEqual(self.theme_at(self.berta), b'{"n":1}')
+
+    def test_nothing_that_was_confirmed_is_sent_again(self) -> None:
+        self.link.start()
+        self.wire.loses_answers = True
+        self.anna.commit(theme(1))
+        self.wire.loses_answers = False
+        self.clock.advance(1)
+        self.anna.commit(theme(2))
+        self.assertEqual([(batch["after"], batch["upto"]) for batch in self.wire.batches], [(0, 1), (1, 2)])
+
+    def test_a_long_backlog_goes_in_pieces(self) -> None:
+        count = MAX_RECORDS + 10
+        for number in range(count):
+            self.anna.commit(theme(number, f"n{number}"))
+        self.link.start()
+        self.assertEqual([len(batch["records"]) for batch in self.wire.batches], [MAX_RECORDS, 10])
+        self.assertEqual(self.theme_at(self.berta, f"n{count - 1}"), b'{"n":%d}' % (count - 1))
+
+    def test_two_links_do_not_talk_for_ever(self) -> None:
+        back_wire, back = self.given_link(self.berta, self.anna)
+        self.link.start()
+        back.start()
+        self.anna.commit(theme(1))
+        self.berta.commit(theme(2, "other"))
+        for _ in range(10):
+            self.clock.advance(EMPTY_AFTER_S)
+        self.assertLessEqual(len(self.wire.batches), 3)
+        self.assertLessEqual(len(back_wire.batches), 3)
+        self.assertEqual(self.link.progress.backlog, 0)
+        self.assertEqual(back.progress.backlog, 0)
+
+    def test_a_batch_that_leaves_something_out_is_refused(self) -> None:
+        self.anna.commit(theme(1))
+        self.anna.commit(theme(2, "other"))
+        with self.assertRaises(InvalidBatch):  # type: ignore[attr-defined]
+            self.send_directly(
+                {"site": "anna", "after": 1, "upto": 2, "seen": 0, "events": [], "records": []}
+            )
+
+    def send_directly(self, body: dict[str, Any]) -> None:
+        work = Deferred.fromCoroutine(self.wire.send(orjson.dumps(body)))
+        failures: list[Any] = []
+        work.addErrback(failures.append)
+        if failures:
+            failures[0].raiseException()
+
+    def test_a_token_of_the_peer_is_found_in_the_own_log(self) -> None:
+        _, back = self.given_link(self.berta, self.anna)
+        self.link.start()
+        back.start()
+        self.berta.commit(theme(1, "own"))
+        self.anna.commit(theme(1))
+        their = self.anna.log.position
+        self.berta.commit(theme(2, "later"))
+        links = SiteLinksRepository()
+        floor = self.berta.read(lambda tx: links.find_floor(tx, "anna", their))
+        ceiling = self.berta.read(lambda tx: links.find_ceiling(tx, "anna", their))
+        self.assertEqual(floor, 1)
+        self.assertEqual(ceiling, 2)
+        self.assertIsNone(self.berta.read(lambda tx: links.find_ceiling(tx, "anna", 1000)))
+
+
+class SqliteLinkTests(SqliteStorage, LinkTests, SynchronousTestCase): ...
+
+
+class PostgresLinkTests(PostgresStorage, LinkTests, SynchronousTestCase): ...
