@@ -20,7 +20,8 @@ from popcube_server.building.keys import KeyNeeds, build_keys
 from popcube_server.building.media import build_media
 from popcube_server.building.profiles import build_profiles
 from popcube_server.building.push import build_push
-from popcube_server.building.room_reads import build_room_reads
+from popcube_server.building.remote_queries import build_remote_queries
+from popcube_server.building.room_reads import RemoteReads, build_room_reads
 from popcube_server.building.rooms import RoomNeeds, build_room_base, build_rooms
 from popcube_server.building.search import build_search
 from popcube_server.building.sending import build_sending
@@ -125,9 +126,12 @@ def build_organisation(core: Core, network: Network) -> Organisation:
     edus = build_edus(core, room_base, sending, federation.metrics)
     accounts = build_accounts(core, (DeviceCleanup(), PusherCleanup()))
     push = build_push(core)
+    queries = build_remote_queries(core, sending.ask)
     remote = build_remote_rooms(core, room_base, federation, push.outcomes)
-    rooms = build_rooms(core, room_base, RoomNeeds(push.outcomes, accounts.suspensions, remote.rooms))
-    room_reads = build_room_reads(core, room_base, push.personal)
+    rooms = build_rooms(
+        core, room_base, RoomNeeds(push.outcomes, accounts.suspensions, remote.rooms, queries.aliases)
+    )
+    room_reads = build_room_reads(core, room_base, push.personal, RemoteReads(queries, sending.servers))
     user_data = build_user_data(core, room_base, push, room_reads.event_json, edus.typing_notices)
     media = build_media(core)
     key_needs = KeyNeeds(
@@ -146,7 +150,7 @@ def build_organisation(core: Core, network: Network) -> Organisation:
         *inbound.servlets,
         *media.servlets,
         *accounts.servlets,
-        *build_profiles(core, AskProfiles(sending.ask)),
+        *build_profiles(core, queries.profiles),
         *rooms.servlets,
         *room_reads.servlets,
         *user_data.servlets,

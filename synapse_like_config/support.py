@@ -8,7 +8,6 @@ NOT_YET_IN_EFFECT = frozenset(
     (
         "admin_contact",
         "allow_per_room_profiles",
-        "allow_public_rooms_over_federation",
         "allowed_avatar_mimetypes",
         "allowed_local_3pids",
         "app_service_config_files",

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from federation.sending.room_servers import RoomServers
 from popcube_server.building.core import Core
+from popcube_server.building.remote_queries import RemoteQueries
 from popcube_server.building.rooms import RoomBase
 from popcube_server.rest.client.event_context import EventContext
 from popcube_server.rest.client.list_public_rooms import ListPublicRooms
@@ -19,7 +21,10 @@ from popcube_server.rest.client.room_previews import (
 )
 from popcube_server.rest.client.rooms import Rooms
 from popcube_server.rest.client.threads_list import ThreadsList
+from popcube_server.rest.federation.public_rooms import HierarchyForServers, PublicRoomsForServers
 from popcube_server.services.account_data.personal_rules import PersonalRules
+from popcube_server.services.federation.serve_directory import ServeDirectory, ServeHierarchy
+from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.rooms.aggregations import BundledAggregations
 from popcube_server.services.rooms.event_at_time import EventAtTime
 from popcube_server.services.rooms.event_json import EventJson, NoAggregations
@@ -38,6 +43,7 @@ from popcube_server.services.rooms.read_relations import ReadRelations
 from popcube_server.services.rooms.read_state import ReadState
 from popcube_server.services.rooms.relation_summaries import RelationSummaries
 from popcube_server.services.rooms.resolve_alias import ResolveAlias
+from popcube_server.services.rooms.resolve_any_alias import ResolveAnyAlias
 from popcube_server.services.rooms.room_snapshot import TakeRoomSnapshot
 from popcube_server.services.rooms.room_summaries import RoomSummaries
 from popcube_server.services.rooms.room_views import RoomViews
@@ -50,6 +56,18 @@ from popcube_server.services.rooms.visibility_history import VisibilityHistories
 from storage.account_data import AccountDataRepository
 from storage.directory import DirectoryRepository
 from storage.relations import RelationsRepository
+from synapse_like_config.ratelimits import RateLimit
+
+# Of each server: its users' clients go through spaces and directories page by page.
+SERVER_LIMIT = RateLimit(per_second=10, burst_count=200)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteReads:
+    """What reading rooms needs of other servers: what can be asked of them, and which are in rooms here."""
+
+    queries: RemoteQueries
+    servers: RoomServers
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +83,7 @@ class RoomReads:
     servlets: Sequence[object]
 
 
-def build_room_reads(core: Core, base: RoomBase, personal: PersonalRules) -> RoomReads:
+def build_room_reads(core: Core, base: RoomBase, personal: PersonalRules, remote: RemoteReads) -> RoomReads:
     database, log, now_ms = core.database, core.log, core.platform.now_ms
     repositories, events = base.repositories, base.events
     relations = RelationsRepository(repositories.events)
@@ -90,8 +108,10 @@ def build_room_reads(core: Core, base: RoomBase, personal: PersonalRules) -> Roo
     read_event = ReadEvent(events, visibility, event_json)
     read_state = ReadState(views, states, event_json)
     directory = DirectoryRepository()
-    room_summaries = RoomSummaries(base.rooms, events, log)
-    aliases = ResolveAlias(database, directory, core.server_name)
+    room_summaries = RoomSummaries(base.rooms, events, log, core.server_name)
+    aliases = ResolveAnyAlias(
+        ResolveAlias(database, directory, core.server_name), remote.queries.aliases, core.server_name
+    )
     options = core.config.directory
     public_rooms = PublicRooms(database, directory, room_summaries, options.enable_room_list_search)
     read_messages = ReadMessages(views, pages, MembersAt(states, events), event_json)
@@ -108,9 +128,28 @@ def build_room_reads(core: Core, base: RoomBase, personal: PersonalRules) -> Roo
         ThreadsList(
             ListThreads(views, database, relations, events, visibility, summaries, personal, event_json, log)
         ),
-        ListPublicRooms(public_rooms, core.server_name, options.allow_public_rooms_without_auth),
-        SpaceHierarchyEndpoint(SpaceHierarchy(room_summaries, base.user_rooms)),
-        RoomSummaryEndpoint(PreviewRoom(room_summaries, base.user_rooms, aliases)),
+        ListPublicRooms(
+            public_rooms,
+            remote.queries.directories,
+            core.server_name,
+            options.allow_public_rooms_without_auth,
+        ),
+        PublicRoomsForServers(
+            ServeDirectory(
+                public_rooms,
+                options.allow_public_rooms_over_federation,
+                RateLimiter(SERVER_LIMIT, core.platform.now_s),
+            )
+        ),
+        HierarchyForServers(
+            ServeHierarchy(
+                room_summaries, base.rooms, remote.servers, RateLimiter(SERVER_LIMIT, core.platform.now_s)
+            )
+        ),
+        SpaceHierarchyEndpoint(
+            SpaceHierarchy(room_summaries, base.user_rooms, remote.queries.spaces, core.platform)
+        ),
+        RoomSummaryEndpoint(PreviewRoom(room_summaries, base.user_rooms, aliases, remote.queries.spaces)),
         RoomAliases(ListAliases(views, database, directory)),
         MutualRoomsEndpoint(MutualRooms(base.user_rooms)),
         RoomInitialSync(

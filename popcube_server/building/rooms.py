@@ -16,8 +16,10 @@ from popcube_server.rest.client.room_send import RoomSend
 from popcube_server.rest.client.room_state import RoomStateEvents
 from popcube_server.rest.client.room_upgrades import RoomUpgrades
 from popcube_server.services.rate_limits import RateLimiter
+from popcube_server.services.remote_queries.remote_aliases import RemoteAliases
 from popcube_server.services.rooms.append import RoomWriter
 from popcube_server.services.rooms.change_membership import ChangeMembership
+from popcube_server.services.rooms.check_canonical_alias import CheckCanonicalAlias
 from popcube_server.services.rooms.create_room import CreateRoom, RoomMakers
 from popcube_server.services.rooms.edit_directory import EditDirectory
 from popcube_server.services.rooms.forget_room import ForgetRooms
@@ -27,6 +29,7 @@ from popcube_server.services.rooms.profile_cache import ProfileCache
 from popcube_server.services.rooms.redaction_permission import RedactionPermission
 from popcube_server.services.rooms.remote_rooms import RemoteRooms
 from popcube_server.services.rooms.resolve_alias import ResolveAlias
+from popcube_server.services.rooms.resolve_any_alias import ResolveAnyAlias
 from popcube_server.services.rooms.restricted_joins import RestrictedJoins
 from popcube_server.services.rooms.send_message import Annotations, SendMessage
 from popcube_server.services.rooms.send_state import SendState
@@ -66,6 +69,7 @@ class RoomNeeds:
     outcomes: PushOutcomes
     suspensions: Suspensions
     remote: RemoteRooms
+    remote_aliases: RemoteAliases
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,7 @@ def build_rooms(core: Core, base: RoomBase, needs: RoomNeeds) -> Rooms:
     writer = RoomWriter(send_event)
     directory = DirectoryRepository()
     aliases = ResolveAlias(database, directory, core.server_name)
+    any_aliases = ResolveAnyAlias(aliases, needs.remote_aliases, core.server_name)
     profiles = ProfileCache(database, ProfilesRepository(), core.log)
     account_data = AccountDataRepository()
     permission = InvitePermission(database, account_data, config.rooms.block_non_admin_invites)
@@ -160,13 +165,14 @@ def build_rooms(core: Core, base: RoomBase, needs: RoomNeeds) -> Rooms:
     edit_directory = EditDirectory(
         base.rooms, base.events, writer, aliases, committer, config.directory, core.server_name
     )
+    canonical_alias = CheckCanonicalAlias(base.rooms, base.events, any_aliases)
     servlets = (
         CreateRoomEndpoint(create_room),
-        Membership(memberships, aliases, ForgetRooms(base.user_rooms, committer)),
+        Membership(memberships, any_aliases, ForgetRooms(base.user_rooms, committer)),
         RoomSend(send_message),
-        RoomStateEvents(SendState(writer, memberships, aliases, suspensions, message_limiter)),
+        RoomStateEvents(SendState(writer, memberships, canonical_alias, suspensions, message_limiter)),
         RoomUpgrades(upgrade_room),
-        Directory(aliases, edit_directory),
+        Directory(any_aliases, edit_directory),
     )
     return Rooms(
         send_event,

@@ -28,7 +28,7 @@ def build_search(core: Core, base: RoomBase, reads: RoomReads) -> Search:
     source = FollowedLog(
         core.log, core.database, core.committer, core.platform, LogRepository(), FollowersRepository()
     )
-    summaries = RoomSummaries(base.rooms, base.events, core.log)
+    summaries = RoomSummaries(base.rooms, base.events, core.log, core.server_name)
     index_users = IndexUsers(core.database, core.committer, summaries)
     directory = core.config.profiles.user_directory
     limiter = RateLimiter(core.config.rate_limits.rc_user_directory, core.platform.now_s)

@@ -88,6 +88,11 @@ class Call:
         return self.maybe_requester
 
     @property
+    def asker(self) -> str:
+        """Who is to be counted for what this server asks of others: the user, or the address without one."""
+        return self.client_address if self.maybe_requester is None else self.maybe_requester.user_id
+
+    @property
     def origin(self) -> str:
         """The server name of the caller of an `Access.SERVER` endpoint."""
         if self.maybe_origin is None:

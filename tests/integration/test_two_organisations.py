@@ -51,7 +51,6 @@ class TwoOrganisationsTests(ServerTestCase):
             f"{room}/state",
             f"{room}/members",
             f"{room}/event/{quote(event_id)}",
-            f"{CLIENT}/directory/room/{quote('#open:one.example')}",
         ):
             self.ok(self.get(path, self.alice))
             status, body = self.get(path, self.other_alice)

@@ -7,19 +7,19 @@ from popcube_server.rest.endpoint import Access, Call, Payload, endpoint
 from popcube_server.rest.parse import find_string, get_string
 from popcube_server.services.errors import InvalidParam
 from popcube_server.services.rooms.edit_directory import EditDirectory
-from popcube_server.services.rooms.resolve_alias import ResolveAlias
+from popcube_server.services.rooms.resolve_any_alias import ResolveAnyAlias
 
 _ALIAS = "/_matrix/client/v3/directory/room/{room_alias}"
 
 
 class Directory:
-    def __init__(self, aliases: ResolveAlias, edit: EditDirectory) -> None:
+    def __init__(self, aliases: ResolveAnyAlias, edit: EditDirectory) -> None:
         self._aliases = aliases
         self._edit = edit
 
     @endpoint("GET", _ALIAS, Access.OPEN)
     async def resolve(self, call: Call) -> Mapping[str, Any]:
-        found = await self._aliases.get(call.path["room_alias"])
+        found = await self._aliases.get(call.asker, call.path["room_alias"])
         return {"room_id": found.room_id, "servers": found.servers}
 
     @endpoint("PUT", _ALIAS)

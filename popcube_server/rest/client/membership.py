@@ -1,6 +1,7 @@
 """Specification modules joining, inviting, knocking, leaving, kicking, banning."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from popcube_server.rest.endpoint import Access, Call, Payload, endpoint
@@ -8,13 +9,13 @@ from popcube_server.rest.parse import find_string, get_string
 from popcube_server.services.errors import WithCode
 from popcube_server.services.rooms.change_membership import ChangeMembership
 from popcube_server.services.rooms.forget_room import ForgetRooms
-from popcube_server.services.rooms.resolve_alias import ResolveAlias
+from popcube_server.services.rooms.resolve_any_alias import ResolveAnyAlias, RoomAddress
 
 _OPTIONAL = Payload.OPTIONAL_JSON_OBJECT
 
 
 class Membership:
-    def __init__(self, memberships: ChangeMembership, aliases: ResolveAlias, forget: ForgetRooms) -> None:
+    def __init__(self, memberships: ChangeMembership, aliases: ResolveAnyAlias, forget: ForgetRooms) -> None:
         self._memberships = memberships
         self._aliases = aliases
         self._forget = forget
@@ -27,17 +28,19 @@ class Membership:
 
     @endpoint("POST", "/_matrix/client/v3/join/{room_id_or_alias}", Access.GUEST, _OPTIONAL)
     async def join_by_alias(self, call: Call) -> Mapping[str, Any]:
-        room_id = await self._aliases.room_id_of(call.path["room_id_or_alias"])
+        address = await self._address(call)
         await self._memberships.join(
-            call.requester, room_id, find_string(call.body, "reason"), via=_via(call)
+            call.requester, address.room_id, find_string(call.body, "reason"), via=address.servers
         )
-        return {"room_id": room_id}
+        return {"room_id": address.room_id}
 
     @endpoint("POST", "/_matrix/client/v3/knock/{room_id_or_alias}", payload=_OPTIONAL)
     async def knock(self, call: Call) -> Mapping[str, Any]:
-        room_id = await self._aliases.room_id_of(call.path["room_id_or_alias"])
-        await self._memberships.knock(call.requester, room_id, find_string(call.body, "reason"), _via(call))
-        return {"room_id": room_id}
+        address = await self._address(call)
+        await self._memberships.knock(
+            call.requester, address.room_id, find_string(call.body, "reason"), address.servers
+        )
+        return {"room_id": address.room_id}
 
     @endpoint("POST", "/_matrix/client/v3/rooms/{room_id}/invite")
     async def invite(self, call: Call) -> Mapping[str, Any]:
@@ -75,6 +78,10 @@ class Membership:
     async def forget(self, call: Call) -> Mapping[str, Any]:
         await self._forget.forget(call.requester, call.path["room_id"])
         return {}
+
+    async def _address(self, call: Call) -> RoomAddress:
+        found = await self._aliases.address_of(call.requester.user_id, call.path["room_id_or_alias"])
+        return replace(found, servers=(*_via(call), *found.servers))
 
 
 def _via(call: Call) -> tuple[str, ...]:

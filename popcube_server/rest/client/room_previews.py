@@ -12,7 +12,8 @@ from popcube_server.services.rooms.list_aliases import ListAliases
 from popcube_server.services.rooms.mutual_rooms import MutualRooms
 from popcube_server.services.rooms.preview_room import PreviewRoom
 from popcube_server.services.rooms.room_snapshot import TakeRoomSnapshot
-from popcube_server.services.rooms.space_hierarchy import MAX_DEPTH, HierarchyRequest, SpaceHierarchy
+from popcube_server.services.rooms.space_hierarchy import SpaceHierarchy
+from popcube_server.services.rooms.space_walk import MAX_DEPTH, HierarchyRequest
 
 _DEFAULT_ROOMS = 50
 _MAX_ROOMS = 100
@@ -47,7 +48,10 @@ class RoomSummaryEndpoint:
     @endpoint("GET", _UNSTABLE + "/rooms/{room_id_or_alias}/summary", Access.OPTIONAL)
     @endpoint("GET", _UNSTABLE + "/summary/{room_id_or_alias}", Access.OPTIONAL)
     async def summary(self, call: Call) -> Mapping[str, Any]:
-        return await self._preview.of(call.maybe_requester, call.path["room_id_or_alias"])
+        room = call.path["room_id_or_alias"]
+        if call.maybe_requester is None:
+            return await self._preview.for_anybody(call.asker, room)
+        return await self._preview.of(call.requester, room, call.query.get("via", ()))
 
 
 class RoomAliases:

@@ -19,8 +19,11 @@ from synapse_like_config.profiles import ProfilesSection
 class RemoteProfiles(Protocol):
     """Asks the servers of other users."""
 
-    async def get(self, user_id: str) -> Mapping[str, Any]:
-        """Every field. Raises `NotFound`, and a refusal with 502 or 504 if the server does not answer."""
+    async def get(self, requester: str, user_id: str) -> Mapping[str, bytes]:
+        """Every field, as JSON.
+
+        Raises `NotFound`, `LimitExceeded`, and a refusal with 502 or 504 if the server does not answer.
+        """
 
 
 class ReadProfile:
@@ -62,8 +65,7 @@ class ReadProfile:
             # Nobody makes this server ask others without being known here.
             if requester is None:
                 raise NotFound("There is no such user here.")
-            remote = await self._remote.get(user_id)
-            return {field: orjson.dumps(value) for field, value in remote.items()}
+            return await self._remote.get(requester.user_id, user_id)
         known, fields = await self._database.read(
             lambda tx: (self._accounts.exists(tx, user_id), self._profiles.get(tx, user_id))
         )

@@ -2,7 +2,7 @@
 
 import re
 from bisect import bisect_left
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from popcube_server.services.errors import InvalidParam, NotFound
@@ -25,10 +25,19 @@ class DirectoryQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class DirectorySearch:
+    """As it is asked, here or of another server. `network` is the `third_party_instance_id`."""
+
+    rooms: DirectoryQuery
+    network: str | None = None
+    are_all_networks_wanted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class DirectoryPage:
     rooms: Sequence[RoomSummary]
-    total: int
-    """Rooms on all pages."""
+    total: int | None
+    """Rooms on all pages, if that is known."""
     next_batch: str | None
     prev_batch: str | None
 
@@ -50,13 +59,22 @@ class PublicRooms:
         self._is_enabled = is_enabled
 
     async def list(self, query: DirectoryQuery) -> DirectoryPage:
-        """Raises `InvalidParam` for a wrong token."""
+        """For users. Raises `InvalidParam` for a wrong token."""
+        return await self._list(query, lambda room: True)
+
+    async def list_federated(self, query: DirectoryQuery) -> DirectoryPage:
+        """For other servers: without the rooms that their users cannot be in. Raises as `list`."""
+        return await self._list(query, lambda room: room.openness is not None and room.openness.is_federated)
+
+    async def _list(self, query: DirectoryQuery, is_shown: Callable[[RoomSummary], bool]) -> DirectoryPage:
         start = None if query.start is None else _parse_token(query.start)
         if not self._is_enabled:
             return NO_ROOMS
         room_ids = await self._database.read(self._repository.get_published)
         known = await self._summaries.of(room_ids)
-        rooms = sorted((room for room in known.values() if _is_wanted(room, query)), key=_place)
+        rooms = sorted(
+            (room for room in known.values() if is_shown(room) and _is_wanted(room, query)), key=_place
+        )
         first, end = _bounds([_place(room) for room in rooms], start, query.limit)
         page = rooms[first:end]
         return DirectoryPage(

@@ -41,9 +41,3 @@ class ResolveAlias:
         if found is None:
             raise NotFound(f"The room alias {alias} does not exist.")
         return found
-
-    async def room_id_of(self, room_id_or_alias: str) -> str:
-        """The room that a path's room ID or alias means. Raises as `get`."""
-        if room_id_or_alias.startswith("#"):
-            return (await self.get(room_id_or_alias)).room_id
-        return room_id_or_alias

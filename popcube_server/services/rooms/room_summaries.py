@@ -11,8 +11,10 @@ from federation.rooms.event_store import EventStore
 from federation.rooms.live_room import LiveRoom
 from federation.rooms.live_rooms import LiveRooms
 from federation.rooms.room_state import MEMBER, RoomState
+from federation.rooms.server_acl import ACL_PAIR
 from federation.rooms.stored_event import StoredEvent
 from popcube_server.services.bounded_cache import BoundedCache
+from popcube_server.services.federation.room_access import has_member_of
 from popcube_server.services.rooms.visibility_history import visibility_of
 from storage.change import LogEntry
 from storage.events import StoreEvent
@@ -34,9 +36,10 @@ _TYPES = (
     "m.room.encryption",
     "m.room.guest_access",
     "m.room.history_visibility",
+    ACL_PAIR[0],
 )
 _SHOWN = frozenset((*_TYPES, MEMBER, CHILD))
-_RESTRICTED = ("restricted", "knock_restricted")
+RESTRICTED_RULES = ("restricted", "knock_restricted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +49,29 @@ class SpaceChild:
     room_id: str
     order: str | None
     is_suggested: bool
-    event: StoredEvent
+    via: Sequence[str]
+    """Servers that may know the room: as they stand in the event, unchecked."""
+    stripped: Mapping[str, Any]
+    """The m.space.child event as clients and servers are shown it: stripped, with its `origin_server_ts`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Openness:
+    """Whom this server tells of a room that it knows itself."""
+
+    is_resident: bool
+    """Whether this server is in the room, or nobody is: what it knows of other rooms is of the past."""
+    is_federated: bool
+    acl: Mapping[str, Any] | None
+    """The content of the room's m.room.server_acl."""
 
 
 @dataclass(frozen=True, slots=True)
 class RoomSummary:
+    """Of a room here, or of another server's as that server tells it."""
+
     room_id: str
-    version: str
+    version: str | None
     type: str | None
     name: str | None
     topic: str | None
@@ -67,6 +86,13 @@ class RoomSummary:
     joined_count: int
     children: Sequence[SpaceChild]
     """In the order in which they are to be shown."""
+    openness: Openness | None
+    """None: another server told of the room."""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this server knows how the room is at present."""
+        return self.openness is not None and self.openness.is_resident
 
     def published(self) -> dict[str, Any]:
         """The PublishedRoomsChunk."""
@@ -89,7 +115,8 @@ class RoomSummary:
     def summary(self) -> dict[str, Any]:
         """The RoomSummary: what is published and some more."""
         summary = self.published()
-        summary["room_version"] = self.version
+        if self.version is not None:
+            summary["room_version"] = self.version
         if self.encryption is not None:
             summary["encryption"] = self.encryption
         if self.allowed_room_ids:
@@ -100,7 +127,8 @@ class RoomSummary:
 class RoomSummaries:
     """A bounded cache, kept true by following the log."""
 
-    def __init__(self, rooms: LiveRooms, events: EventStore, log: Log) -> None:
+    def __init__(self, rooms: LiveRooms, events: EventStore, log: Log, server_name: str) -> None:
+        self._server_name = server_name
         self._rooms = rooms
         self._events = events
         self._log = log
@@ -136,7 +164,7 @@ class RoomSummaries:
             event_id for _, entries, _ in states.values() for event_id in entries.values()
         )
         read = {
-            room_id: _summarize(
+            room_id: self._summarize(
                 room_id, version, state, {pair: events[event_id] for pair, event_id in entries.items()}
             )
             for room_id, (version, entries, state) in states.items()
@@ -149,6 +177,46 @@ class RoomSummaries:
                 if room_id not in moved:
                     self._cache.put(room_id, summary)
         return read
+
+    def _summarize(
+        self, room_id: str, version: str, state: RoomState, events: Mapping[tuple[str, str], StoredEvent]
+    ) -> RoomSummary:
+        def find(event_type: str) -> Mapping[str, Any] | None:
+            stored = events.get((event_type, ""))
+            return None if stored is None else stored.event.content
+
+        def content(event_type: str) -> Mapping[str, Any]:
+            return find(event_type) or {}
+
+        def text(event_type: str, key: str) -> str | None:
+            value = content(event_type).get(key)
+            return value if isinstance(value, str) and value else None
+
+        alias, avatar = text("m.room.canonical_alias", "alias"), text("m.room.avatar", "url")
+        join_rule = text("m.room.join_rules", "join_rule") or "invite"
+        children = [_child(stored) for (event_type, _), stored in events.items() if event_type == CHILD]
+        return RoomSummary(
+            room_id,
+            version,
+            text("m.room.create", "type"),
+            text("m.room.name", "name"),
+            text("m.room.topic", "topic"),
+            alias if alias is not None and alias.startswith("#") else None,
+            avatar if avatar is not None and avatar.startswith("mxc://") else None,
+            text("m.room.encryption", "algorithm"),
+            join_rule,
+            _allowed(content("m.room.join_rules").get("allow")) if join_rule in RESTRICTED_RULES else (),
+            visibility_of(content("m.room.history_visibility")) == "world_readable",
+            content("m.room.guest_access").get("guest_access") == "can_join",
+            state.joined_count,
+            in_order(child for child in children if child is not None)[:MAX_CHILDREN],
+            Openness(
+                state.joined_count == 0 or has_member_of(state, self._server_name),
+                # "Whether users on other servers can join this room. Defaults to `true` if key does not exist."
+                content("m.room.create").get("m.federate") is not False,
+                find(ACL_PAIR[0]),
+            ),
+        )
 
     def _follow(self, entries: Sequence[LogEntry]) -> None:
         for entry in entries:
@@ -177,38 +245,6 @@ def _shown_entries(room: LiveRoom) -> dict[tuple[str, str], str]:
     return shown
 
 
-def _summarize(
-    room_id: str, version: str, state: RoomState, events: Mapping[tuple[str, str], StoredEvent]
-) -> RoomSummary:
-    def content(event_type: str) -> Mapping[str, Any]:
-        stored = events.get((event_type, ""))
-        return {} if stored is None else stored.event.content
-
-    def text(event_type: str, key: str) -> str | None:
-        value = content(event_type).get(key)
-        return value if isinstance(value, str) and value else None
-
-    alias, avatar = text("m.room.canonical_alias", "alias"), text("m.room.avatar", "url")
-    join_rule = text("m.room.join_rules", "join_rule") or "invite"
-    children = [_child(stored) for (event_type, _), stored in events.items() if event_type == CHILD]
-    return RoomSummary(
-        room_id,
-        version,
-        text("m.room.create", "type"),
-        text("m.room.name", "name"),
-        text("m.room.topic", "topic"),
-        alias if alias is not None and alias.startswith("#") else None,
-        avatar if avatar is not None and avatar.startswith("mxc://") else None,
-        text("m.room.encryption", "algorithm"),
-        join_rule,
-        _allowed(content("m.room.join_rules").get("allow")) if join_rule in _RESTRICTED else (),
-        visibility_of(content("m.room.history_visibility")) == "world_readable",
-        content("m.room.guest_access").get("guest_access") == "can_join",
-        state.joined_count,
-        sorted((child for child in children if child is not None), key=_child_order)[:MAX_CHILDREN],
-    )
-
-
 def _allowed(allow: object) -> list[str]:
     return [
         room_id
@@ -221,21 +257,47 @@ def _allowed(allow: object) -> list[str]:
 
 
 def _child(stored: StoredEvent) -> SpaceChild | None:
-    content, room_id = stored.event.content, stored.event.state_key
+    event = stored.event
+    return read_child(
+        {
+            "type": event.type,
+            "state_key": event.state_key,
+            "sender": event.sender,
+            "content": event.content,
+            "origin_server_ts": event.origin_server_ts,
+        }
+    )
+
+
+def read_child(stripped: Mapping[str, Any]) -> SpaceChild | None:
+    """The child that a stripped m.space.child event with `origin_server_ts` names; None if it names none."""
+    content, room_id = stripped["content"], stripped["state_key"]
     via = content.get("via")
     # Of `via`: "If not present or invalid (not an array), the room is not considered a child."
     if room_id is None or not room_id.startswith("!") or not isinstance(via, list) or not via:
         return None
     order = content.get("order")
-    return SpaceChild(room_id, order if _is_order(order) else None, content.get("suggested") is True, stored)
+    return SpaceChild(
+        room_id,
+        order if is_order(order) else None,
+        content.get("suggested") is True,
+        tuple(server for server in via if isinstance(server, str)),
+        stripped,
+    )
 
 
-def _is_order(order: object) -> bool:
+def is_order(order: object) -> bool:
+    """Whether it is a valid `order` of a child."""
     # "`order`s should consist of ASCII characters in the range \\x20 (space) to \\x7E (~), inclusive, and be at most 50
     # characters long. If the `order` isn't valid, it is treated as though it was not present."
     return isinstance(order, str) and len(order) <= 50 and all(" " <= letter <= "~" for letter in order)
 
 
+def in_order(children: Iterable[SpaceChild]) -> list[SpaceChild]:
+    """As they are to be shown."""
+    return sorted(children, key=_child_order)
+
+
 def _child_order(child: SpaceChild) -> tuple[bool, str, int, str]:
     # Those without a valid order come last, then by `origin_server_ts` of their events, then by room ID.
-    return (child.order is None, child.order or "", child.event.event.origin_server_ts, child.room_id)
+    return (child.order is None, child.order or "", child.stripped["origin_server_ts"], child.room_id)

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from federation.rooms.draft import Draft
-from popcube_server.services.errors import BadJson, InvalidParam, NotAllowed, WithCode
+from popcube_server.services.errors import BadJson, NotAllowed
 from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.append import RoomWriter
 from popcube_server.services.rooms.change_membership import ChangeMembership
-from popcube_server.services.rooms.resolve_alias import ResolveAlias
+from popcube_server.services.rooms.check_canonical_alias import CheckCanonicalAlias
 from popcube_server.services.rooms.suspensions import Suspensions
 
 _LEVEL_MAPS = ("users", "events", "notifications")
@@ -23,13 +23,13 @@ class SendState:
         self,
         writer: RoomWriter,
         memberships: ChangeMembership,
-        aliases: ResolveAlias,
+        canonical_alias: CheckCanonicalAlias,
         suspensions: Suspensions,
         limiter: RateLimiter,
     ) -> None:
         self._writer = writer
         self._memberships = memberships
-        self._aliases = aliases
+        self._canonical_alias = canonical_alias
         self._suspensions = suspensions
         self._limiter = limiter
 
@@ -49,23 +49,9 @@ class SendState:
         if event_type == "m.room.power_levels":
             check_power_levels(content)
         if event_type == "m.room.canonical_alias" and state_key == "":
-            await self._check_canonical_alias(room_id, content)
+            await self._canonical_alias.check(requester, room_id, content)
         draft = Draft(room_id, event_type, requester.user_id, state_key, content)
         return (await self._writer.append(draft)).event_id
-
-    async def _check_canonical_alias(self, room_id: str, content: Mapping[str, Any]) -> None:
-        # "This endpoint ... M_BAD_ALIAS: one or more aliases within the m.room.canonical_alias event do not point to
-        # the room ID for which the state event is to be sent to."
-        alternatives = content.get("alt_aliases", [])
-        if not isinstance(alternatives, list):
-            raise InvalidParam("'alt_aliases' must be a list.")
-        alias = content.get("alias")
-        for one in [*([alias] if alias not in (None, "") else []), *alternatives]:
-            if not isinstance(one, str) or not one.startswith("#"):
-                raise InvalidParam("An alias must be a string that starts with '#'.")
-            found = await self._aliases.find(one)
-            if found is None or found.room_id != room_id:
-                raise WithCode(400, "M_BAD_ALIAS", f"The alias {one} does not lead to this room.")
 
 
 def check_power_levels(content: Mapping[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""What this server asks others for its users, and what others ask of it."""
