@@ -129,6 +129,33 @@ class _Written:
     results: list[object] = field(default_factory=list)
 
 
+class Commits(Protocol):
+    """The committer, as those use it who do not care where changes come from."""
+
+    async def commit(self, *changes: Change, fence: Fence | None = None) -> Committed: ...
+
+    def submit(self, changes: Iterable[Change], fence: Fence | None = None) -> Waiter[Committed]: ...
+
+    def check_not_busy(self) -> None: ...
+
+
+class PeerCommitter:
+    """The committer for what a peer site brings: it is not sent back there, and no answer waits for the peer."""
+
+    def __init__(self, committer: "Committer", site: str) -> None:
+        self._committer = committer
+        self._site = site
+
+    async def commit(self, *changes: Change, fence: Fence | None = None) -> Committed:
+        return await self.submit(changes, fence)
+
+    def submit(self, changes: Iterable[Change], fence: Fence | None = None) -> Waiter[Committed]:
+        return self._committer.submit(changes, fence, self._site)
+
+    def check_not_busy(self) -> None:
+        self._committer.check_not_busy()
+
+
 _ON_ONE_SITE: Final = NoRecords()
 _ON_THIS_DISK: Final = OnThisDisk()
 

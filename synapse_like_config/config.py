@@ -27,6 +27,7 @@ from synapse_like_config.rooms import RoomsSection
 from synapse_like_config.secrets import SecretsSection
 from synapse_like_config.server import ServerSection
 from synapse_like_config.sessions import SessionsSection
+from synapse_like_config.sites import SitesConfig
 from synapse_like_config.tls import TlsSection
 from synapse_like_config.turn import TurnSection
 from synapse_like_config.url_previews import UrlPreviewsSection
@@ -62,4 +63,5 @@ class ServerConfig:
     oidc: OidcSection = options.inline(OidcSection)
     caches: CachesSection = options.inline(CachesSection)
     observability: ObservabilitySection = options.inline(ObservabilitySection)
+    sites: SitesConfig | None = options.optional_nested(SitesConfig)
     popcube: PopcubeConfig = options.nested(PopcubeConfig())

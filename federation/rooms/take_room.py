@@ -16,7 +16,7 @@ from federation.rooms.live_rooms import LiveRooms, UnknownRoom
 from federation.rooms.outcomes import PushOutcome
 from federation.rooms.room_state import EMPTY_STATE, MEMBER, StatePair
 from storage.change import Change
-from storage.committer import Committer
+from storage.committer import Commits
 from storage.events import OUTLIER, StoreEvent
 from storage.rooms import AddRoom
 
@@ -28,7 +28,7 @@ class RoomTaken(Exception):
 class TakeRoom:
     """Stores a room's state as events outside of the timeline, and the first event that stands in it."""
 
-    def __init__(self, rooms: LiveRooms, events: EventStore, committer: Committer) -> None:
+    def __init__(self, rooms: LiveRooms, events: EventStore, committer: Commits) -> None:
         self._rooms = rooms
         self._events = events
         self._committer = committer
@@ -93,4 +93,5 @@ def _outlier(event: Event) -> StoreEvent:
         json=event.json,
         snapshot=None,
         flags=OUTLIER,
+        auth_events=event.auth_events if event.is_state else (),
     )

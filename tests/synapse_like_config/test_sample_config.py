@@ -18,7 +18,18 @@ SAMPLE = Path(__file__).resolve().parent.parent.parent / "sample_config.yaml"
 # An option, or a line of one: `#` with no space, or with more than one.
 OPTION_LINE = re.compile(r"#(?=[a-z]|\s\s+\S)", re.ASCII)
 # Where every value means something, and what stands in the sample is an example.
-EXAMPLES_DIFFER = ("server.", "keys.", "secrets.", "tls.", "database", "email", "turn.", "listeners", "oidc.")
+EXAMPLES_DIFFER = (
+    "server.",
+    "keys.",
+    "secrets.",
+    "tls.",
+    "database",
+    "email",
+    "turn.",
+    "listeners",
+    "oidc.",
+    "sites",
+)
 
 
 def uncommented() -> str:

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from federation.room_dag.event import Event
 from federation.rooms.event_store import EventStore
 from federation.rooms.receiving.auth_order import judge_by_auth_events
-from storage.committer import Committer
+from storage.committer import Commits
 from storage.events import OUTLIER, REJECTED, StoreEvent
 
 
 class KeepOutliers:
     """Judges events by their auth events and stores them; the room is known to this server."""
 
-    def __init__(self, events: EventStore, committer: Committer) -> None:
+    def __init__(self, events: EventStore, committer: Commits) -> None:
         self._events = events
         self._committer = committer
 
@@ -48,4 +48,5 @@ def outlier(event: Event, flags: int = 0) -> StoreEvent:
         json=event.json,
         snapshot=None,
         flags=OUTLIER | flags,
+        auth_events=event.auth_events if event.is_state else (),
     )

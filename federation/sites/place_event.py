@@ -1,0 +1,99 @@
+"""Makes an event that a peer site accepted part of its room here, with what it stands on.
+
+The checks are those of any PDU (signatures, hashes, the room's rules): a peer is trusted to tell what it has, and not
+to decide what a room allows. What is missing is asked of the peer, by the same requests as of another server.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from federation.room_dag.auth_rules.auth_state_keys import CREATE_PAIR
+from federation.room_dag.event import Event, InvalidEvent
+from federation.room_dag.room_versions import RoomRules, UnknownRoomVersion, get_room_rules
+from federation.room_dag.signing import InvalidSignature
+from federation.rooms.accept_event import AcceptEvent
+from federation.rooms.live_rooms import LiveRooms, UnknownRoom
+from federation.rooms.receiving.auth_order import judge_by_auth_events
+from federation.rooms.receiving.check_pdu import CheckPdus
+from federation.rooms.receiving.fetch_missing import FetchMissing, StateUnavailable
+from federation.rooms.receiving.receive_pdu import ReceivePdu
+from federation.rooms.receiving.remote import AskServers
+from federation.rooms.room_state import MEMBER, StatePair
+from federation.rooms.take_room import TakeRoom
+from federation.sites.batch import ReceivedEvent
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRooms:
+    """How events of one peer get into rooms: each writes in the peer's name (`storage.committer.PeerCommitter`)."""
+
+    ask: AskServers
+    """Asks the peer; its name stands where a server's would."""
+    accept: AcceptEvent
+    receive: ReceivePdu
+    fetch: FetchMissing
+    take_room: TakeRoom
+
+
+class PlaceSiteEvent:
+    """Events of all peers."""
+
+    def __init__(
+        self, peers: Mapping[str, PeerRooms], rooms: LiveRooms, check: CheckPdus, server_name: str
+    ) -> None:
+        self._peers = peers
+        self._rooms = rooms
+        self._check = check
+        self._server_name = server_name
+
+    async def place(self, site: str, event: ReceivedEvent) -> None:
+        """On disk when it returns, or refused for good: then it is logged, and does not hold up what follows.
+
+        Raises `FederationError`, `MissingEvents`, `StateUnavailable`, `CommitFailed`: it is to be tried again.
+        """
+        try:
+            rules = get_room_rules(event.room_version)
+            checked = await self._check.check(event.pdu, rules, event.room_id)
+        except (InvalidEvent, InvalidSignature, UnknownRoomVersion) as error:
+            logger.error("Site %s sent an event of %s that cannot be: %s", site, event.room_id, error)
+            return
+        peer = self._peers[site]
+        try:
+            room = await self._rooms.get(event.room_id)
+        except UnknownRoom:
+            await self._take_room(site, peer, rules, checked)
+            return
+        if _is_own_join(checked, self._server_name) and not room.committed.has_member_of(self._server_name):
+            # The peer came back into a room that all of us had left: what is known here is as old as it was there.
+            await peer.accept.accept_return(checked, await peer.fetch.state_before(site, checked))
+            return
+        await peer.receive.receive(site, checked)
+
+    async def _take_room(self, site: str, peer: PeerRooms, rules: RoomRules, event: Event) -> None:
+        """A room that the peer made, or has joined."""
+        if event.state_key is not None and event.state_pair == CREATE_PAIR:
+            await peer.take_room.take(rules, event, {}, ())
+            return
+        pdus = await peer.ask.state(site, event.room_id, event.event_id)
+        ids = await peer.ask.state_ids(site, event.room_id, event.event_id)
+        events = await self._check.check_many(pdus, rules, event.room_id)
+        judged = judge_by_auth_events(events, {})
+        state: dict[StatePair, Event] = {}
+        for event_id in ids.state:
+            each = judged.accepted.get(event_id)
+            if each is None:
+                raise StateUnavailable(f"the state of {event.room_id} lacks {event_id}")
+            state[each.state_pair] = each
+        await peer.take_room.take(rules, event, state, list(judged.accepted.values()))
+
+
+def _is_own_join(event: Event, server_name: str) -> bool:
+    return (
+        event.type == MEMBER
+        and event.membership == "join"
+        and event.state_key is not None
+        and event.state_key.partition(":")[2] == server_name
+    )
