@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 
 import orjson
 
+from storage.auth_chains import write_auth_chains
 from storage.change import Change
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 from storage.engines.engine import Row
@@ -98,6 +99,10 @@ class StoreEvent(Change):
     """Device and transaction ID of the request that sent it, if it was sent here: not stored, for followers."""
     outlier_nid: int | None = None
     """Its number, if it is stored already as an outlier and takes its place in the room now."""
+    redacted_by: str | None = None
+    """History found later: the redaction that was here before it."""
+    auth_events: tuple[str, ...] = ()
+    """IDs, of state events."""
 
     def key(self) -> tuple[str, ...]:
         return (self.room_id, self.event_id)
@@ -145,6 +150,15 @@ class _EventWriter:
         )
         self._place_outliers()
         self._write_states()
+        write_auth_chains(
+            tx,
+            {
+                position: change.auth_events
+                for position, change in self._changes
+                # Only state is ever named by other events as an auth event.
+                if change.outlier_nid is None and change.state_key is not None
+            },
+        )
         write_memberships(
             tx,
             [

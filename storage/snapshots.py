@@ -6,7 +6,7 @@ stores the whole state again.
 """
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
@@ -27,7 +27,9 @@ class NewSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class _Link:
+class SnapshotLink:
+    """A stored snapshot: its state is that of `base` with `changes`."""
+
     nid: int
     height: int
     base: int | None
@@ -61,13 +63,19 @@ class SnapshotsRepository:
         links = _read_links(tx, wanted)
         return {nid: _merge(_chain(links, nid)) for nid in wanted if nid in links}
 
+    def get_links(
+        self, tx: Transaction, nids: Iterable[int], known: Callable[[int], bool]
+    ) -> dict[int, SnapshotLink]:
+        """Snapshots and what they are based on, down to those that are known already, which are left out."""
+        return _read_links(tx, {nid for nid in nids if not known(nid)}, known)
+
 
 def write_snapshots(tx: WriteTransaction, snapshots: Sequence[NewSnapshot]) -> None:
     """Write snapshots; a parent may be one of the same call that stands earlier."""
     made = {snapshot.nid for snapshot in snapshots}
     parents = [snapshot.parent for snapshot in snapshots if snapshot.parent is not None]
     heights = _read_heights(tx, set(parents) - made)
-    links: dict[int, _Link] = {}
+    links: dict[int, SnapshotLink] = {}
     rows = []
     for snapshot in snapshots:
         link = _link(tx, links, heights, snapshot)
@@ -82,10 +90,10 @@ def _base_height(height: int) -> int:
 
 
 def _link(
-    tx: WriteTransaction, links: dict[int, _Link], heights: Mapping[int, int], snapshot: NewSnapshot
-) -> _Link:
+    tx: WriteTransaction, links: dict[int, SnapshotLink], heights: Mapping[int, int], snapshot: NewSnapshot
+) -> SnapshotLink:
     if snapshot.parent is None:
-        return _Link(snapshot.nid, 0, None, snapshot.changes)
+        return SnapshotLink(snapshot.nid, 0, None, snapshot.changes)
     height = heights[snapshot.parent] + 1
     base_height = _base_height(height)
     base, base_at = snapshot.parent, height - 1
@@ -101,7 +109,7 @@ def _link(
     changes: dict[tuple[int, int], int] = {}
     for older in reversed(below):
         changes.update(older)
-    return _Link(snapshot.nid, height, base, changes)
+    return SnapshotLink(snapshot.nid, height, base, changes)
 
 
 def _read_heights(tx: Transaction, nids: Iterable[int]) -> dict[int, int]:
@@ -115,37 +123,40 @@ def _read_heights(tx: Transaction, nids: Iterable[int]) -> dict[int, int]:
     return heights
 
 
-def _read_heads(tx: Transaction, nids: Iterable[int]) -> dict[int, _Link]:
-    links: dict[int, _Link] = {}
+def _read_heads(tx: Transaction, nids: Iterable[int]) -> dict[int, SnapshotLink]:
+    links: dict[int, SnapshotLink] = {}
     wanted = list(nids)
     for start in range(0, len(wanted), IN_LIST_LIMIT):
         rows = tx.all(
             "SELECT nid, height, base, changes FROM snapshots WHERE nid IN (??)",
             (wanted[start : start + IN_LIST_LIMIT],),
         )
-        links.update((row[0], _Link(row[0], row[1], row[2], unpack(row[3]))) for row in rows)
+        links.update((row[0], SnapshotLink(row[0], row[1], row[2], unpack(row[3]))) for row in rows)
     return links
 
 
-def _read_links(tx: Transaction, nids: Iterable[int]) -> dict[int, _Link]:
+def _read_links(
+    tx: Transaction, nids: Iterable[int], known: Callable[[int], bool] = lambda nid: False
+) -> dict[int, SnapshotLink]:
     """These snapshots and everything that they are based on: one read per level, at most 64 levels."""
-    links: dict[int, _Link] = {}
+    links: dict[int, SnapshotLink] = {}
     missing = set(nids)
     while missing:
         read = _read_heads(tx, missing)
         links.update(read)
-        missing = {link.base for link in read.values() if link.base is not None} - links.keys()
+        bases = {link.base for link in read.values() if link.base is not None} - links.keys()
+        missing = {base for base in bases if not known(base)}
     return links
 
 
-def _chain(links: Mapping[int, _Link], nid: int) -> list[_Link]:
+def _chain(links: Mapping[int, SnapshotLink], nid: int) -> list[SnapshotLink]:
     chain = [links[nid]]
     while chain[-1].base is not None:
         chain.append(links[chain[-1].base])
     return chain
 
 
-def _merge(chain: Sequence[_Link]) -> StateNids:
+def _merge(chain: Sequence[SnapshotLink]) -> StateNids:
     state: StateNids = {}
     for link in reversed(chain):
         state.update(link.changes)

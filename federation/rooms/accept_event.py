@@ -18,7 +18,7 @@ from federation.room_dag.event import Event
 from federation.room_dag.power_levels import POWER_LEVELS_PAIR, PowerLevels
 from federation.room_dag.redaction import is_redaction_allowed
 from federation.room_dag.room_versions import RoomRules
-from federation.rooms.branch import Branch, Snapshot, merge_branches
+from federation.rooms.branch import Branch, Snapshot
 from federation.rooms.event_store import EventStore
 from federation.rooms.live_room import (
     RULES_PAIRS,
@@ -29,13 +29,14 @@ from federation.rooms.live_room import (
     branch_after,
     changed_pairs,
 )
-from federation.rooms.live_rooms import LiveRooms, TransactionLookup
+from federation.rooms.live_rooms import LiveRooms
 from federation.rooms.outcomes import PushOutcome, PushOutcomes
 from federation.rooms.reading import Reading
 from federation.rooms.relation import THREAD, find_relation
 from federation.rooms.room_state import MEMBER, StatePair
 from federation.rooms.send_event import PushRoom
 from federation.rooms.stored_event import StoredEvent
+from federation.rooms.transaction_lookup import TransactionLookup
 from storage.change import Change
 from storage.committer import Committer
 from storage.database import Database, Transaction
@@ -151,7 +152,7 @@ class AcceptEvent:
             await self._committer.commit(fence=room.fence)
 
     def _decide(self, tx: Transaction, room: LiveRoom, event: Event, given: Branch | None = None) -> _Plan:
-        lookup = TransactionLookup(tx, self._events)
+        lookup = self._rooms.resolving.lookup(tx)
         named = lookup.load({*event.prev_events, *event.auth_events})
         heads = {head.event_id: head.branch for head in room.heads}
         missing_prev = {
@@ -166,7 +167,7 @@ class AcceptEvent:
         now = room.current
         if given is not None:
             # What happened in the gap is part of the room as it is now, although no head of ours has it.
-            now = merge_branches(room.rules, [now, before], lookup, lookup.rejected)
+            now = self._rooms.resolving.branches.merge(event.room_id, room.rules, [now, before], lookup)
         verdict = self._verdict(room, event, before, now, named, lookup)
         if verdict is not Verdict.ACCEPTED:
             flags = REJECTED if verdict is Verdict.REJECTED else SOFT_FAILED
@@ -182,7 +183,7 @@ class AcceptEvent:
         return _Plan(placement, verdict, _redacts(event, before, lookup), _thread(event, lookup))
 
     def _decide_return(self, tx: Transaction, event: Event, given: Branch) -> _Plan:
-        lookup = TransactionLookup(tx, self._events)
+        lookup = self._rooms.resolving.lookup(tx)
         _check_against(event, given.entries, lookup)
         after, _ = branch_after(event, given, 0)
         placement = Placement(
@@ -213,7 +214,7 @@ class AcceptEvent:
             and event_id in named
             and (nid := named[event_id].snapshot_nid) is not None
         }
-        stored = self._rooms.read_branches(tx, set(nids.values()))
+        stored = self._rooms.resolving.states.read(tx, set(nids.values()))
         branches = [
             heads[event_id] if event_id in heads else stored[nids[event_id]]
             for event_id in event.prev_events
@@ -221,7 +222,7 @@ class AcceptEvent:
         ]
         if given is not None:
             branches.append(given)
-        return merge_branches(rules, branches, lookup, lookup.rejected)
+        return self._rooms.resolving.branches.merge(event.room_id, rules, branches, lookup)
 
     def _verdict(
         self,
@@ -259,19 +260,11 @@ class AcceptEvent:
         rest: Sequence[Head] = [head for head in room.heads if head.event_id not in event.prev_events]
         if not rest:
             return after
-        resolver = _WithEvent(lookup, event)
-        return merge_branches(room.rules, [after, *(head.branch for head in rest)], resolver, lookup.rejected)
-
-
-class _WithEvent:
-    """A look-up that knows one more event."""
-
-    def __init__(self, lookup: TransactionLookup, event: Event) -> None:
-        self._lookup = lookup
-        self._event = event
-
-    def get(self, event_id: str, /) -> Event:
-        return self._event if event_id == self._event.event_id else self._lookup.get(event_id)
+        lookup.add(event)
+        branches = [after, *(head.branch for head in rest)]
+        return self._rooms.resolving.branches.merge(
+            event.room_id, room.rules, branches, lookup, {event.event_id: event}
+        )
 
 
 def _check_against(event: Event, entries: Mapping[StatePair, str], lookup: TransactionLookup) -> None:

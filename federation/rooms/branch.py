@@ -1,15 +1,13 @@
-"""The state after an event, as an immutable value with the snapshot that describes it; and how branches merge."""
+"""The state after an event, as an immutable value with the snapshot that describes it: see `merge_branches.py`."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from immutables import Map
 
 from federation.room_dag.room_versions import RoomRules
-from federation.room_dag.state_resolution.auth_chains import WalkedAuthChains
-from federation.room_dag.state_resolution.conflict import find_conflict
 from federation.room_dag.state_resolution.interfaces import EventLookup
-from federation.room_dag.state_resolution.resolve import resolve_conflict
+from federation.room_dag.state_resolution.resolve import resolve
 from federation.rooms.room_state import StatePair
 from storage.events import StateChange
 
@@ -33,12 +31,6 @@ class Branch:
     entries: "Map[StatePair, str]"
     snapshot: Snapshot
 
-    def is_same(self, other: "Branch") -> bool:
-        """Whether both are known to be the same state without comparing them."""
-        return self.entries is other.entries or (
-            self.snapshot.name == other.snapshot.name and self.snapshot.unsaved == other.snapshot.unsaved
-        )
-
 
 NO_STATE = Branch(Map(), Snapshot(None, None))
 
@@ -46,23 +38,26 @@ NO_STATE = Branch(Map(), Snapshot(None, None))
 def merge_branches(
     rules: RoomRules, branches: Sequence[Branch], events: EventLookup, rejected: Container[str]
 ) -> Branch:
-    """The resolution of several branches, described as the difference to the first."""
-    distinct: list[Branch] = []
-    for branch in branches:
-        if not any(branch.is_same(other) for other in distinct):
-            distinct.append(branch)
-    first = distinct[0]
-    if len(distinct) == 1:
+    """The resolution of several branches, described as the difference to the first.
+
+    For events that are in no index yet: whatever is needed is looked up. `MergeBranches` is for
+    rooms as they are stored.
+    """
+    first = branches[0]
+    if all(branch.entries is first.entries for branch in branches):
         return first
-    conflict = find_conflict([branch.entries for branch in distinct])
-    if not conflict.candidates:
+    return describe(first, resolve(rules, [branch.entries for branch in branches], events, None, rejected))
+
+
+def describe(first: Branch, resolved: Mapping[StatePair, str]) -> Branch:
+    """A state as the difference to that of a branch."""
+    if resolved is first.entries:
         return first
-    resolved = resolve_conflict(rules, conflict, events, WalkedAuthChains(events), rejected)
+    state: Map[StatePair, str] = resolved if isinstance(resolved, Map) else Map(resolved.items())
     changed = {(change[0], change[1]): change[2] for change in first.snapshot.unsaved}
-    for pair in conflict.candidates:
-        if resolved.get(pair) != first.entries.get(pair):
-            changed[pair] = resolved.get(pair)
-    if not isinstance(resolved, Map):
-        resolved = Map(resolved)
+    changed.update(
+        (pair, event_id) for pair, event_id in state.items() if first.entries.get(pair) != event_id
+    )
+    changed.update((pair, None) for pair in first.entries if pair not in state)
     unsaved = tuple((*pair, event_id) for pair, event_id in changed.items())
-    return Branch(resolved, Snapshot(first.snapshot.name, first.snapshot.nid, unsaved))
+    return Branch(state, Snapshot(first.snapshot.name, first.snapshot.nid, unsaved))

@@ -1,7 +1,7 @@
 """The rooms in memory: loaded when asked for, bounded, moved on by the log."""
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -9,14 +9,15 @@ from immutables import Map
 
 from federation.room_dag.event import Event
 from federation.room_dag.room_versions import RoomRules, get_room_rules
-from federation.rooms.branch import Branch, Snapshot, merge_branches
+from federation.rooms.branch import Branch
 from federation.rooms.event_store import EventStore, live_ordering
 from federation.rooms.live_room import RULES_PAIRS, Head, LiveRoom
+from federation.rooms.resolving import Resolving
 from federation.rooms.room_state import MEMBER, StatePair, make_state
 from federation.rooms.stored_event import StoredEvent
 from storage.change import LogEntry
 from storage.database import Database, Transaction, Waiter
-from storage.events import REJECTED, EventsRepository, StoreEvent, find_event_ids
+from storage.events import EventsRepository, StoreEvent, find_event_ids
 from storage.log import Log
 from storage.memberships import MembershipsRepository
 from storage.rooms import RoomsRepository
@@ -48,29 +49,6 @@ class _Loaded:
     rules_events: dict[str, Event]
 
 
-class TransactionLookup:
-    """Events for state resolution, read as they are needed within one transaction, on a database thread."""
-
-    def __init__(self, tx: Transaction, store: EventStore) -> None:
-        self._tx = tx
-        self._store = store
-        self._events: dict[str, StoredEvent] = {}
-        self.rejected: set[str] = set()
-
-    def get(self, event_id: str, /) -> Event:
-        """Raises KeyError for an event that this server does not have."""
-        if event_id not in self._events:
-            self.load((event_id,))
-        return self._events[event_id].event
-
-    def load(self, event_ids: Iterable[str]) -> dict[str, StoredEvent]:
-        """Read several at once."""
-        found = self._store.get_many_within(self._tx, event_ids)
-        self._events.update(found)
-        self.rejected.update(event_id for event_id, stored in found.items() if stored.flags & REJECTED)
-        return found
-
-
 class LiveRooms:
     """The only owner of `LiveRoom` objects: there is never a second one of the same room in use."""
 
@@ -87,6 +65,7 @@ class LiveRooms:
         # The first follower: whoever follows behind sees rooms as they are after the entries it is given.
         self._log = log
         log.follow(self._follow)
+        self.resolving = Resolving(repositories.snapshots, events, log)
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -231,32 +210,27 @@ class LiveRooms:
         return loaded
 
     def _load(self, tx: Transaction, room_id: str) -> _Loaded:
+        lookup = self.resolving.lookup(tx)
         room = self._repositories.rooms.find(tx, room_id)
         rows = self._repositories.rooms.get_heads(tx, room_id)
         if room is None or not rows:
             raise UnknownRoom(room_id)
         rules = get_room_rules(room.version)
-        lookup = TransactionLookup(tx, self._events)
         stored = lookup.load(row.event_id for row in rows)
-        branches = self.read_branches(tx, {row.snapshot_nid for row in rows})
+        branches = self.resolving.states.read(tx, {row.snapshot_nid for row in rows})
         heads = [
             Head(row.event_id, stored[row.event_id].event.depth, branches[row.snapshot_nid]) for row in rows
         ]
-        current = merge_branches(rules, [head.branch for head in heads], lookup, lookup.rejected)
+        current = self.resolving.branches.merge(room_id, rules, [head.branch for head in heads], lookup)
         rules_ids = [current.entries[pair] for pair in RULES_PAIRS if pair in current.entries]
         rules_events = {event_id: found.event for event_id, found in lookup.load(rules_ids).items()}
         # What the room's members are by the state that was current last is in a table of its own.
         members = self._repositories.memberships.get_of_room(tx, room_id)
         return _Loaded(rules, heads, current, {row.user_id: row.membership for row in members}, rules_events)
 
-    def read_branches(self, tx: Transaction, nids: Collection[int]) -> dict[int, Branch]:
+    def read_branches(self, tx: Transaction, nids: Iterable[int]) -> dict[int, Branch]:
         """The states of stored snapshots, within a reading transaction."""
-        names = find_event_ids(tx, nids)
-        states = self._repositories.snapshots.get_states(tx, nids)
-        return {
-            nid: Branch(Map(read_entries(tx, entries)), Snapshot(names[nid], nid))
-            for nid, entries in states.items()
-        }
+        return self.resolving.states.read(tx, nids)
 
     def _make(self, room_id: str, loaded: _Loaded) -> LiveRoom:
         entries = loaded.current.entries

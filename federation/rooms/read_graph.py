@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterable, Sequence
 
 from federation.room_dag.event import Event
 from federation.rooms.event_store import EventStore
-from federation.rooms.live_rooms import LiveRooms, TransactionLookup
+from federation.rooms.live_rooms import LiveRooms
 from federation.rooms.room_state import StatePair
 from federation.rooms.stored_event import StoredEvent
-from storage.database import Database, Transaction
+from storage.database import Database
 from storage.events import OUTLIER, REJECTED
 
 
@@ -22,7 +22,9 @@ class ReadGraph:
     async def states_after(self, events: Iterable[StoredEvent]) -> dict[str, dict[StatePair, str]]:
         """The state after each event, by its ID; without those whose state is not known here."""
         nids = {each.event.event_id: each.snapshot_nid for each in events if each.snapshot_nid is not None}
-        branches = await self._database.read(lambda tx: self._rooms.read_branches(tx, set(nids.values())))
+        branches = await self._database.read(
+            lambda tx: self._rooms.resolving.states.read(tx, set(nids.values()))
+        )
         return {event_id: dict(branches[nid].entries) for event_id, nid in nids.items() if nid in branches}
 
     async def state_before(self, stored: StoredEvent) -> dict[StatePair, str] | None:
@@ -40,21 +42,15 @@ class ReadGraph:
 
     async def auth_chain(self, event_ids: Collection[str]) -> list[Event]:
         """All events that these stand on by auth events, the create event always among them."""
-        return await self._database.read(lambda tx: self._chain(tx, event_ids))
-
-    def _chain(self, tx: Transaction, event_ids: Collection[str]) -> list[Event]:
-        lookup = TransactionLookup(tx, self._events)
-        chain: dict[str, Event] = {}
-        level = {stored.event for stored in lookup.load(event_ids).values()}
-        while level:
-            wanted = {auth_id for event in level for auth_id in event.auth_events}
-            # From version 12 on the room's ID names the create event.
-            wanted |= {
-                "$" + event.room_id[1:] for event in level if not event.rules.room_create_in_auth_events
-            }
-            level = {stored.event for stored in lookup.load(wanted - chain.keys()).values()}
-            chain.update((event.event_id, event) for event in level)
-        return list(chain.values())
+        wanted = await self._events.get_many(event_ids)
+        chain = await self._database.read(lambda tx: self._rooms.resolving.auth_chain(tx, event_ids))
+        # From version 12 on the room's ID names the create event.
+        chain |= {
+            "$" + stored.event.room_id[1:]
+            for stored in wanted.values()
+            if not stored.event.rules.room_create_in_auth_events and stored.event.type != "m.room.create"
+        }
+        return await self.events_of(chain)
 
     async def ancestors(
         self, room_id: str, start: Sequence[str], stop: Collection[str], min_depth: int, limit: int

@@ -1,6 +1,6 @@
 """Auth chains by walking from event to event."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from federation.room_dag.state_resolution.interfaces import EventLookup
 
@@ -18,10 +18,13 @@ class WalkedAuthChains:
         return seen
 
     def difference(
-        self, conflicted: Sequence[Collection[str]], unconflicted: Callable[[], Iterable[str]]
+        self, conflicted: Mapping[str, int], states: int, unconflicted: Callable[[], Iterable[str]]
     ) -> set[str]:
         """Every event in the auth chain of at least one state, but not of all of them."""
-        chains = [self.chain(event_ids) for event_ids in conflicted]
+        chains = [
+            self.chain(event_id for event_id, bits in conflicted.items() if bits >> state & 1)
+            for state in range(states)
+        ]
         common = set.intersection(*chains)
         difference = set.union(*chains) - common
         if difference:
@@ -54,6 +57,13 @@ class WalkedAuthChains:
                     subgraph.add(event_id)
                     pending.append(event_id)
         return subgraph
+
+    def within(self, event_ids: Collection[str], among: Collection[str]) -> set[str]:
+        """Those of `among` that are in the auth chain of one of the events."""
+        return self.chain(event_ids).intersection(among)
+
+    def expect(self, event_ids: Collection[str]) -> None:
+        """Walking needs no preparation."""
 
     def _walk(self, event_ids: Iterable[str], seen: set[str], known: Collection[str]) -> None:
         """Add to `seen` all that is reached without going through `known`."""

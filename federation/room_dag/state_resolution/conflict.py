@@ -7,23 +7,35 @@ import immutables
 
 from federation.room_dag.state_resolution.interfaces import StateMap
 
+Differences = Mapping[tuple[str, str], str | None]
+"""The entries in which a state differs from another: what it has there, None if nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
     """Several states, seen as one of them and the entries in which they are not all equal.
 
-    `base` is any one of the states. `candidates` has the event IDs of each conflicted entry, `by_state` the
-    conflicted event IDs of each state.
+    `base` is any one of the states, of which there are `count`. `candidates` has the event IDs of each conflicted
+    entry, each with the states that have it: one bit per state.
     """
 
     base: StateMap
-    candidates: Mapping[tuple[str, str], frozenset[str]]
-    by_state: Sequence[frozenset[str]]
+    candidates: Mapping[tuple[str, str], Mapping[str, int]]
+    count: int
 
     @property
     def event_ids(self) -> frozenset[str]:
         """The conflicted state set."""
-        return frozenset().union(*self.by_state)
+        return frozenset(event_id for holders in self.candidates.values() for event_id in holders)
+
+    @property
+    def holders(self) -> dict[str, int]:
+        """The conflicted state set, with the states that have each event."""
+        found: dict[str, int] = {}
+        for candidates in self.candidates.values():
+            for event_id, states in candidates.items():
+                found[event_id] = found.get(event_id, 0) | states
+        return found
 
     def unconflicted(self, pair: tuple[str, str]) -> str | None:
         """The entry of the unconflicted state map."""
@@ -56,15 +68,38 @@ class Conflict:
 def find_conflict(state_sets: Sequence[StateMap]) -> Conflict:
     """Compare states; at least one is needed."""
     base = state_sets[0]
-    pairs: set[tuple[str, str]] = set()
-    for other in state_sets[1:]:
-        if other is not base:
-            pairs.update(_differing_pairs(base, other))
-    # "If a given key K is present in every S_i with the same value V in each state map, then the pair (K, V)
-    # belongs to the unconflicted state map. Otherwise, V belongs to the conflicted state set."
-    candidates = {pair: frozenset(state[pair] for state in state_sets if pair in state) for pair in pairs}
-    by_state = [frozenset(state[pair] for pair in pairs if pair in state) for state in state_sets]
-    return Conflict(base, candidates, by_state)
+    return conflict_of(base, base, [find_differences(base, other) for other in state_sets])
+
+
+def find_differences(base: StateMap, other: StateMap) -> Differences:
+    """The entries in which a state differs from another, with what it has instead."""
+    return {} if other is base else {pair: other.get(pair) for pair in _differing_pairs(base, other)}
+
+
+def conflict_of(base: StateMap, reference: StateMap, states: Sequence[Differences]) -> Conflict:
+    """The conflict of states of which it is known how each differs from `reference`, which may be any state.
+
+    `base` is one of the states.
+    """
+    everybody = (1 << len(states)) - 1
+    held: dict[tuple[str, str], dict[str | None, int]] = {}
+    for at, differences in enumerate(states):
+        for pair, event_id in differences.items():
+            holders = held.setdefault(pair, {})
+            holders[event_id] = holders.get(event_id, 0) | 1 << at
+    candidates: dict[tuple[str, str], dict[str, int]] = {}
+    for pair, holders in held.items():
+        others = everybody
+        for bits in holders.values():
+            others &= ~bits
+        if others:
+            event_id = reference.get(pair)
+            holders[event_id] = holders.get(event_id, 0) | others
+        # "If a given key K is present in every S_i with the same value V in each state map, then the pair (K, V)
+        # belongs to the unconflicted state map. Otherwise, V belongs to the conflicted state set."
+        if len(holders) > 1:
+            candidates[pair] = {each: bits for each, bits in holders.items() if each is not None}
+    return Conflict(base, candidates, len(states))
 
 
 def _differing_pairs(one: StateMap, other: StateMap) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """What state resolution asks its caller for."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
 from federation.room_dag.event import Event
@@ -20,12 +20,19 @@ class AuthChains(Protocol):
     """Questions about auth chains, which storage can answer from an index."""
 
     def difference(
-        self, conflicted: Sequence[Collection[str]], unconflicted: Callable[[], Iterable[str]]
+        self, conflicted: Mapping[str, int], states: int, unconflicted: Callable[[], Iterable[str]]
     ) -> set[str]:
-        """The auth difference of states whose events are one of `conflicted` each, and all of `unconflicted`.
+        """The auth difference: every event in the auth chain of at least one state, but not of all of them.
 
-        That is: every event in the auth chain of at least one state, but not of all of them.
+        `conflicted` are the events that only some of the states have, each with a bit for each state that has it;
+        `states` is the number of states, all of which have the events of `unconflicted` too.
         """
 
     def subgraph(self, conflicted: Collection[str]) -> set[str]:
         """The conflicted state subgraph: all events on paths of auth events between two of `conflicted`."""
+
+    def within(self, event_ids: Collection[str], among: Collection[str]) -> set[str]:
+        """Those of `among` that are in the auth chain of one of the events."""
+
+    def expect(self, event_ids: Collection[str]) -> None:
+        """These events and those that they name as auth events are going to be looked up."""

@@ -53,8 +53,8 @@ class IterativeAuth:
         # present in the state, then the appropriate state event from the event's `auth_events` is used if the
         # auth event is not rejected."
         for auth_id in event.auth_events:
-            if auth_id not in self._rejected:
-                auth_event = self._events.get(auth_id)
-                if auth_event.is_state and auth_event.state_pair == pair:
-                    return auth_event
+            # Looked up first: it may be then that the caller learns that it was rejected.
+            auth_event = self._events.get(auth_id)
+            if auth_id not in self._rejected and auth_event.is_state and auth_event.state_pair == pair:
+                return auth_event
         return None

@@ -3,7 +3,7 @@
 Source: room versions 2 and 12, "State resolution", whose terms and steps these are.
 """
 
-from collections.abc import Container, Iterable
+from collections.abc import Container
 
 from federation.room_dag.event import Event
 from federation.room_dag.power_levels import POWER_LEVELS_PAIR
@@ -25,18 +25,17 @@ def resolve_v2(
     """The resolved state."""
     revised = rules.state_resolution is StateResolution.V2_1
     # "The full conflicted set is the union of the conflicted state set and the auth difference."
-    full_conflicted = conflict.event_ids | chains.difference(conflict.by_state, conflict.unconflicted_ids)
+    holders = conflict.holders
+    full_conflicted = holders.keys() | chains.difference(holders, conflict.count, conflict.unconflicted_ids)
     if revised:
         # Version 12: "... and the conflicted state subgraph"
-        full_conflicted |= chains.subgraph(conflict.event_ids)
+        full_conflicted |= chains.subgraph(holders.keys())
+    chains.expect(full_conflicted)
     # 1. "Select the set X of all power events that appear in the full conflicted set. For each such power
     # event P, enlarge X by adding the events from P's auth chain which also belong to the full conflicted
     # set. Sort X into a list using the reverse topological power ordering."
-    power_events = _with_auth_chains(
-        [event_id for event_id in full_conflicted if _is_power_event(events.get(event_id))],
-        full_conflicted,
-        events,
-    )
+    power_events = {event_id for event_id in full_conflicted if _is_power_event(events.get(event_id))}
+    power_events |= chains.within(power_events, full_conflicted)
     # 2. "Apply the iterative auth checks algorithm, starting from the unconflicted state map [version 12: an
     # empty state map], to the list of events from the previous step to get a partially resolved state."
     state = IterativeAuth(events, _nothing if revised else conflict.unconflicted, rejected)
@@ -63,21 +62,6 @@ def _is_power_event(event: Event) -> bool:
     if event.type != "m.room.member" or event.sender == event.state_key:
         return False
     return event.membership in ("leave", "ban")
-
-
-def _with_auth_chains(event_ids: Iterable[str], within: Container[str], events: EventLookup) -> set[str]:
-    """Some events, and what of `within` is in their auth chains."""
-    chosen = set(event_ids)
-    pending = list(chosen)
-    seen = set(chosen)
-    while pending:
-        for auth_id in events.get(pending.pop()).auth_events:
-            if auth_id not in seen:
-                seen.add(auth_id)
-                pending.append(auth_id)
-                if auth_id in within:
-                    chosen.add(auth_id)
-    return chosen
 
 
 def _nothing(_pair: tuple[str, str]) -> None:

@@ -332,13 +332,13 @@ class ResultTests(SynchronousTestCase):
         for states in cases:
             conflict = find_conflict(states)
             self.assertEqual(
-                conflict.candidates,
-                {
-                    pairs[1]: frozenset({"$b", "$x"}),
-                    pairs[2]: frozenset({"$c"}),
-                    pairs[3]: frozenset({"$d"}),
-                },
+                {pair: set(holders) for pair, holders in conflict.candidates.items()},
+                {pairs[1]: {"$b", "$x"}, pairs[2]: {"$c"}, pairs[3]: {"$d"}},
             )
+            for pair, holders in conflict.candidates.items():
+                for event_id, bits in holders.items():
+                    having = [state.get(pair) == event_id for state in states]
+                    self.assertEqual([bool(bits >> at & 1) for at in range(len(states))], having)
             self.assertEqual(conflict.event_ids, {"$b", "$x", "$c", "$d"})
             self.assertEqual(list(conflict.unconflicted_ids()), ["$a"])
             self.assertEqual(
@@ -563,10 +563,11 @@ class AuthChainTests(SynchronousTestCase):
 
         full: list[set[str]] = [full_chain(state) for state in sets]
         expected = full[0].union(*full) - full[0].intersection(*full)
-        found = walked.difference(
-            [{f"${index}" for index in state} for state in sets],
-            lambda: [f"${index}" for index in unconflicted],
-        )
+        holders = {
+            f"${index}": sum(1 << at for at, state in enumerate(sets) if index in state)
+            for index in set().union(*sets)
+        }
+        found = walked.difference(holders, len(sets), lambda: [f"${index}" for index in unconflicted])
         self.assertEqual(found, expected)
 
     @settings(derandomize=True, max_examples=300, deadline=None)
