@@ -78,6 +78,21 @@ class Client:
     def join(self, room_id: str) -> None:
         self.call("POST", f"{V3}/rooms/{quote(room_id)}/join", {})
 
+    def join_through(self, server_name: str, room_id: str) -> None:
+        """Join a room of another server."""
+        query = urlencode({"server_name": server_name, "via": server_name})
+        self.call("POST", f"{V3}/join/{quote(room_id)}?{query}", {})
+
+    def leave(self, room_id: str) -> None:
+        self.call("POST", f"{V3}/rooms/{quote(room_id)}/leave", {})
+
+    def has_event(self, room_id: str, event_id: str) -> bool:
+        """Whether the server has it, and the user may see it."""
+        path = f"{V3}/rooms/{quote(room_id)}/event/{quote(event_id, safe='')}"
+        response = self._exchange("GET", path, None, self._headers)
+        response.read()
+        return response.status == http.client.OK
+
     def send(self, room_id: str, txn_id: str, text: str) -> str:
         body = {"msgtype": "m.text", "body": text}
         path = f"{V3}/rooms/{room_id}/send/m.room.message/{txn_id}"

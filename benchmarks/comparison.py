@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 
 from psycopg2 import sql
@@ -13,6 +14,7 @@ from benchmarks.servers import OurServer, Process, SynapseServer
 from benchmarks.site import Site, SiteName
 from benchmarks.sizes import Sizes
 from benchmarks.workload import Kind
+from tests.integration.federation.authority import Authority
 from tests.support.configuration import Database, SqliteFile
 from tests.support.postgres import RunningPostgres, start_postgres
 
@@ -55,35 +57,47 @@ class Comparison:
 def running_sites(names: Sequence[SiteName], synapse_python: Path) -> Iterator[Sequence[Site]]:
     """Servers on empty databases. Each that needs PostgreSQL has one of its own, so that its CPU is known."""
     with tempfile.TemporaryDirectory(prefix="popcube-bench-") as directory, ExitStack() as stack:
-        sites = []
-        for name in names:
-            site = _make_site(name, Path(directory) / f"{name.server}-{name.database}", synapse_python, stack)
-            stack.callback(site.kill9)
-            site.start()
-            sites.append(site)
-        yield sites
+        builder = _Builder(Path(directory), synapse_python)
+        yield [stack.enter_context(builder.site(name)) for name in names]
 
 
-def _make_site(name: SiteName, directory: Path, synapse_python: Path, stack: ExitStack) -> Site:
-    database: Database = SqliteFile()
-    database_pid: int | None = None
-    if name.database == "postgres":
-        postgres = start_postgres("durable")
-        if postgres.problem:
-            raise SystemExit(postgres.problem)
-        stack.callback(_stop, postgres)
-        postgres.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(DATABASE_NAME))
-        )
-        database = postgres.database(DATABASE_NAME)
-        # The guard's first child is the postmaster; what the database does, it and its children do.
-        database_pid = process_tree(postgres.guard.pid)[1]
-    process: Process
-    if name.server == "ours":
-        process = OurServer(directory, database)
-    else:
-        process = SynapseServer(synapse_python, directory, database)
-    return Site(name, process, database_pid)
+class _Builder:
+    """Makes sites, each with directories of its own."""
+
+    def __init__(self, directory: Path, synapse_python: Path) -> None:
+        self._directory = directory
+        self._synapse_python = synapse_python
+        self._authority = Authority(directory / "authority")
+        self._numbers = count()
+
+    @contextmanager
+    def site(self, name: SiteName) -> Iterator[Site]:
+        with ExitStack() as stack:
+            database: Database = SqliteFile()
+            database_pid: int | None = None
+            if name.database == "postgres":
+                postgres = _start_postgres(stack)
+                database = postgres.database(DATABASE_NAME)
+                # The guard's first child is the postmaster; what the database does, it and its children do.
+                database_pid = process_tree(postgres.guard.pid)[1]
+            directory = self._directory / f"{name.server}-{name.database}-{next(self._numbers)}"
+            process: Process
+            if name.server == "ours":
+                process = OurServer(directory, database, self._authority)
+            else:
+                process = SynapseServer(self._synapse_python, directory, database, self._authority)
+            stack.callback(process.kill9)
+            process.start()
+            yield Site(name, process, database_pid, lambda: self.site(name))
+
+
+def _start_postgres(stack: ExitStack) -> RunningPostgres:
+    postgres = start_postgres("durable")
+    if postgres.problem:
+        raise SystemExit(postgres.problem)
+    stack.callback(_stop, postgres)
+    postgres.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(DATABASE_NAME)))
+    return postgres
 
 
 def _stop(postgres: RunningPostgres) -> None:

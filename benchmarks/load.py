@@ -76,21 +76,34 @@ class Watched:
 
         What the server does for these operations after it has answered them counts too.
         """
-        self.settle()
-        forget_peak(self.server_pid)
-        server_s, database_s = tree_cpu_s(self.server_pid), self.database_cpu_s()
-        begun_s = time.perf_counter()
-        latencies_s = work()
-        elapsed_s = time.perf_counter() - begun_s
-        self.settle()
-        return Result(
+        (result,) = measure_all([self], work)
+        return result
+
+
+def measure_all(watched: Sequence[Watched], work: Callable[[], Sequence[float]]) -> Sequence[Result]:
+    """As `Watched.measure`, for several servers that take part: what each of them used."""
+    for one in watched:
+        one.settle()
+    before = []
+    for one in watched:
+        forget_peak(one.server_pid)
+        before.append((tree_cpu_s(one.server_pid), one.database_cpu_s()))
+    begun_s = time.perf_counter()
+    latencies_s = work()
+    elapsed_s = time.perf_counter() - begun_s
+    for one in watched:
+        one.settle()
+    return [
+        Result(
             operations=len(latencies_s),
             elapsed_s=elapsed_s,
-            server_cpu_s=tree_cpu_s(self.server_pid) - server_s,
-            database_cpu_s=self.database_cpu_s() - database_s,
+            server_cpu_s=tree_cpu_s(one.server_pid) - server_s,
+            database_cpu_s=one.database_cpu_s() - database_s,
             latencies_s=latencies_s,
-            peak_mib=peak_mib(self.server_pid),
+            peak_mib=peak_mib(one.server_pid),
         )
+        for one, (server_s, database_s) in zip(watched, before, strict=True)
+    ]
 
 
 def timed(work: Callable[[], object]) -> float:

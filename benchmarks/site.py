@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,21 +26,27 @@ class SiteName:
 class Site:
     """One server process. It can be restarted; clients made before then connect again by themselves."""
 
-    def __init__(self, name: SiteName, process: Process, database_pid: int | None) -> None:
+    def __init__(
+        self,
+        name: SiteName,
+        process: Process,
+        database_pid: int | None,
+        another: Callable[[], AbstractContextManager["Site"]],
+    ) -> None:
+        """`another`: a running site of the same kind, with an empty database, that can reach this one."""
         self.name = name
         self._process = process
         self._database_pid = database_pid
+        self.another = another
         self._people: dict[str, list[Account]] = {}
+
+    @property
+    def server_name(self) -> str:
+        return self._process.server_name
 
     @property
     def watched(self) -> Watched:
         return Watched(self._process.pid, self._database_pid)
-
-    def start(self) -> None:
-        self._process.start()
-
-    def kill9(self) -> None:
-        self._process.kill9()
 
     def restart(self) -> Result:
         """Stop and start it. What the start took to the first answer, and the memory when it has become quiet."""

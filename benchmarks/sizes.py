@@ -41,6 +41,10 @@ class Sizes:
     to_device_sends: int
     huge_room_members: int
     huge_room_sends: int
+    federated_members: int
+    federated_events: int
+    federated_sends: int
+    federated_flood: int
 
 
 FULL = Sizes(
@@ -78,6 +82,10 @@ FULL = Sizes(
     to_device_sends=15,
     huge_room_members=10_000,
     huge_room_sends=40,
+    federated_members=1_000,
+    federated_events=3_000,
+    federated_sends=300,
+    federated_flood=60,
 )
 QUICK = Sizes(
     turns=1,
@@ -114,6 +122,10 @@ QUICK = Sizes(
     to_device_sends=10,
     huge_room_members=1000,
     huge_room_sends=20,
+    federated_members=100,
+    federated_events=300,
+    federated_sends=60,
+    federated_flood=15,
 )
 SMOKE = Sizes(
     turns=1,
@@ -150,4 +162,8 @@ SMOKE = Sizes(
     to_device_sends=1,
     huge_room_members=6,
     huge_room_sends=1,
+    federated_members=4,
+    federated_events=6,
+    federated_sends=2,
+    federated_flood=1,
 )

@@ -5,6 +5,7 @@ from benchmarks.workloads.accounts import Accounts
 from benchmarks.workloads.big_room import BigRoom
 from benchmarks.workloads.create_rooms import CreateRooms
 from benchmarks.workloads.fan_out import FanOut
+from benchmarks.workloads.federation import Federating
 from benchmarks.workloads.idle_polls import IdlePolls
 from benchmarks.workloads.keys import Keys
 from benchmarks.workloads.media import Media
@@ -28,5 +29,6 @@ KINDS = (
     Kind("media", Media),
     Kind("keys", Keys),
     Kind("to-device", ToDevice),
+    Kind("federation", Federating),
     Kind("huge-room", SendToHugeRoom, is_long=True),
 )
