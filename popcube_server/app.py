@@ -25,7 +25,13 @@ from popcube_server.connections import Connections, WatchedFactory
 from popcube_server.logs import start_logging
 from popcube_server.organisation import Organisation, Threads, build_core, build_organisation
 from popcube_server.pid_file import remove_pid_file, write_pid_file
-from popcube_server.rest.resource import FrontDoor, JsonLimits, RootResource, limited_request
+from popcube_server.rest.resource import (
+    MAX_SIGNED_BYTES,
+    FrontDoor,
+    JsonLimits,
+    RootResource,
+    limited_request,
+)
 from popcube_server.services.platform import Platform
 from popcube_server.version import VERSION
 from storage.database import ThreadRunner
@@ -118,12 +124,13 @@ class Server:
         assert organisation is not None
         names = listener.resource_names
         proxies, limits = self._config.popcube.trusted_proxies, self._config.popcube.limits
+        max_signed_bytes = max(MAX_SIGNED_BYTES, limits.max_body_size_bytes)
         door = FrontDoor(
             find_site=lambda host: organisation.site,
             x_forwarded=listener.believes_x_forwarded_for,
             is_trusted_proxy=lambda peer: any(peer in network for network in proxies),
             is_served=lambda path: is_served(names, path),
-            json_limits=JsonLimits(limits.max_body_size_bytes, limits.max_json_depth),
+            json_limits=JsonLimits(limits.max_body_size_bytes, limits.max_json_depth, max_signed_bytes),
             timer_s=time.perf_counter,
             new_request_id=lambda: secrets.token_hex(4),
             request_id_header=listener.request_id_header,
@@ -133,7 +140,7 @@ class Server:
         )
         root = RootResource(door)
         self._roots.append(root)
-        site = WebSite(root, requestFactory=limited_request(largest + 1024, self._connections))
+        site = WebSite(root, requestFactory=limited_request(largest + 1024, max_signed_bytes, self._connections))
         site.displayTracebacks = False
         endpoint, scheme = self._endpoint(listener, address)
         try:

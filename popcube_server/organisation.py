@@ -169,5 +169,5 @@ def build_organisation(core: Core, network: Network) -> Organisation:
         *search.parts,
         *edus.parts,
     ]
-    site = Site(Router(servlets), accounts.authenticator, federation.authenticator, core.metrics)
+    site = Site(Router(servlets), accounts.authenticator, federation.authenticator, federation.turns, core.metrics)
     return Organisation(core, site, parts, sync.notifier)

@@ -31,7 +31,6 @@ NOT_YET_IN_EFFECT = frozenset(
         "rc_3pid_validation",
         "rc_admin_redaction",
         "rc_delayed_event_mgmt",
-        "rc_federation",
         "rc_presence",
         "rc_third_party_invite",
         "registrations_require_3pid",

@@ -18,13 +18,17 @@ from federation.keys.server_keys import InvalidKeyDocument, ServerKeys, VerifyKe
 from federation.keys.stored_keys import StoredKeys
 from federation.room_dag.identifiers import is_server_name
 from federation.transport.errors import FederationError
+from federation.turns import BoundedTurns, TurnLimits
 
 logger = logging.getLogger(__name__)
 
 FEW_SERVERS = 3
 """Up to so many servers are asked themselves first."""
 MAX_FETCHES = 20
-"""Servers asked at the same time."""
+"""Servers asked at the same time for the keys of events."""
+STRANGERS = TurnLimits(at_once=20, waiting=100, per_minute=600)
+"""For servers that anybody names, signing a request in their name or asking us as a notary: this is work that strangers
+make, and requests to whom they want. It has turns of its own, so that it does not get in the way of events."""
 ATTEMPTS_SIZE = 20_000
 # "Requesting servers should limit how frequently they query for certificates to avoid flooding a server with requests."
 PAUSE_MS = 60 * 1000
@@ -51,22 +55,44 @@ class KeyRing:
         self._failures: ExpiringCache[str, int] = ExpiringCache(ATTEMPTS_SIZE, now_ms)
         self._refreshes: Coalescing[str, None] = Coalescing()
         self._turns = DeferredSemaphore(MAX_FETCHES)
+        self._strangers_turns = BoundedTurns(STRANGERS, now_ms)
 
     async def get_verify_keys(
         self, server_name: str, key_ids: Collection[str], valid_at_ms: int | None
     ) -> Mapping[str, VerifyKey]:
-        """Those of the keys that can be had and were valid at a time; None is for room versions that do not ask.
-
-        For a request the time is now, and `is_old` keys do not count.
-        """
+        """Those of the keys that can be had and were valid at a time; None is for room versions that do not ask."""
+        wanted = {key_id: valid_at_ms for key_id in key_ids if is_usable_key_id(key_id)}
         if not is_server_name(server_name):
             return {}
-        wanted = {key_id: valid_at_ms for key_id in key_ids if is_usable_key_id(key_id)}
         keys = await self._known(server_name)
         if _is_lacking(keys, wanted):
-            await self._refresh(server_name, wanted, self._notaries)
+            await self._in_turn(server_name, wanted, self._notaries)
             keys = await self._known(server_name)
         return {key_id: keys[key_id] for key_id in wanted if _is_had(keys, key_id, valid_at_ms)}
+
+    async def get_keys_of_caller(self, server_name: str, key_ids: Collection[str]) -> Mapping[str, VerifyKey]:
+        """Those of the keys that are in use now, for whoever says to be that server.
+
+        Raises `Busy` if too many servers that nobody knows are being asked already.
+        """
+        now_ms = self._now_ms()
+        wanted: dict[str, int | None] = {key_id: now_ms for key_id in key_ids if is_usable_key_id(key_id)}
+        if not is_server_name(server_name):
+            return {}
+        keys = await self._known(server_name)
+        if _is_lacking(keys, wanted) and self._may_ask(server_name):
+            if keys:
+                # No stranger: it need not wait behind names that are made up.
+                await self._in_turn(server_name, wanted, self._notaries)
+            else:
+                await self._strangers_turns.run(lambda: self._refresh(server_name, wanted, self._notaries))
+            keys = await self._known(server_name)
+        # Old keys are "only valid for signing events".
+        return {
+            key_id: keys[key_id]
+            for key_id in wanted
+            if _is_had(keys, key_id, now_ms) and not keys[key_id].is_old
+        }
 
     async def prefetch(self, wanted: Mapping[str, KeyTimes]) -> None:
         """Fetch what is missing of many servers' keys, so that `get_verify_keys` has them. Raises nothing."""
@@ -82,9 +108,9 @@ class KeyRing:
                 logger.error("Fetching keys failed: %s", failure)
 
     async def refresh(self, server_name: str) -> None:
-        """Ask a server for its keys once more, unless that was done a moment ago. Raises nothing."""
-        if is_server_name(server_name):
-            await self._in_turn(server_name, {}, ())
+        """Ask a server for its keys once more, for anybody, unless that was done a moment ago. Raises `Busy`."""
+        if is_server_name(server_name) and self._may_ask(server_name):
+            await self._strangers_turns.run(lambda: self._refresh(server_name, {}, ()))
 
     def _in_turn(self, server_name: str, wanted: KeyTimes, notaries: Sequence[Notary]) -> "Deferred[None]":
         return self._turns.run(lambda: Deferred.fromCoroutine(self._refresh(server_name, wanted, notaries)))
@@ -103,8 +129,12 @@ class KeyRing:
             and _is_lacking(await self._stored.get(name), times)
         }
 
+    def _may_ask(self, server_name: str) -> bool:
+        """False if that was done a moment ago, or is no use."""
+        return server_name != self._own.server_name and self._attempts.find(server_name) is None
+
     async def _refresh(self, server_name: str, wanted: KeyTimes, notaries: Sequence[Notary]) -> None:
-        if server_name == self._own.server_name or self._attempts.find(server_name) is not None:
+        if not self._may_ask(server_name):
             return
         await self._refreshes.run(server_name, lambda: self._fetch_one(server_name, wanted, notaries))
 

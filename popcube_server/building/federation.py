@@ -26,6 +26,7 @@ from popcube_server.rest.federation.version import FederationVersion
 from popcube_server.rest.federation.well_known import WellKnownServer
 from popcube_server.services.federation.answer_key_queries import AnswerKeyQueries
 from popcube_server.services.federation.authenticate_server import AuthenticateServer
+from popcube_server.services.federation.origin_turns import OriginTurns
 from popcube_server.services.federation.own_documents import OwnKeyDocument, delegation_document
 from popcube_server.services.periodic import Periodic
 from popcube_server.version import NAME, VERSION
@@ -53,6 +54,7 @@ class Federation:
     verify_events: VerifyEvents
     back_off: BackOff
     authenticator: AuthenticateServer
+    turns: OriginTurns
     metrics: FederationMetrics
     servlets: Sequence[object]
     parts: Sequence[Running]
@@ -74,7 +76,15 @@ def build_federation(core: Core, network: Network) -> Federation:
     cache = stored.cache
     core.metrics.cache("server_keys", lambda: len(cache), lambda: cache.hits, lambda: cache.misses)
     key_ring = KeyRing(own, stored, FetchKeys(requests, now_ms), _notaries(core), now_ms)
-    authenticator = AuthenticateServer(core.server_name, key_ring, allowed, back_off, platform)
+    numbers = FederationMetrics(core.metrics)
+    authenticator = AuthenticateServer(core.server_name, key_ring, allowed, back_off, numbers)
+    turns = OriginTurns(config.rate_limits.rc_federation, platform, numbers)
+    numbers.watch(
+        "requests_under_way", "Requests of other servers that are worked on.", lambda: turns.under_way
+    )
+    numbers.watch(
+        "requests_waiting", "Requests of other servers that wait for a turn.", lambda: turns.waiting
+    )
     servlets: list[object] = [
         ServerKeys(OwnKeyDocument(own)),
         KeyQueries(AnswerKeyQueries(own, key_ring, stored, allowed, platform)),
@@ -90,7 +100,8 @@ def build_federation(core: Core, network: Network) -> Federation:
         VerifyEvents(key_ring),
         back_off,
         authenticator,
-        FederationMetrics(core.metrics),
+        turns,
+        numbers,
         servlets,
         [forget],
     )

@@ -6,6 +6,7 @@ The only file in `rest` that knows Twisted.
 import ipaddress
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from contextvars import copy_context
 from dataclasses import dataclass
 from typing import IO, Any, Protocol, cast
@@ -46,6 +47,10 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 MAX_QUERY_FIELDS = 200
 MAX_PATH_BYTES = 16 * 1024
 FILE_CHUNK_BYTES = 64 * 1024
+MAX_SIGNED_BYTES = 16 * 1024 * 1024
+"""Of another server's request. A transaction has up to 50 PDUs of 65,536 bytes, and 100 EDUs of which the specification
+gives no size: messages to devices are as large as events, and there may be some in each."""
+_SIGNED_PATHS = (b"/_matrix/federation/", b"/_matrix/key/")
 
 _CORS = (
     (b"Access-Control-Allow-Origin", b"*"),
@@ -74,6 +79,13 @@ class ServerAuthenticator(Protocol):
         """Its server name. Raises M_UNAUTHORIZED."""
 
 
+class ServerTurns(Protocol):
+    """Says when a server's request may be worked on."""
+
+    def turn(self, name: str, body_bytes: int) -> AbstractAsyncContextManager[None]:
+        """Raises `LimitExceeded`."""
+
+
 class RequestObserver(Protocol):
     """Counts answers (metrics)."""
 
@@ -87,15 +99,17 @@ class Site:
     router: Router
     authenticator: Authenticator
     server_authenticator: ServerAuthenticator
+    server_turns: ServerTurns
     observer: RequestObserver
 
 
 @dataclass(frozen=True, slots=True)
 class JsonLimits:
-    """What a JSON body may be at most."""
+    """What a JSON body may be at most: a client's, and another server's."""
 
     max_bytes: int
     max_depth: int
+    max_signed_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +288,7 @@ class _Exchange:
         query: Mapping[str, tuple[str, ...]],
     ) -> "Mapping[str, Any] | Answer | FileAnswer":
         request = self._request
-        content = _signed_json(request, self._door.json_limits.max_bytes)
+        body = _SignedBody(request, self._door.json_limits.max_signed_bytes)
         signed = SignedRequest(
             [
                 value.decode("latin-1")
@@ -282,13 +296,15 @@ class _Exchange:
             ],
             route.mark.method,
             request.uri.decode("latin-1"),
-            content,
+            body.read,
         )
         origin = await site.server_authenticator.authenticate(signed)
-        if content is None and route.mark.payload is Payload.JSON_OBJECT:
-            raise NotJson("The body is missing.")
-        json = {} if content is None else content
-        return await route.handler(self._parsed(route, path, query, json, _Caller(None, None, origin)))
+        async with site.server_turns.turn(origin, body.size_bytes):
+            content = body.read()
+            if content is None and route.mark.payload is Payload.JSON_OBJECT:
+                raise NotJson("The body is missing.")
+            json = {} if content is None else content
+            return await route.handler(self._parsed(route, path, query, json, _Caller(None, None, origin)))
 
     def _parsed(
         self,
@@ -471,24 +487,37 @@ def _json(request: Request, payload: Payload, limits: JsonLimits) -> Any:
     return value
 
 
-def _signed_json(request: Request, max_bytes: int) -> Any:
-    """The body of another server's request; None if there is none.
+class _SignedBody:
+    """The body of another server's request, parsed when it is wanted for the first time."""
 
-    Numbers stay as they were signed, and depth is the affair of each event in it: one event that is nested too deeply
-    must not keep away those beside it.
-    """
-    if _content_length(request) > max_bytes:
-        raise TooLarge("The body is too large.")
-    data = b"" if request.content is None else request.content.read()
-    if not data:
-        return None
-    try:
-        value = decode_json(data)
-    except ValueError:
-        raise NotJson("The body is not JSON.") from None
-    if not isinstance(value, dict):
-        raise BadJson("The body must be a JSON object.")
-    return value
+    def __init__(self, request: Request, max_bytes: int) -> None:
+        self._request = request
+        self.size_bytes = _content_length(request)
+        if self.size_bytes > max_bytes:
+            raise TooLarge("The body is too large.")
+        self._parsed: tuple[Any] | None = None
+
+    def read(self) -> Any:
+        """None if there is none.
+
+        Numbers stay as they were signed, and depth is the affair of each event in it: one event that is nested too
+        deeply must not keep away those beside it.
+        """
+        if self._parsed is None:
+            self._parsed = (self._parse(),)
+        return self._parsed[0]
+
+    def _parse(self) -> Any:
+        data = b"" if self._request.content is None else self._request.content.read()
+        if not data:
+            return None
+        try:
+            value = decode_json(data)
+        except ValueError:
+            raise NotJson("The body is not JSON.") from None
+        if not isinstance(value, dict):
+            raise BadJson("The body must be a JSON object.")
+        return value
 
 
 def _is_too_deep(value: Any, max_depth: int) -> bool:
@@ -561,11 +590,16 @@ class LimitedRequest(Request):
     """A request that is cut off while it arrives, once it is larger than anything that could be accepted."""
 
     max_body_bytes: int
+    max_signed_bytes: int
     watch: ConnectionWatch
     is_refused = False
 
     def gotLength(self, length: int | None) -> None:
         transport = self.channel.transport
+        # The request line was read, and is given to the request only with its last byte. What is no upload need not
+        # be taken in to be refused.
+        if getattr(self.channel, "_path", b"").startswith(_SIGNED_PATHS):
+            self.max_body_bytes = self.max_signed_bytes
         self.watch.began(transport)
         self.notifyFinish().addBoth(lambda _: self.watch.ended(transport))
         if length is not None and length > self.max_body_bytes:
@@ -617,6 +651,9 @@ class LimitedRequest(Request):
         self.channel.loseConnection()
 
 
-def limited_request(max_body_bytes: int, watch: ConnectionWatch) -> type[LimitedRequest]:
-    """The request class of a listener whose largest body is `max_body_bytes`."""
-    return type("ListenerRequest", (LimitedRequest,), {"max_body_bytes": max_body_bytes, "watch": watch})
+def limited_request(
+    max_body_bytes: int, max_signed_bytes: int, watch: ConnectionWatch
+) -> type[LimitedRequest]:
+    """The request class of a listener whose largest body is `max_body_bytes`, and of other servers the second."""
+    members = {"max_body_bytes": max_body_bytes, "max_signed_bytes": max_signed_bytes, "watch": watch}
+    return type("ListenerRequest", (LimitedRequest,), members)

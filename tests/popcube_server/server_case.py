@@ -26,7 +26,7 @@ from twisted.web.iweb import IResponse
 
 from federation.room_dag.signing import EventSigner
 from popcube_server.organisation import Organisation, Threads, build_core, build_organisation
-from popcube_server.rest.resource import FrontDoor, JsonLimits, RootResource
+from popcube_server.rest.resource import MAX_SIGNED_BYTES, FrontDoor, JsonLimits, RootResource
 from popcube_server.services.platform import Platform
 from storage.engines.sqlite import SqliteEngine
 from synapse_like_config.config import ServerConfig
@@ -69,6 +69,7 @@ rc_login:
 rc_joins:
   local: {per_second: 10000, burst_count: 10000}
   remote: {per_second: 10000, burst_count: 10000}
+rc_federation: {sleep_limit: 10000, reject_limit: 10000, concurrent: 10000}
 rc_joins_per_room: {per_second: 10000, burst_count: 10000}
 rc_invites:
   per_room: {per_second: 10000, burst_count: 10000}
@@ -117,7 +118,7 @@ class ServerTestCase(SynchronousTestCase):
             x_forwarded=False,
             is_trusted_proxy=lambda peer: False,
             is_served=lambda path: True,
-            json_limits=JsonLimits(4 * 1024 * 1024, 100),
+            json_limits=JsonLimits(4 * 1024 * 1024, 100, MAX_SIGNED_BYTES),
             timer_s=self.clock.seconds,
             new_request_id=lambda: "test",
         )

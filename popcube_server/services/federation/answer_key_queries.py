@@ -18,6 +18,7 @@ from federation.keys.own_keys import OwnKeys
 from federation.keys.stored_keys import StoredKeys
 from federation.room_dag.identifiers import is_server_name
 from federation.transport.allowed_servers import AllowedServers
+from federation.turns import Busy
 from popcube_server.services.errors import InvalidParam
 from popcube_server.services.platform import Platform
 from storage.server_keys import KeyDocumentRow
@@ -87,6 +88,8 @@ class AnswerKeyQueries:
         except DeferredTimeout:
             # What comes after this is stored all the same, for the next who asks.
             logger.debug("%s did not tell its keys in time", server_name)
+        except Busy:
+            logger.debug("%s is not asked for its keys: too many others are", server_name)
 
     def _are_fresh(self, rows: list[KeyDocumentRow], query: KeyQuery) -> bool:
         if not rows or not query.key_ids <= frozenset().union(*(row.key_ids for row in rows)):

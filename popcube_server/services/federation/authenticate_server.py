@@ -1,7 +1,7 @@
 """Who sent a signed request. Source: server-server API, "Request Authentication"."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,39 +12,51 @@ from federation.room_dag.signing import InvalidSignature, verify_bytes
 from federation.transport.allowed_servers import AllowedServers
 from federation.transport.back_off import BackOff
 from federation.transport.x_matrix import InvalidHeader, XMatrix, parse_x_matrix, request_signed_bytes
-from popcube_server.services.errors import NotAllowed, WithCode
-from popcube_server.services.platform import Platform
+from federation.turns import Busy
+from popcube_server.services.errors import LimitExceeded, NotAllowed, WithCode
+from popcube_server.services.federation.origin_turns import RefusalObserver
 
 logger = logging.getLogger(__name__)
 
 MAX_HEADERS = 5
 """A server may sign with several keys and send a header for each."""
+BUSY_RETRY_MS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class SignedRequest:
-    """What was received: `uri` is path and query as they came, `content` the parsed body, None if there was none."""
+    """What was received: `uri` is path and query as they came."""
 
     authorization: Sequence[str]
     method: str
     uri: str
-    content: Any
+    read_content: Callable[[], Any]
+    """The parsed body, None if there was none. Raises what is wrong with it."""
 
 
 class AuthenticateServer:
     """Finds out and proves which server sends a request."""
 
     def __init__(
-        self, own_name: str, key_ring: KeyRing, allowed: AllowedServers, back_off: BackOff, platform: Platform
+        self,
+        own_name: str,
+        key_ring: KeyRing,
+        allowed: AllowedServers,
+        back_off: BackOff,
+        observer: RefusalObserver,
     ) -> None:
         self._own_name = own_name
         self._key_ring = key_ring
         self._allowed = allowed
         self._back_off = back_off
-        self._platform = platform
+        self._observer = observer
 
     async def authenticate(self, request: SignedRequest) -> str:
-        """The server name of the sender. Raises M_UNAUTHORIZED with 401; `NotAllowed` if we do not talk to it."""
+        """The server name of the sender.
+
+        Raises M_UNAUTHORIZED with 401; `NotAllowed` if we do not talk to it; `LimitExceeded` if too many servers that
+        are not known call; what is wrong with the body.
+        """
         headers = self._parse(request.authorization)
         origin = headers[0].origin
         if not self._allowed.is_allowed(origin):
@@ -74,16 +86,21 @@ class AuthenticateServer:
 
     async def _verify(self, origin: str, headers: Sequence[XMatrix], request: SignedRequest) -> None:
         try:
-            content = None if request.content is None else encode_lenient(request.content)
+            keys = await self._key_ring.get_keys_of_caller(origin, [header.key_id for header in headers])
+        except Busy:
+            self._observer.refused("unknown servers")
+            raise LimitExceeded("Too many servers that are not known here call.", BUSY_RETRY_MS) from None
+        if not keys:
+            # A body is not even parsed for a server that cannot have signed it.
+            raise _unauthorized("The request's signature could not be verified.")
+        value = request.read_content()
+        try:
+            content = None if value is None else encode_lenient(value)
         except NotCanonical:
             raise _unauthorized("The body cannot have been signed: it is not canonical JSON.") from None
-        keys = await self._key_ring.get_verify_keys(
-            origin, [header.key_id for header in headers], self._platform.now_ms()
-        )
         for header in headers:
             key = keys.get(header.key_id)
-            # Old keys are "only valid for signing events".
-            if key is None or key.is_old:
+            if key is None:
                 continue
             message = request_signed_bytes(origin, header.destination, request.method, request.uri, content)
             try:

@@ -19,6 +19,7 @@ from federation.rooms.live_rooms import LiveRooms, UnknownRoom
 from federation.rooms.receiving.check_pdu import parse_pdu
 from popcube_server.services.errors import BadJson, LimitExceeded, NotAllowed
 from popcube_server.services.federation.inbound_queue import InboundQueue, PduObserver, Ticket
+from popcube_server.services.federation.origin_turns import RefusalObserver
 from popcube_server.services.federation.place_pdu import Fate, outside_result
 from popcube_server.services.federation.retract_invite import RetractInvite
 from popcube_server.services.platform import Platform
@@ -47,6 +48,10 @@ class EduReceiver(Protocol):
         """On disk when it returns. Waits for nobody but this server itself. Raises `CommitFailed`, `StorageError`."""
 
 
+class TransactionObserver(PduObserver, RefusalObserver, Protocol):
+    """Counts (metrics)."""
+
+
 class ReceiveTransaction:
     def __init__(
         self,
@@ -58,7 +63,7 @@ class ReceiveTransaction:
         repository: ReceivedTransactionsRepository,
         committer: Committer,
         platform: Platform,
-        observer: PduObserver,
+        observer: TransactionObserver,
     ) -> None:
         self._rooms = rooms
         self._queue = queue
@@ -94,7 +99,11 @@ class ReceiveTransaction:
         known = await self._database.read(lambda tx: self._repository.find_answer(tx, origin, txn_id))
         if known is not None:
             return known
-        self._queue.check_has_room(origin, len(pdus))
+        try:
+            self._queue.check_has_room(origin, len(pdus))
+        except LimitExceeded:
+            self._observer.refused("waiting PDUs")
+            raise
         tickets, outside = await self._queued(origin, pdus)
         receiving = DeferredList(
             [Deferred.fromCoroutine(self._receive_edus(origin, edus))], consumeErrors=True

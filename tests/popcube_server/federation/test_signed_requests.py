@@ -54,7 +54,11 @@ class SignedRequestsCase(ServerTestCase):
         organisation = self.organisations[TWO]
         site = organisation.site
         organisation.site = Site(
-            Router([Echo(), *self.two.servlets]), site.authenticator, self.two.authenticator, site.observer
+            Router([Echo(), *self.two.servlets]),
+            site.authenticator,
+            self.two.authenticator,
+            self.two.turns,
+            site.observer,
         )
 
     def result(self, work: Any) -> Any:

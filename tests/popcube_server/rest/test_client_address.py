@@ -17,7 +17,7 @@ DOOR = FrontDoor(
     x_forwarded=True,
     is_trusted_proxy=lambda peer: any(peer in network for network in PROXIES),
     is_served=lambda path: True,
-    json_limits=JsonLimits(1000, 10),
+    json_limits=JsonLimits(1000, 10, 1000),
     timer_s=lambda: 0.0,
     new_request_id=lambda: "test",
 )

@@ -31,7 +31,7 @@ class Recorder(Resource):
 class LimitedRequestTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.recorder = Recorder()
-        site = Site(self.recorder, requestFactory=limited_request(100, Connections()), timeout=None)
+        site = Site(self.recorder, requestFactory=limited_request(100, 50, Connections()), timeout=None)
         self.transport = StringTransport()
         self.channel = site.buildProtocol(None)
         self.channel.makeConnection(self.transport)
@@ -51,6 +51,14 @@ class LimitedRequestTests(SynchronousTestCase):
     def test_body_that_is_too_large_is_not_taken(self) -> None:
         self.assertTrue(self.post(b"x" * 101, "text/plain").startswith(b"HTTP/1.1 413 "))
         self.assertEqual(self.recorder.bodies, [])
+
+    def test_request_of_a_server_is_not_taken_for_an_upload(self) -> None:
+        for path in ("/_matrix/federation/v1/send/1", "/_matrix/key/v2/query"):
+            head = f"PUT {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 51\r\n\r\n"
+            self.setUp()
+            # Refused before a byte of the body came.
+            self.channel.dataReceived(head.encode())
+            self.assertTrue(self.transport.value().startswith(b"HTTP/1.1 413 "), path)
 
     def test_rest_of_a_body_that_is_too_large_is_not_taken_either(self) -> None:
         chunked = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
