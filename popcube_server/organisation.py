@@ -129,7 +129,11 @@ def build_organisation(core: Core, network: Network) -> Organisation:
     queries = build_remote_queries(core, sending.ask)
     remote = build_remote_rooms(core, room_base, federation, push.outcomes)
     rooms = build_rooms(
-        core, room_base, RoomNeeds(push.outcomes, accounts.suspensions, remote.rooms, queries.aliases)
+        core,
+        room_base,
+        RoomNeeds(
+            push.outcomes, accounts.suspensions, remote.rooms, queries.aliases, remote.send_recommended
+        ),
     )
     room_reads = build_room_reads(core, room_base, push.personal, RemoteReads(queries, sending.servers))
     user_data = build_user_data(core, room_base, push, room_reads.event_json, edus.typing_notices)
@@ -141,9 +145,7 @@ def build_organisation(core: Core, network: Network) -> Organisation:
     sync = build_sync(core, room_base, SyncNeeds(room_reads, user_data, end_to_end, push.personal))
     followers = build_followers(core, room_base, rooms, push.rules)
     search = build_search(core, room_base, room_reads)
-    inbound = build_inbound_rooms(
-        core, room_base, federation, remote, rooms.membership_limits, edus.receiver
-    )
+    inbound = build_inbound_rooms(core, room_base, federation, remote, rooms.membership_limits, edus.receiver)
     servlets = [
         *server.servlets,
         *federation.servlets,

@@ -14,7 +14,7 @@ from federation.room_dag.event import Event, decode_pdu
 from federation.room_dag.hashes import signed_bytes
 from federation.room_dag.identifiers import InvalidIdentifier
 from federation.room_dag.required_signers import required_signers
-from federation.room_dag.signing import InvalidSignature, verify_bytes
+from federation.room_dag.signing import POLICY_KEY_ID, InvalidSignature, verify_bytes
 
 MAX_SIGNATURES = 20
 """By one server on one event; more than this are a nuisance and nothing else."""
@@ -102,7 +102,8 @@ def _signatures_of(event: Event, signatures: object, server_name: str) -> Mappin
     usable = {
         key_id: signature
         for key_id, signature in (by_server.items() if isinstance(by_server, dict) else ())
-        if isinstance(signature, str) and is_usable_key_id(key_id)
+        # A policy server's recommendation says nothing about who made the event, and its key is not published.
+        if isinstance(signature, str) and is_usable_key_id(key_id) and key_id != POLICY_KEY_ID
     }
     if not usable:
         raise InvalidSignature(f"{event.event_id} is not signed by {server_name}")

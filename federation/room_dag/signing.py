@@ -16,6 +16,9 @@ from nacl.signing import SigningKey
 from federation.room_dag.base64 import decode_base64, encode_base64
 from federation.room_dag.canonical_json import encode_lenient
 
+# Server-server API, "Policy servers": "`ed25519:policy_server` is always used for Ed25519 signatures" of these.
+POLICY_KEY_ID: Final = "ed25519:policy_server"
+
 _ALGORITHM: Final = "ed25519"
 _VERSION: Final = re.compile(r"[a-zA-Z0-9_]+")
 

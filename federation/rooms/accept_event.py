@@ -7,6 +7,7 @@ format, the signatures and the content hash were checked before; the events that
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Protocol
 
 from immutables import Map
 
@@ -31,6 +32,7 @@ from federation.rooms.live_room import (
 )
 from federation.rooms.live_rooms import LiveRooms
 from federation.rooms.outcomes import PushOutcome, PushOutcomes
+from federation.rooms.policy.ask_policy_server import Checked
 from federation.rooms.reading import Reading
 from federation.rooms.relation import THREAD, find_relation
 from federation.rooms.room_state import MEMBER, StatePair
@@ -74,6 +76,12 @@ class _Plan:
 _Decide = Callable[[Transaction, LiveRoom, Event], _Plan]
 
 
+class PolicyCheck(Protocol):
+    """`federation.rooms.policy.ask_policy_server.PolicyServers`."""
+
+    async def check(self, event: Event) -> Checked: ...
+
+
 class AcceptEvent:
     """The one way in which events made elsewhere get into rooms that this server takes part in."""
 
@@ -84,19 +92,29 @@ class AcceptEvent:
         database: Database,
         committer: Committer,
         outcomes: PushOutcomes,
+        policy: PolicyCheck,
     ) -> None:
         self._rooms = rooms
         self._events = events
         self._database = database
         self._committer = committer
         self._outcomes = outcomes
+        self._policy = policy
 
     async def accept(self, event: Event) -> Verdict:
         """Decide about an event and store it; it is on disk when this returns.
 
         Raises `MissingEvents`, and then nothing was changed; `UnknownRoom`; `CommitFailed`.
         """
-        return await self._accept(event, self._decide)
+        return await self._accept(await self._policy.check(event), self._decide)
+
+    async def accept_own(self, event: Event, sent_by: tuple[str, str] | None, *others: Change) -> Verdict:
+        """As `accept`, for an event of this server that waited for somebody else's signature.
+
+        `sent_by` is the device and transaction ID of the request; `others` are committed with the event.
+        """
+        checked = await self._policy.check(event)
+        return await self._accept(checked, self._decide, others, sent_by)
 
     async def accept_at_gap(self, event: Event, state: Mapping[StatePair, str], *others: Change) -> Verdict:
         """As `accept`, for an event of which prev events cannot be had: another server said what state was before it.
@@ -105,7 +123,10 @@ class AcceptEvent:
         `others` are committed with the event.
         """
         given = _given_branch(state)
-        return await self._accept(event, lambda tx, room, event: self._decide(tx, room, event, given), others)
+        checked = await self._policy.check(event)
+        return await self._accept(
+            checked, lambda tx, room, event: self._decide(tx, room, event, given), others
+        )
 
     async def accept_return(self, event: Event, state: Mapping[StatePair, str], *others: Change) -> Verdict:
         """As `accept_at_gap`, for the event with which this server comes back into a room that it had left.
@@ -113,11 +134,19 @@ class AcceptEvent:
         What this server knows of the room is old: the state is as given, and the event is the only head.
         """
         given = _given_branch(state)
+        # What is known here of the room's policy server is as old as the rest, and who let us in has asked it.
         return await self._accept(
-            event, lambda tx, room, event: self._decide_return(tx, event, given), others
+            Checked(event, True), lambda tx, room, event: self._decide_return(tx, event, given), others
         )
 
-    async def _accept(self, event: Event, decide: _Decide, others: Sequence[Change] = ()) -> Verdict:
+    async def _accept(
+        self,
+        checked: Checked,
+        decide: _Decide,
+        others: Sequence[Change] = (),
+        sent_by: tuple[str, str] | None = None,
+    ) -> Verdict:
+        event = checked.event
         async with self._rooms.hold(event.room_id) as room:
             stored = await self._events.find(event.event_id)
             # What was fetched as an auth event, or as state, is not in the timeline yet.
@@ -131,6 +160,8 @@ class AcceptEvent:
             await self._settled(room)
             await self._outcomes.prepare(event.room_id, _invited(event))
             plan = await self._database.read(lambda tx: decide(tx, room, event))
+            if not checked.is_recommended and plan.verdict is Verdict.ACCEPTED:
+                plan = _not_recommended(plan)
             if stored is not None:
                 placement = replace(plan.placement, outlier_nid=stored.position)
                 plan = replace(plan, placement=placement)
@@ -138,7 +169,7 @@ class AcceptEvent:
             if plan.verdict is Verdict.ACCEPTED:
                 outcome = self._outcomes.evaluate(event, PushRoom(room, Reading(self._events)))
             self._committer.check_not_busy()
-            change = room.place(event, Facts(outcome, plan.redacts, plan.thread), plan.placement)
+            change = room.place(event, Facts(outcome, plan.redacts, plan.thread, sent_by), plan.placement)
             waiter = self._committer.submit((change, *others), room.fence)
         try:
             await waiter
@@ -279,6 +310,12 @@ def _check_against(event: Event, entries: Mapping[StatePair, str], lookup: Trans
         return None if event_id is None else lookup.get(event_id)
 
     check_event_auth(event, find)
+
+
+def _not_recommended(plan: _Plan) -> _Plan:
+    # 7. "... the policy server ... otherwise it is soft failed": it is allowed, and not to be shown.
+    placement = replace(plan.placement, flags=SOFT_FAILED, current=None, memberships={}, rules_events={})
+    return _Plan(placement, Verdict.SOFT_FAILED, None, None)
 
 
 def _has_state(stored: StoredEvent | None) -> bool:

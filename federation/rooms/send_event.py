@@ -213,10 +213,15 @@ def _find_same(reading: Reading, room: LiveRoom, draft: Draft) -> str | None:
     if draft.state_key is None:
         return None
     present = reading.find_state(room, (draft.type, draft.state_key))
-    if present is None or present.sender != draft.sender or present.content != draft.content:
-        return None
+    return present.event_id if present is not None and is_same(present, draft) else None
+
+
+def is_same(present: Event, draft: Draft) -> bool:
+    """Whether the state says already what a draft says."""
+    if present.sender != draft.sender or present.content != draft.content:
+        return False
     # Equal in Python is not yet equal in JSON: True == 1.
-    return present.event_id if repr(present.content) == repr(draft.content) else None
+    return repr(present.content) == repr(draft.content)
 
 
 def _effective_redaction(room: LiveRoom, reading: Reading, event: Event) -> str | None:

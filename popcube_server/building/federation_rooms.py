@@ -1,7 +1,7 @@
 """Builds rooms over federation: what other servers send and ask, and our users in rooms of theirs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from federation.rooms.accept_event import AcceptEvent
 from federation.rooms.joining.handshake import Handshake
@@ -9,6 +9,8 @@ from federation.rooms.joining.invite_user import InviteUser
 from federation.rooms.joining.join_room import JoinRoom
 from federation.rooms.joining.leave_room import KnockRoom, LeaveRemoteRoom
 from federation.rooms.outcomes import PushOutcomes
+from federation.rooms.policy.ask_policy_server import Patience, PolicyServers
+from federation.rooms.policy.send_recommended import SendRecommended
 from federation.rooms.read_graph import ReadGraph
 from federation.rooms.receiving.check_pdu import CheckPdus
 from federation.rooms.receiving.fetch_missing import FetchMissing
@@ -48,6 +50,8 @@ from storage.received_transactions import ReceivedTransactionsRepository
 from storage.stripped_states import StrippedStatesRepository
 
 CLEANING_INTERVAL_S = 3600.0
+POLICY_TIMEOUT_S = 10.0
+"""Somebody waits for each event that a policy server is asked about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ class RemoteRooms:
     check: CheckPdus
     receive_pdu: ReceivePdu
     send_event: SendEvent
+    send_recommended: SendRecommended
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +81,16 @@ def build_remote_rooms(
     rooms, events, client = base.rooms, base.events, federation.client
     check = CheckPdus(federation.verify_events)
     keep = KeepOutliers(events, committer)
-    accept = AcceptEvent(rooms, events, database, committer, outcomes)
+    policy = PolicyServers(
+        rooms,
+        events,
+        client,
+        Patience(
+            replace(client.urgent, timeout_s=POLICY_TIMEOUT_S),
+            replace(client.waiting, timeout_s=POLICY_TIMEOUT_S),
+        ),
+    )
+    accept = AcceptEvent(rooms, events, database, committer, outcomes, policy)
     author = Author(core.signer, platform.now_ms, platform.random_letters)
     send_event = SendEvent(rooms, events, committer, outcomes, author)
     handshake = Handshake(client, core.signer, platform.now_ms, platform.random_letters)
@@ -102,6 +116,7 @@ def build_remote_rooms(
             events,
             check,
             accept,
+            policy,
             core.config.rooms.room_prejoin_state.additional_event_types,
         ),
         database,
@@ -109,7 +124,8 @@ def build_remote_rooms(
         core.server_name,
     )
     receive_pdu = ReceivePdu(accept, FetchMissing(rooms, events, AskServers(client), check, keep))
-    return RemoteRooms(remote, check, receive_pdu, send_event)
+    send_recommended = SendRecommended(send_event, accept, policy, rooms, events)
+    return RemoteRooms(remote, check, receive_pdu, send_event, send_recommended)
 
 
 def build_inbound_rooms(

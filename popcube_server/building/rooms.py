@@ -7,6 +7,7 @@ from federation.rooms.create_room import CreateRoom as AppendRoom
 from federation.rooms.event_store import EventStore
 from federation.rooms.live_rooms import LiveRooms, RoomRepositories
 from federation.rooms.outcomes import PushOutcomes
+from federation.rooms.policy.send_recommended import SendRecommended
 from federation.rooms.send_event import Author, SendEvent
 from popcube_server.building.core import Core
 from popcube_server.rest.client.create_room import CreateRoomEndpoint
@@ -70,6 +71,7 @@ class RoomNeeds:
     suspensions: Suspensions
     remote: RemoteRooms
     remote_aliases: RemoteAliases
+    send_recommended: SendRecommended
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ def build_rooms(core: Core, base: RoomBase, needs: RoomNeeds) -> Rooms:
     author = Author(core.signer, core.platform.now_ms, core.platform.random_letters)
     send_event = SendEvent(base.rooms, base.events, committer, needs.outcomes, author)
     append_room = AppendRoom(base.rooms, base.events, committer, send_event, author)
-    writer = RoomWriter(send_event)
+    writer = RoomWriter(needs.send_recommended)
     directory = DirectoryRepository()
     aliases = ResolveAlias(database, directory, core.server_name)
     any_aliases = ResolveAnyAlias(aliases, needs.remote_aliases, core.server_name)

@@ -50,7 +50,7 @@ class FarServer:
     def __init__(self, name: str) -> None:
         self.name = name
         self.signer = make_signer(name)
-        self.answers: dict[str, FarAnswer] = {}
+        self.answers: dict[str, FarAnswer] = {"v1/send": lambda call: {"pdus": {}}}
         self.asked: list[str] = []
         self.calls: list[FarCall] = []
 

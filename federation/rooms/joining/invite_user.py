@@ -13,6 +13,7 @@ from federation.rooms.accept_event import AcceptEvent, Verdict
 from federation.rooms.draft import Draft
 from federation.rooms.event_store import EventStore
 from federation.rooms.live_rooms import LiveRooms
+from federation.rooms.policy.ask_policy_server import PolicyServers
 from federation.rooms.receiving.check_pdu import CheckPdus
 from federation.rooms.receiving.remote import V1, V2
 from federation.rooms.room_state import MEMBER, StatePair
@@ -56,6 +57,7 @@ class InviteUser:
         events: EventStore,
         check: CheckPdus,
         accept: AcceptEvent,
+        policy: PolicyServers,
         additional: Sequence[tuple[str, str | None]],
     ) -> None:
         """`additional` is state to show besides the usual: type and state key, None for all state keys."""
@@ -65,15 +67,17 @@ class InviteUser:
         self._events = events
         self._check = check
         self._accept = accept
+        self._policy = policy
         self._additional = additional
 
     async def invite(self, draft: Draft) -> str:
-        """The invite's event ID. Raises `FederationError`, `auth_rules.errors.NotAllowed`, `UnknownRoom`.
+        """The invite's event ID. Raises `FederationError`, `auth_rules.errors.NotAllowed`, `UnknownRoom`, and as
+        `PolicyServers.recommend`.
 
         If it raises, nothing of the invite is left here.
         """
         await self._check_federates(draft.room_id)
-        event = await self._send_event.make_template(draft)
+        event = await self._policy.recommend(await self._send_event.make_template(draft))
         destination = domain_of(draft.state_key or "")
         answer = await self._ask(destination, event, await self._room_state(draft))
         try:

@@ -112,16 +112,18 @@ class JoinRoom:
         return True
 
     async def _signed(self, destination: str, event: Event, pdu: Any) -> Event:
-        """Our event, with the signature of the server that authorised it if the room is restricted."""
-        if "join_authorised_via_users_server" not in event.content or not event.rules.restricted_joins:
-            return event
+        """Our event, with the signatures that it got: of who authorised a restricted join, of the policy server."""
+        needs_signature = "join_authorised_via_users_server" in event.content and event.rules.restricted_joins
         try:
             signed = await self._check.check(pdu, event.rules, event.room_id)
+            if signed.event_id == event.event_id and signed.content == event.content:
+                return signed
+            problem = "another event than ours came back"
         except (InvalidEvent, InvalidSignature) as error:
-            raise InvalidAnswer(destination, f"the join came back unusable: {error}") from None
-        if signed.event_id != event.event_id or signed.content != event.content:
-            raise InvalidAnswer(destination, "another event than ours came back")
-        return signed
+            problem = f"the join came back unusable: {error}"
+        if needs_signature:
+            raise InvalidAnswer(destination, problem)
+        return event
 
 
 def _pdus(destination: str, answer: Mapping[str, Any], key: str) -> list[Any]:

@@ -112,11 +112,14 @@ class TakeMembership:
             verdict = await self._receive_pdu.receive(origin, event)
         except (FederationError, StateUnavailable, MissingEvents) as error:
             raise InvalidParam(f"What the event stands on is not to be had: {error}") from None
-        if verdict not in (Verdict.ACCEPTED, Verdict.KNOWN):
+        stored = await self._events.find(event_id)
+        # An event that was refused before is known too.
+        if verdict not in (Verdict.ACCEPTED, Verdict.KNOWN) or stored is None or not stored.is_visible:
             raise NotAllowed("The room's rules do not allow the event.")
         # "the resident server ... sends the event to the other servers participating in the room"
         await self._committer.commit(ForwardEvent(room_id, event_id))
-        return event
+        # With the policy server's signature, if the room has one.
+        return stored.event
 
     async def _authorised(self, event: Event) -> Event:
         """With our signature, if a user of ours is to vouch for the join."""

@@ -11,9 +11,11 @@ from federation.rooms.joining.invite_user import InviteUser
 from federation.rooms.joining.join_room import JoinRoom
 from federation.rooms.joining.leave_room import KnockRoom, LeaveRemoteRoom
 from federation.rooms.live_rooms import LiveRooms, UnknownRoom
+from federation.rooms.policy.ask_policy_server import NotRecommended, PolicyServerAway
 from federation.transport.errors import FederationError, HttpRefusal, NotFederated
 from popcube_server.services.errors import LimitExceeded, NotAllowed, NotFound, WithCode
 from popcube_server.services.federation.room_access import has_member_of, servers_of
+from popcube_server.services.rooms.policy_refusal import policy_refusal
 from storage.database import Database
 from storage.events import find_event_ids
 from storage.stripped_states import StrippedStatesRepository
@@ -102,6 +104,8 @@ class FederatedRooms:
             return await self._invite_user.invite(draft)
         except HttpRefusal as error:
             raise _invite_refusal(error) from None
+        except (NotRecommended, PolicyServerAway) as error:
+            raise policy_refusal(error) from None
         except NotFederated as error:
             raise NotAllowed(f"This server does not talk to {error.destination}.") from None
         except FederationError as error:

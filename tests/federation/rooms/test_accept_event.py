@@ -8,6 +8,7 @@ from federation.room_dag.event import Event
 from federation.room_dag.room_versions import ROOM_VERSIONS
 from federation.rooms.accept_event import AcceptEvent, MissingEvents, Verdict
 from federation.rooms.outcomes import NoPushOutcomes
+from federation.rooms.policy.ask_policy_server import NoPolicyServers
 from federation.rooms.take_room import TakeRoom
 from storage.memberships import MembershipsRepository
 from tests.federation.room_dag.builders import ALICE, BOB, CAROL, DAVE, RoomBuilder, given_room
@@ -21,7 +22,7 @@ class AcceptEventTests(EngineMixin):
     def open(self) -> None:
         super().open()
         self.accept_event = AcceptEvent(
-            self.rooms, self.events, self.database, self.committer, NoPushOutcomes()
+            self.rooms, self.events, self.database, self.committer, NoPushOutcomes(), NoPolicyServers()
         )
         self.take_room = TakeRoom(self.rooms, self.events, self.committer)
 

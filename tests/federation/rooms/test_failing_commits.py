@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from federation.rooms.accept_event import AcceptEvent
 from federation.rooms.draft import Draft
 from federation.rooms.outcomes import NoPushOutcomes
+from federation.rooms.policy.ask_policy_server import NoPolicyServers
 from federation.rooms.send_event import Sent
 from federation.rooms.take_room import TakeRoom
 from storage.committer import CommitFailed, CommitLimits, CommitterBusy
@@ -142,7 +143,7 @@ class AcceptTests(FailingCommitTests):
     def open(self) -> None:
         super().open()
         self.accept_event = AcceptEvent(
-            self.rooms, self.events, self.database, self.committer, NoPushOutcomes()
+            self.rooms, self.events, self.database, self.committer, NoPushOutcomes(), NoPolicyServers()
         )
 
     def given_taken(self) -> RoomBuilder:

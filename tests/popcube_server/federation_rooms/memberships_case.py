@@ -3,7 +3,8 @@
 from typing import Any
 from urllib.parse import quote
 
-from federation.room_dag.event import Event, build_event, decode_pdu
+from federation.room_dag.event import Event, EventTemplate, build_event, decode_pdu
+from federation.room_dag.room_versions import ROOM_VERSIONS, get_room_rules
 from tests.federation.room_dag.builders import RoomBuilder
 from tests.popcube_server.server_case import ONE, TWO, ServerTestCase, TestUser
 from tests.support.far_server import FarServer
@@ -13,7 +14,7 @@ V2 = "/_matrix/federation/v2/"
 V3 = "/_matrix/client/v3"
 FAR = "far.example"
 
-__all__ = ["FAR", "ONE", "TWO", "V1", "V2", "V3", "MembershipsCase", "build_event"]
+__all__ = ["FAR", "ONE", "TWO", "V1", "V2", "V3", "MembershipsCase"]
 
 
 class MembershipsCase(ServerTestCase):
@@ -104,6 +105,50 @@ class MembershipsCase(ServerTestCase):
         answer = self.ok(self.ask_as(far, "PUT", f"{V1}send/{self.transactions}", body, server_name))
         results: dict[str, Any] = answer["pdus"]
         return results
+
+    def template_as(
+        self, far: FarServer, membership: str, room_id: str, user_id: str, server_name: str = ONE
+    ) -> tuple[int, Any]:
+        """What make_join, make_knock and make_leave answer."""
+        query = "" if membership == "leave" else "?" + "&".join(f"ver={version}" for version in ROOM_VERSIONS)
+        uri = f"{V1}make_{membership}/{quote(room_id)}/{quote(user_id)}{query}"
+        return self.ask_as(far, "GET", uri, None, server_name)
+
+    def built_as(self, far: FarServer, answer: Any) -> Event:
+        """The event that a template makes (room versions from 3 on)."""
+        pdu = answer["event"]
+        template = EventTemplate(
+            type=pdu["type"],
+            sender=pdu["sender"],
+            room_id=pdu["room_id"],
+            state_key=pdu["state_key"],
+            content=pdu["content"],
+            origin_server_ts=int(self.clock.seconds() * 1000),
+            depth=pdu["depth"],
+            prev_events=pdu["prev_events"],
+            auth_events=pdu["auth_events"],
+        )
+        return build_event(template, get_room_rules(answer["room_version"]), far.signer)
+
+    def member_as(
+        self,
+        far: FarServer,
+        membership: str,
+        room_id: str,
+        user_id: str,
+        query: str = "",
+        server_name: str = ONE,
+    ) -> tuple[int, Any]:
+        """The whole handshake: joins, knocks or leaves; the last answer."""
+        status, answer = self.template_as(far, membership, room_id, user_id, server_name)
+        if status != 200:
+            return status, answer
+        event = self.built_as(far, answer)
+        version = "v1" if membership == "knock" else "v2"
+        uri = (
+            f"/_matrix/federation/{version}/send_{membership}/{quote(room_id)}/{quote(event.event_id)}{query}"
+        )
+        return self.ask_as(far, "PUT", uri, decode_pdu(event), server_name)
 
     def invite_as(
         self, far: FarServer, room: RoomBuilder, invite: Event, server_name: str = ONE, **changes: Any

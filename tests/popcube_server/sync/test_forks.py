@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from federation.rooms.accept_event import AcceptEvent
 from federation.rooms.outcomes import NoPushOutcomes
+from federation.rooms.policy.ask_policy_server import NoPolicyServers
 from federation.rooms.take_room import TakeRoom
 from popcube_server.services.keys.device_list_changes import NOTHING, ChangedLists
 from popcube_server.services.requester import Requester
@@ -148,7 +149,7 @@ class ForkTests(SqliteStorage, EngineMixin, SynchronousTestCase):
             (),
         )
         self.accept_event = AcceptEvent(
-            self.rooms, self.events, self.database, self.committer, NoPushOutcomes()
+            self.rooms, self.events, self.database, self.committer, NoPushOutcomes(), NoPolicyServers()
         )
 
     def test_clients_end_with_the_state_that_is_so(self) -> None:

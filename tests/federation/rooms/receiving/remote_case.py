@@ -11,6 +11,7 @@ from federation.room_dag.required_signers import required_signers
 from federation.room_dag.signing import InvalidSignature, find_signature, verify_bytes
 from federation.rooms.accept_event import AcceptEvent
 from federation.rooms.outcomes import NoPushOutcomes
+from federation.rooms.policy.ask_policy_server import NoPolicyServers
 from federation.rooms.receiving.check_pdu import CheckPdus
 from federation.rooms.receiving.fetch_missing import FetchMissing
 from federation.rooms.receiving.keep_outliers import KeepOutliers
@@ -151,7 +152,7 @@ class ReceivingMixin(EngineMixin):
     def open(self) -> None:
         super().open()
         self.accept_event = AcceptEvent(
-            self.rooms, self.events, self.database, self.committer, NoPushOutcomes()
+            self.rooms, self.events, self.database, self.committer, NoPushOutcomes(), NoPolicyServers()
         )
         self.take_room = TakeRoom(self.rooms, self.events, self.committer)
         self.check = CheckPdus(TestKeys())
