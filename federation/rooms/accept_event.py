@@ -4,7 +4,7 @@ Source: server-server API, "Checks performed on receipt of a PDU", from the auth
 format, the signatures and the content hash were checked before; the events that it names were fetched before.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol
@@ -43,6 +43,11 @@ from storage.change import Change
 from storage.committer import Committer
 from storage.database import Database, Transaction
 from storage.events import OUTLIER, REJECTED, SOFT_FAILED
+from storage.waiting_redactions import AwaitRedacted
+
+
+MAX_COVERED = 500
+"""Beyond, a head stays that is none any more: that costs a little work, and no more."""
 
 
 class Verdict(Enum):
@@ -203,7 +208,8 @@ class AcceptEvent:
         if verdict is not Verdict.ACCEPTED:
             flags = REJECTED if verdict is Verdict.REJECTED else SOFT_FAILED
             return _Plan(Placement(before, flags, None, {}, {}), verdict, None, None)
-        current = self._current_after(room, event, before, lookup)
+        covered = _covered([named[prev] for prev in event.prev_events if prev in named], lookup)
+        current = self._current_after(room, event, before, covered, lookup)
         placement = Placement(
             before,
             0,
@@ -211,6 +217,7 @@ class AcceptEvent:
             _new_memberships(room.state.entries, event, current, lookup),
             _rules_events(event, current, lookup),
         )
+            covered=covered,
         return _Plan(placement, verdict, _redacts(event, before, lookup), _thread(event, lookup))
 
     def _decide_return(self, tx: Transaction, event: Event, given: Branch) -> _Plan:
@@ -285,10 +292,19 @@ class AcceptEvent:
         return Verdict.ACCEPTED
 
     def _current_after(
-        self, room: LiveRoom, event: Event, before: Branch, lookup: TransactionLookup
+        self,
+        room: LiveRoom,
+        event: Event,
+        before: Branch,
+        covered: Container[str],
+        lookup: TransactionLookup,
     ) -> Branch:
         after, _ = branch_after(event, before, 0)
-        rest: Sequence[Head] = [head for head in room.heads if head.event_id not in event.prev_events]
+        rest: Sequence[Head] = [
+            head
+            for head in room.heads
+            if head.event_id not in event.prev_events and head.event_id not in covered
+        ]
         if not rest:
             return after
         lookup.add(event)
@@ -319,6 +335,22 @@ def _not_recommended(plan: _Plan) -> _Plan:
 
 
 def _has_state(stored: StoredEvent | None) -> bool:
+def _covered(prev_events: Sequence[StoredEvent], lookup: TransactionLookup) -> frozenset[str]:
+    """What an event stands on by way of soft failed and rejected events, which took no head's place themselves."""
+    covered: set[str] = set()
+    level = list(prev_events)
+    while level and len(covered) < MAX_COVERED:
+        below = {
+            prev
+            for each in level
+            if each.flags & (SOFT_FAILED | REJECTED) and not each.flags & OUTLIER
+            for prev in each.event.prev_events
+        }
+        level = list(lookup.load(below - covered).values())
+        covered |= below
+    return frozenset(covered)
+
+
     return stored is not None and stored.snapshot_nid is not None
 
 

@@ -76,6 +76,8 @@ class Placement:
     """The event's number, if it is stored already as an outlier."""
     is_only_head: bool = False
     """The event takes the place of all heads, whether it names them or not."""
+    covered: frozenset[str] = frozenset()
+    """Events that it stands on by way of events that are no part of the timeline: none of them is a head any more."""
 
 
 class LiveRoom:
@@ -148,7 +150,9 @@ class LiveRoom:
         heads = [
             head
             for head in self.heads
-            if head.event_id not in event.prev_events and not placement.is_only_head
+            if head.event_id not in event.prev_events
+            and head.event_id not in placement.covered
+            and not placement.is_only_head
         ]
         heads.append(Head(event.event_id, event.depth, branch))
         if resets:

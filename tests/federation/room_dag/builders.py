@@ -50,10 +50,15 @@ class RoomBuilder:
     """A room on all of its servers at once."""
 
     def __init__(
-        self, version: str, creator: str = ALICE, create_content: Mapping[str, Any] | None = None
+        self,
+        version: str,
+        creator: str = ALICE,
+        create_content: Mapping[str, Any] | None = None,
+        name: str = "room",
     ) -> None:
         self.rules: RoomRules = get_room_rules(version)
         self.creator = creator
+        self._name = name
         self.events = KnownEvents()
         self.rejected: set[str] = set()
         self.heads: tuple[str, ...] = ()
@@ -62,7 +67,7 @@ class RoomBuilder:
         content = {"room_version": version, **(create_content or {})}
         if self.rules.creator_in_content:
             content.setdefault("creator", creator)
-        room_id = None if self.rules.room_id_is_create_hash else f"!room:{domain_of(creator)}"
+        room_id = None if self.rules.room_id_is_create_hash else f"!{name}:{domain_of(creator)}"
         self.room_id = room_id
         self.create = self.append("m.room.create", creator, content, "")
         self.room_id = self.create.room_id
@@ -120,13 +125,13 @@ class RoomBuilder:
                 each: reference_hash_base64(self.events.get(each)) for each in (*prev_events, *auth_events)
             },
         )
-        return build_event(template, self.rules, make_signer(domain_of(sender)), f"event{self._clock}")
+        return build_event(template, self.rules, make_signer(domain_of(sender)), f"{self._name}{self._clock}")
 
     def add(self, event: Event) -> None:
         """Take an event whose prev and auth events are there, as a server does that receives it."""
         self.events.by_id[event.event_id] = event
         state = self.state_before(event.prev_events)
-        if not self._is_allowed(event, state):
+        if not self.is_allowed(event, state):
             self.rejected.add(event.event_id)
         elif event.is_state:
             changed: immutables.Map[tuple[str, str], str] = immutables.Map(state)
@@ -170,7 +175,8 @@ class RoomBuilder:
         """A user sends a message."""
         return self.append("m.room.message", sender, {"msgtype": "m.text", "body": body}, **options)
 
-    def _is_allowed(self, event: Event, state: StateMap) -> bool:
+    def is_allowed(self, event: Event, state: StateMap) -> bool:
+        """Whether the rules allow an event in a state, and by its auth events."""
         def lookup(pair: tuple[str, str]) -> Event | None:
             event_id = state.get(pair)
             return None if event_id is None else self.events.get(event_id)

@@ -4,6 +4,7 @@ Rooms are generated: users of several servers act while their servers cannot see
 the others did, and act again.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -18,9 +19,11 @@ from federation.room_dag.room_versions import ROOM_VERSIONS, RoomRules
 from federation.room_dag.state_resolution.interfaces import StateMap
 from federation.room_dag.state_resolution.resolve import resolve
 from tests.federation.room_dag.builders import ALICE, BOB, CAROL, DAVE, RoomBuilder, given_room
+from tests.support.forked_rooms import make_forked_room
 
 USERS = [ALICE, BOB, CAROL, DAVE]
 ACTIONS = ["join", "leave", "kick", "ban", "invite", "power", "join_rule", "topic", "message", "knock"]
+GENERATED_ROOMS = int(os.environ.get("POPCUBE_FORKED_ROOMS", "25"))
 SETTINGS = settings(derandomize=True, max_examples=40, deadline=None)
 
 
@@ -173,6 +176,16 @@ class ConvergenceTests(SynchronousTestCase):
         again = resolve(room.rules, [*ends, ends[0]], room.events, rejected=room.rejected)
         self.assertEqual(first, again)
         self.check_state(room, first, ends)
+
+    def test_generated_rooms_are_the_same_in_any_order(self) -> None:
+        for seed in range(GENERATED_ROOMS):
+            made = make_forked_room(seed)
+            room, case = made.builder, f"seed {seed}, version {made.version}"
+            for order in range(3):
+                replica = Replica(room.rules, [room.create, *made.shuffled(Random(order))])
+                self.assertEqual(replica.rejected, room.rejected, case)
+                self.assertEqual(dict(replica.state_after(made.events[-1])), dict(made.state), case)
+            self.check_state(room, made.state, [dict(made.state)])
 
     def check_state(self, room: RoomBuilder, state: StateMap, ends: list[dict[tuple[str, str], str]]) -> None:
         for pair in {pair for end in ends for pair in end}:
