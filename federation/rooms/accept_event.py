@@ -40,10 +40,9 @@ from federation.rooms.send_event import PushRoom
 from federation.rooms.stored_event import StoredEvent
 from federation.rooms.transaction_lookup import TransactionLookup
 from storage.change import Change
-from storage.committer import Committer
+from storage.committer import Commits
 from storage.database import Database, Transaction
 from storage.events import OUTLIER, REJECTED, SOFT_FAILED
-from storage.waiting_redactions import AwaitRedacted
 
 
 MAX_COVERED = 500
@@ -95,7 +94,7 @@ class AcceptEvent:
         rooms: LiveRooms,
         events: EventStore,
         database: Database,
-        committer: Committer,
+        committer: Commits,
         outcomes: PushOutcomes,
         policy: PolicyCheck,
     ) -> None:
@@ -175,7 +174,8 @@ class AcceptEvent:
                 outcome = self._outcomes.evaluate(event, PushRoom(room, Reading(self._events)))
             self._committer.check_not_busy()
             change = room.place(event, Facts(outcome, plan.redacts, plan.thread, sent_by), plan.placement)
-            waiter = self._committer.submit((change, *others), room.fence)
+            more = (*self._rooms.resolving.unindexed.take(), *others)
+            waiter = self._committer.submit((change, *more), room.fence)
         try:
             await waiter
         finally:
@@ -216,8 +216,8 @@ class AcceptEvent:
             current,
             _new_memberships(room.state.entries, event, current, lookup),
             _rules_events(event, current, lookup),
-        )
             covered=covered,
+        )
         return _Plan(placement, verdict, _redacts(event, before, lookup), _thread(event, lookup))
 
     def _decide_return(self, tx: Transaction, event: Event, given: Branch) -> _Plan:
@@ -334,7 +334,6 @@ def _not_recommended(plan: _Plan) -> _Plan:
     return _Plan(placement, Verdict.SOFT_FAILED, None, None)
 
 
-def _has_state(stored: StoredEvent | None) -> bool:
 def _covered(prev_events: Sequence[StoredEvent], lookup: TransactionLookup) -> frozenset[str]:
     """What an event stands on by way of soft failed and rejected events, which took no head's place themselves."""
     covered: set[str] = set()
@@ -351,6 +350,7 @@ def _covered(prev_events: Sequence[StoredEvent], lookup: TransactionLookup) -> f
     return frozenset(covered)
 
 
+def _has_state(stored: StoredEvent | None) -> bool:
     return stored is not None and stored.snapshot_nid is not None
 
 
