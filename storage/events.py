@@ -129,6 +129,8 @@ class _EventWriter:
                 wanted.add(change.snapshot)
             if change.replaces is not None:
                 wanted.add(change.replaces)
+            if change.redacted_by is not None:
+                wanted.add(change.redacted_by)
             if change.new_state is not None:
                 if change.new_state.parent is not None:
                     wanted.add(change.new_state.parent)
@@ -148,8 +150,6 @@ class _EventWriter:
                 if change.outlier_nid is None
             ],
         )
-        self._place_outliers()
-        self._write_states()
         write_auth_chains(
             tx,
             {
@@ -159,6 +159,8 @@ class _EventWriter:
                 if change.outlier_nid is None and change.state_key is not None
             },
         )
+        self._place_outliers()
+        self._write_states()
         write_memberships(
             tx,
             [
@@ -288,6 +290,11 @@ class _EventWriter:
                 self._tx.run(
                     "UPDATE events SET redacted_by = ? WHERE event_id = ? AND room = ? AND redacted_by IS NULL",
                     (_nid(position, change), change.redacts, self._names[change.room_id]),
+                )
+            if change.redacted_by is not None:
+                self._tx.run(
+                    "UPDATE events SET redacted_by = ? WHERE nid = ? AND redacted_by IS NULL",
+                    (self._nids[change.redacted_by], _nid(position, change)),
                 )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from federation.rooms.stored_event import StoredEvent, from_row
 from storage.change import LogEntry
 from storage.database import Database, Transaction
-from storage.events import ORDERING_STEP, EventRow, EventsRepository, StoreEvent
+from storage.events import ORDERING_STEP, OUTLIER, EventRow, EventsRepository, StoreEvent
 from storage.log import Log
 
 RECENT_REDACTIONS = 10_000
@@ -77,7 +77,8 @@ class EventStore:
         events = []
         for row in rows:
             stored = self._events.get(row.event_id)
-            if stored is None:
+            # What was read while it was an outlier may have been put in after it got its place in the room.
+            if stored is None or (stored.flags & OUTLIER and not row.flags & OUTLIER):
                 stored = self._put(from_row(row))
             events.append(stored)
         return events
@@ -101,6 +102,8 @@ class EventStore:
             if isinstance(change, StoreEvent) and change.outlier_nid is not None:
                 # If it is part of a live room, the room puts it in again as it is now.
                 self._events.pop(change.event_id, None)
+            if isinstance(change, StoreEvent) and change.redacted_by is not None:
+                self._redactions.setdefault(change.event_id, change.redacted_by)
             if isinstance(change, StoreEvent) and change.redacts is not None:
                 # The first redaction of an event is the one that counts.
                 self._redactions.setdefault(change.redacts, change.event_id)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from federation.room_dag.event import Event, client_fields, load_event
 from federation.room_dag.redaction import redact_event
 from federation.room_dag.room_versions import get_room_rules
-from storage.events import REJECTED, SOFT_FAILED, EventRow
+from storage.events import ORDERING_STEP, REJECTED, SOFT_FAILED, EventRow
 
 
 @dataclass(slots=True)
@@ -34,6 +34,11 @@ class StoredEvent:
         if fields is None:
             fields = self._client_fields = client_fields(self.event)
         return fields
+
+    @property
+    def is_found_later(self) -> bool:
+        """Whether it is history that was fetched, in a hole of the timeline: only what happens lies on whole steps."""
+        return self.ordering % ORDERING_STEP != 0
 
     @property
     def is_visible(self) -> bool:

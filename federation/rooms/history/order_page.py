@@ -1,0 +1,85 @@
+"""Which of the events that another server gave go into a hole, and in what order. Pure."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
+
+from federation.room_dag.event import Event
+
+
+@dataclass(frozen=True, slots=True)
+class OrderedPage:
+    """What was asked for, as far as it came."""
+
+    events: list[Event] = field(default_factory=list)
+    """Each behind those of its prev events that are among them; oldest first."""
+    elsewhere: dict[str, int] = field(default_factory=dict)
+    """Events that belong into an older hole, with its place: what leads to them is known, they are not kept."""
+
+
+def order_page(
+    wanted: Iterable[str],
+    given: Mapping[str, Event],
+    is_here: Callable[[str], bool],
+    find_older_hole: Callable[[Event], int | None],
+) -> OrderedPage:
+    """Take what leads down from the wanted events: whatever else was given has no business in the hole."""
+    elsewhere: dict[str, int] = {}
+    chosen: dict[str, Event] = {}
+    stack = list(wanted)
+    seen = set(stack)
+    while stack:
+        event_id = stack.pop()
+        event = given.get(event_id)
+        if event is None or is_here(event_id):
+            continue
+        place = find_older_hole(event)
+        if place is not None:
+            elsewhere[event_id] = place
+            continue
+        chosen[event_id] = event
+        new = set(event.prev_events) - seen
+        seen |= new
+        stack.extend(new)
+    return OrderedPage(_oldest_first(chosen), elsewhere)
+
+
+def _oldest_first(chosen: Mapping[str, Event]) -> list[Event]:
+    waits_for = {
+        event_id: len({prev for prev in event.prev_events if prev in chosen})
+        for event_id, event in chosen.items()
+    }
+    followers: dict[str, list[str]] = {}
+    for event_id, event in chosen.items():
+        for prev in set(event.prev_events):
+            followers.setdefault(prev, []).append(event_id)
+    ready = [_rank(chosen[event_id]) for event_id, count in waits_for.items() if count == 0]
+    heapify(ready)
+    order: list[Event] = []
+    done: set[str] = set()
+    while len(order) < len(chosen):
+        if not ready:
+            # A cycle, which only room versions 1 and 2 allow: cut where it is lowest.
+            ready = [_lowest(chosen.values(), done)]
+        event_id = heappop(ready)[2]
+        if event_id in done:
+            continue
+        done.add(event_id)
+        order.append(chosen[event_id])
+        for follower in followers.get(event_id, ()):
+            waits_for[follower] -= 1
+            if waits_for[follower] == 0 and follower not in done:
+                heappush(ready, _rank(chosen[follower]))
+    return order
+
+
+_Rank = tuple[int, int, str]
+
+
+def _rank(event: Event) -> _Rank:
+    # Of branches beside each other, what was sent earlier comes first.
+    return (event.depth, event.origin_server_ts, event.event_id)
+
+
+def _lowest(events: Iterable[Event], done: Collection[str]) -> _Rank:
+    return min(_rank(event) for event in events if event.event_id not in done)

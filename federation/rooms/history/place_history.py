@@ -1,0 +1,258 @@
+"""Give fetched history its place in a room: in the timeline, with the state after each event.
+
+Source: server-server API, "Backfilling and retrieving missing events", "Checks performed on receipt of a PDU". History
+is judged by its auth events and by the state before it, as everything; it is not judged by the room's present state, is
+no news to anybody and moves no head.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from federation.room_dag.event import Event
+from federation.room_dag.room_versions import RoomRules
+from federation.rooms.event_store import EventStore
+from federation.rooms.history.judge_history import Found, JudgeHistory, find_bottoms
+from federation.rooms.history.order_page import OrderedPage, order_page
+from federation.rooms.history.patience import Patience
+from federation.rooms.history.room_holes import RoomHoles
+from federation.rooms.live_rooms import LiveRooms
+from federation.rooms.receiving.fetch_missing import FetchMissing
+from federation.rooms.receiving.keep_outliers import KeepOutliers
+from federation.rooms.relation import find_relation
+from federation.rooms.room_state import StatePair
+from federation.rooms.stored_event import StoredEvent
+from storage.change import Change
+from storage.committer import Committer
+from storage.database import Database
+from storage.events import ORDERING_STEP, OUTLIER, StoreEvent
+from storage.gaps import AddGap, CloseGap, GapsRepository, Hole
+from storage.waiting_redactions import AwaitRedacted
+
+logger = logging.getLogger(__name__)
+
+MAX_BOTTOMS = 20
+"""So many events of one page may lead down to what is not here yet; the state before each is asked for."""
+MAX_AUTH_REQUESTS = 10
+STATE_TIMEOUT_S = 60.0
+MAX_OLDER_HOLES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    """What is known around a hole before something is put into it."""
+
+    children: Sequence[StoredEvent]
+    """The events above the hole that lead into it."""
+    here: frozenset[str]
+    """Of the events that are named, those that have their place already."""
+    page: OrderedPage
+
+
+class PlaceHistory:
+    """Puts what another server gave into one hole of a room."""
+
+    def __init__(
+        self,
+        rooms: LiveRooms,
+        events: EventStore,
+        holes: RoomHoles,
+        fetch: FetchMissing,
+        keep: KeepOutliers,
+        judge: JudgeHistory,
+        patience: Patience,
+        database: Database,
+        committer: Committer,
+    ) -> None:
+        self._rooms = rooms
+        self._events = events
+        self._holes = holes
+        self._fetch = fetch
+        self._keep = keep
+        self._judge = judge
+        self._patience = patience
+        self._database = database
+        self._committer = committer
+        self._gaps = GapsRepository()
+
+    async def missing(self, hole: Hole) -> list[str]:
+        """The IDs of the events right below a hole's gaps."""
+        children = (await self._events.get_many(hole.gaps)).values()
+        named = list(dict.fromkeys(prev for child in children for prev in child.event.prev_events))
+        stored = await self._events.get_many(named)
+        return [event_id for event_id in named if not _is_placed(stored.get(event_id))]
+
+    async def place(
+        self, destination: str, rules: RoomRules, room_id: str, hole: Hole, given: Mapping[str, Event]
+    ) -> bool:
+        """Whether the hole is another one now. What was given was checked by itself; what else is needed is fetched
+        from `destination`.
+
+        Raises `FederationError`, `StateUnavailable`, `CommitFailed`.
+        """
+        around = await self._look_around(room_id, hole, given)
+        page = around.page
+        if not page.events:
+            return bool(page.elsewhere) and await self._commit(room_id, hole, around, [])
+        bottoms = find_bottoms(page.events, around.here)
+        if len(bottoms) > MAX_BOTTOMS:
+            logger.info("%s gave history of %s in too many pieces", destination, room_id)
+            return False
+        states: dict[str, Mapping[StatePair, str]] = {}
+        if not _is_plain_chain(around, bottoms):
+            for event in bottoms:
+                states[event.event_id] = await self._patience.wait(
+                    self._fetch.state_before(destination, event), STATE_TIMEOUT_S
+                )
+        await self._fetch_auth_events(destination, page.events)
+        if any(len(event.prev_events) > 1 for event in page.events):
+            # Branches are merged by what is stored.
+            await self._keep.keep({event.event_id: event for event in page.events if event.is_state})
+        found = await self._database.read(
+            lambda tx: self._judge.judge(tx, rules, around.children, around.here, page.events, states)
+        )
+        return await self._commit(room_id, hole, around, found)
+
+    async def _look_around(self, room_id: str, hole: Hole, given: Mapping[str, Event]) -> _Surroundings:
+        children = list((await self._events.get_many(hole.gaps)).values())
+        named = dict.fromkeys(prev for child in children for prev in child.event.prev_events)
+        named.update((prev, None) for event in given.values() for prev in event.prev_events)
+        stored = await self._events.get_many({*named, *given})
+        here = frozenset(event_id for event_id, each in stored.items() if _is_placed(each))
+        depths = await self._depths_of_older_holes(room_id, hole)
+
+        def find_older_hole(event: Event) -> int | None:
+            # What is less deep than where an older hole goes on lies in that one, or below it.
+            return min((place for place, depth in depths if event.depth < depth), default=None)
+
+        # What is stored as an outlier may be more than what was given: the other server shows redacted copies of what
+        # this one may not see there.
+        whole = {
+            event_id: stored[event_id].event if event_id in stored else given[event_id] for event_id in given
+        }
+        wanted = [prev for child in children for prev in child.event.prev_events]
+        page = order_page(wanted, whole, here.__contains__, find_older_hole)
+        return _Surroundings(children, here, page)
+
+    async def _depths_of_older_holes(self, room_id: str, hole: Hole) -> list[tuple[int, int]]:
+        older = [each for each in await self._holes.of(room_id) if each.place < hole.place][:MAX_OLDER_HOLES]
+        stored = await self._events.get_many(event_id for each in older for event_id in each.gaps)
+        return [
+            (each.place, min(stored[event_id].event.depth for event_id in each.gaps))
+            for each in older
+            if all(event_id in stored for event_id in each.gaps)
+        ]
+
+    async def _fetch_auth_events(self, destination: str, events: Sequence[Event]) -> None:
+        in_page = {event.event_id for event in events}
+        for _ in range(MAX_AUTH_REQUESTS):
+            named = {auth_id for event in events for auth_id in event.auth_events} - in_page
+            missing = named - (await self._events.get_many(named)).keys()
+            lacking = next((event for event in events if missing.intersection(event.auth_events)), None)
+            if lacking is None:
+                return
+            await self._patience.wait(self._fetch.auth_events(destination, lacking), STATE_TIMEOUT_S)
+            if not await self._events.get_many(missing.intersection(lacking.auth_events)):
+                # Nothing came of it: what stands on these events cannot be judged.
+                return
+
+    async def _commit(self, room_id: str, hole: Hole, around: _Surroundings, found: Sequence[Found]) -> bool:
+        floor = await self._database.read(lambda tx: self._gaps.find_floor(tx, room_id, hole.place))
+        orderings = free_places(hole.place, floor, len(found))
+        if orderings is None:
+            logger.warning("There is no place left in %s for history below %d", room_id, hole.place)
+            return False
+        if not found and not around.page.elsewhere:
+            return False
+        async with self._rooms.hold(room_id):
+            # Meanwhile an event may have come by itself, or been stored as an outlier.
+            stored = await self._events.get_many(one.event.event_id for one in found)
+            if hole not in await self._holes.of(room_id) or any(map(_is_placed, stored.values())):
+                return True
+            changes: list[Change] = []
+            for one, ordering in zip(found, reversed(orderings), strict=True):
+                changes.append(_store(one, ordering, stored.get(one.event.event_id)))
+                if one.awaits is not None:
+                    changes.append(AwaitRedacted(room_id, one.awaits, one.event.event_id))
+            changes += _moved_gaps(room_id, hole, around, found, orderings[-1] if orderings else hole.place)
+            waiter = self._committer.submit(changes)
+        await waiter
+        return True
+
+
+def free_places(place: int, floor: int | None, count: int) -> list[int] | None:
+    """Orderings right below a place and above `floor`, the highest first; None if there are not so many.
+
+    Whole steps are left out: they are for what happens.
+    """
+    found: list[int] = []
+    at = place
+    while len(found) < count:
+        at -= 1
+        if floor is not None and at <= floor:
+            return None
+        if at % ORDERING_STEP != 0:
+            found.append(at)
+    return found
+
+
+def _is_placed(stored: StoredEvent | None) -> bool:
+    return stored is not None and not stored.flags & OUTLIER
+
+
+def _is_plain_chain(around: _Surroundings, bottoms: Sequence[Event]) -> bool:
+    """Whether only messages, one behind the other, lead down from one event: then the state is the same all along."""
+    children, events = around.children, around.page.events
+    if len(children) != 1 or len(bottoms) != 1 or around.page.elsewhere:
+        return False
+    above: Event = children[0].event
+    for event in reversed(events):
+        if event.is_state or above.prev_events != (event.event_id,):
+            return False
+        above = event
+    return len(above.prev_events) == 1
+
+
+def _store(one: Found, ordering: int, stored: StoredEvent | None) -> StoreEvent:
+    event = one.event
+    branch = one.branch
+    return StoreEvent(
+        room_id=event.room_id,
+        event_id=event.event_id,
+        type=event.type,
+        sender=event.sender,
+        state_key=event.state_key,
+        origin_server_ts=event.origin_server_ts,
+        json=event.json,
+        snapshot=branch.snapshot.name if one.new_state is None else event.event_id,
+        snapshot_nid=branch.snapshot.nid if one.new_state is None else None,
+        new_state=one.new_state,
+        replaces=one.replaces,
+        flags=one.flags,
+        redacts=one.redacts,
+        relation=None if event.is_state else find_relation(event.content),
+        thread=one.thread,
+        ordering=ordering,
+        outlier_nid=None if stored is None else stored.position,
+        redacted_by=one.redacted_by,
+        auth_events=event.auth_events if event.is_state else (),
+    )
+
+
+def _moved_gaps(
+    room_id: str, hole: Hole, around: _Surroundings, found: Sequence[Found], place: int
+) -> list[Change]:
+    """Where it goes on: below everything that was placed, or in an older hole."""
+    here = around.here | {one.event.event_id for one in found}
+    elsewhere = around.page.elsewhere
+    changes: list[Change] = []
+    for event in (*(child.event for child in around.children), *(one.event for one in found)):
+        missing = [prev for prev in event.prev_events if prev not in here]
+        if not missing:
+            if event.event_id in hole.gaps:
+                changes.append(CloseGap(room_id, event.event_id))
+        elif all(prev in elsewhere for prev in missing):
+            changes.append(AddGap(room_id, event.event_id, max(elsewhere[prev] for prev in missing)))
+        else:
+            changes.append(AddGap(room_id, event.event_id, place))
+    return changes
