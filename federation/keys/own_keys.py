@@ -25,10 +25,14 @@ class OwnKeys:
         old_keys: Sequence[OldSigningKey],
         refresh_interval_ms: int,
         now_ms: Callable[[], int],
+        site_keys: Mapping[str, bytes] | None = None,
     ) -> None:
+        """`site_keys` are the public keys, by ID, with which the other sites of the organisation sign."""
         self.server_name = signers[0].server_name
         self._signers = tuple(signers)
         current = {signer.key_id for signer in signers}
+        self._site_keys = {key_id: key for key_id, key in (site_keys or {}).items() if key_id not in current}
+        current |= self._site_keys.keys()
         self._old_keys = tuple(key for key in old_keys if key.key_id not in current)
         # The specification: "Originating servers should avoid returning responses that expire in less than an hour".
         self._period_ms = max(refresh_interval_ms, _HOUR_MS)
@@ -38,6 +42,9 @@ class OwnKeys:
             signer.key_id: VerifyKey(signer.key_id, signer.verify_key, MAX_INTEGER, False)
             for signer in signers
         }
+        self._keys.update(
+            (key_id, VerifyKey(key_id, key, MAX_INTEGER, False)) for key_id, key in self._site_keys.items()
+        )
         self._keys.update(
             (old.key_id, VerifyKey(old.key_id, old.verify_key, old.expired_ts, True))
             for old in self._old_keys
@@ -65,7 +72,10 @@ class OwnKeys:
         document: dict[str, Any] = {
             "server_name": self.server_name,
             "valid_until_ts": valid_until_ts,
-            "verify_keys": {signer.key_id: {"key": signer.verify_key_base64} for signer in self._signers},
+            "verify_keys": {
+                **{signer.key_id: {"key": signer.verify_key_base64} for signer in self._signers},
+                **{key_id: {"key": encode_base64(key)} for key_id, key in self._site_keys.items()},
+            },
             "old_verify_keys": {
                 old.key_id: {"key": encode_base64(old.verify_key), "expired_ts": old.expired_ts}
                 for old in self._old_keys

@@ -1,12 +1,15 @@
 """What travels over a link: a stretch of the sender's log, as JSON.
 
     {
-        "site": "paris",            who sends
         "after": 120, "upto": 180,  the stretch: positions after < p <= upto of the sender's log
+        "events": [{"pdu": {...}, "room_id": ..., "room_version": ..., "soft_failed": false}],
+        "records": [{"clock": "4411...", "key": [...], "kind": ..., "site": ..., "value": ...}],
         "seen": 77,                 how much of the receiver's log the sender had when its own stood at `upto`
-        "events": [{"room_id": ..., "room_version": ..., "soft_failed": false, "pdu": {...}}],
-        "records": [{"kind": ..., "key": [...], "value": ..., "clock": ..., "site": ...}]
+        "site": "paris"             who sends
     }
+
+It is canonical JSON as it stands, so that it can be signed without being parsed again; a clock is a text because
+canonical JSON has no integers of its size.
 
 The receiver answers, once all of it is on its disk, `{"position": 180, "at": 93}`: how much of the sender's log it
 has, and where its own stood then. A batch that comes twice does nothing the second time.
@@ -18,6 +21,7 @@ from typing import Any
 
 import orjson
 
+from federation.room_dag.canonical_json import encode_lenient
 from storage.replication.record import Record, Version
 from storage.site_links import SiteEvent
 
@@ -60,29 +64,31 @@ def encode_batch(
     site: str, after: int, upto: int, seen: int, events: Sequence[SiteEvent], records: Sequence[Record]
 ) -> bytes:
     """The bytes to send. Events are spliced in as they are stored."""
-    head = orjson.dumps({"site": site, "after": after, "upto": upto, "seen": seen})
-    return b'%s,"events":[%s],"records":[%s]}' % (
-        head[:-1],
+    return b'{"after":%d,"events":[%s],"records":[%s],"seen":%d,"site":%s,"upto":%d}' % (
+        after,
         b",".join(map(_event, events)),
         b",".join(map(_record, records)),
+        seen,
+        orjson.dumps(site),
+        upto,
     )
 
 
 def _event(event: SiteEvent) -> bytes:
-    head = orjson.dumps(
+    rest = orjson.dumps(
         {"room_id": event.room_id, "room_version": event.room_version, "soft_failed": event.is_soft_failed}
     )
-    return b'%s,"pdu":%s}' % (head[:-1], event.json)
+    return b'{"pdu":%s,%s' % (event.json, rest[1:])
 
 
 def _record(record: Record) -> bytes:
-    return orjson.dumps(
+    return encode_lenient(
         {
-            "kind": record.kind,
+            "clock": str(record.version.clock),
             "key": record.key,
-            "value": record.value,
-            "clock": record.version.clock,
+            "kind": record.kind,
             "site": record.version.site,
+            "value": record.value,
         }
     )
 
@@ -98,7 +104,7 @@ def parse_batch(body: Mapping[str, Any]) -> Batch:
             [_parse_event(event) for event in body["events"]],
             [_parse_record(record) for record in body["records"]],
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise InvalidBatch(f"not a batch: {error}") from None
     if not 0 <= batch.after <= batch.upto:
         raise InvalidBatch("a batch ends before it begins")
@@ -113,7 +119,7 @@ def _parse_event(event: Any) -> ReceivedEvent:
 
 def _parse_record(record: Any) -> Record:
     key = tuple(_text(part) for part in record["key"])
-    version = Version(_number(record["clock"]), _text(record["site"]))
+    version = Version(int(_text(record["clock"])), _text(record["site"]))
     return Record(_text(record["kind"]), key, record["value"], version)
 
 

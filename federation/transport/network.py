@@ -1,6 +1,7 @@
 """The way out of this process, as an argument: a server gives the real one, tests one without sockets."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from federation.transport.address_policy import AddressPolicy
@@ -17,6 +18,8 @@ class Network:
 
     https: Https
     names: NameResolver
+    sites: Mapping[str, Https] = field(default_factory=dict)
+    """By name, the ways to the other sites of the organisation."""
 
 
 def make_network(reactor: Any, config: FederationSection) -> Network:

@@ -3,12 +3,25 @@
 from dataclasses import dataclass
 
 from federation.room_dag.signing import EventSigner
+from federation.sites.durability import SiteDurability
 from popcube_server.metrics import Metrics
 from popcube_server.services.platform import Platform
 from storage.committer import Committer
 from storage.database import Database
 from storage.log import Log
+from storage.replication.hybrid_clock import HybridClock
 from synapse_like_config.config import ServerConfig
+from synapse_like_config.sites import SitesConfig
+
+
+@dataclass(frozen=True, slots=True)
+class SiteCore:
+    """What the committer of an organisation on several sites needs; the links are built over it."""
+
+    config: SitesConfig
+    clock: HybridClock
+    durability: SiteDurability | None
+    """None: what is on this site's disk is answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +36,4 @@ class Core:
     database: Database
     log: Log
     committer: Committer
+    sites: SiteCore | None = None

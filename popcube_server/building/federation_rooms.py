@@ -63,6 +63,7 @@ class RemoteRooms:
     receive_pdu: ReceivePdu
     send_event: SendEvent
     send_recommended: SendRecommended
+    policy: PolicyServers
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ def build_remote_rooms(
     )
     receive_pdu = ReceivePdu(accept, FetchMissing(rooms, events, AskServers(client), check, keep))
     send_recommended = SendRecommended(send_event, accept, policy, rooms, events)
-    return RemoteRooms(remote, check, receive_pdu, send_event, send_recommended)
+    return RemoteRooms(remote, check, receive_pdu, send_event, send_recommended, policy)
 
 
 def build_inbound_rooms(

@@ -26,7 +26,7 @@ from twisted.web.iweb import IResponse
 
 from federation.room_dag.signing import EventSigner
 from popcube_server.organisation import Organisation, Threads, build_core, build_organisation
-from popcube_server.rest.resource import MAX_SIGNED_BYTES, FrontDoor, JsonLimits, RootResource
+from popcube_server.rest.resource import MAX_SIGNED_BYTES, FrontDoor, JsonLimits, RootResource, Site
 from popcube_server.services.platform import Platform
 from storage.engines.sqlite import SqliteEngine
 from synapse_like_config.config import ServerConfig
@@ -96,6 +96,8 @@ Body = Mapping[str, Any] | bytes | None
 class ServerTestCase(SynchronousTestCase):
     """Builds `one.example` and `two.example` in one process; unless told otherwise, calls go to the first."""
 
+    hosts: tuple[str, ...] = (ONE, TWO)
+    """The Host headers that are answered; but in tests of sites, the names of organisations."""
     extra_configuration = ""
     """More YAML for both organisations."""
     limits = NO_LIMITS
@@ -111,10 +113,10 @@ class ServerTestCase(SynchronousTestCase):
         self.organisations: dict[str, Organisation] = {}
         self.platform = Platform(self.clock, self._random.randbytes, synchronous)
         self.network = LoopNetwork(lambda host: host in self.organisations, _Eager(), self.clock)
-        for server_name in (ONE, TWO):
-            self.open(server_name)
+        for host in self.hosts:
+            self.open(host)
         door = FrontDoor(
-            find_site=lambda host: self.organisations[host].site if host in self.organisations else None,
+            find_site=self.find_site,
             x_forwarded=False,
             is_trusted_proxy=lambda peer: False,
             is_served=lambda path: True,
@@ -126,42 +128,56 @@ class ServerTestCase(SynchronousTestCase):
         self.network.connect(root)
         self._agent = RequestTraversalAgent(root)
 
-    def configuration(self, server_name: str) -> ServerConfig:
+    def find_site(self, host: str) -> Site | None:
+        """What a listener of the test answers for a host name."""
+        organisation = self.organisations.get(host)
+        return None if organisation is None else organisation.site
+
+    def configuration(self, host: str) -> ServerConfig:
         text = CONFIGURATION.format(
-            server_name=server_name,
-            directory=self.directory / server_name,
+            server_name=self.server_name_of(host),
+            directory=self.directory / host,
             limits=self.limits,
-            extra=self.extra_configuration,
+            extra=self.extra_configuration_of(host),
         )
         return parse_config([("test.yaml", text)], self.directory).config
 
-    def open(self, server_name: str) -> Organisation:
+    def extra_configuration_of(self, host: str) -> str:
+        return self.extra_configuration
+
+    def server_name_of(self, host: str) -> str:
+        return host
+
+    def signer_of(self, host: str) -> EventSigner:
+        return EventSigner(host, "ed25519:test", SigningKey(host.encode().ljust(32, b"0")[:32]))
+
+    def open(self, host: str) -> Organisation:
         """Start an organisation over what is on disk; used again, a restart."""
-        (self.directory / server_name).mkdir(exist_ok=True)
-        seed = server_name.encode().ljust(32, b"0")[:32]
+        (self.directory / host).mkdir(exist_ok=True)
         core = build_core(
-            self.configuration(server_name),
-            EventSigner(server_name, "ed25519:test", SigningKey(seed)),
-            SqliteEngine(self.directory / server_name / "homeserver.db", readers=1, synchronous="OFF"),
+            self.configuration(host),
+            self.signer_of(host),
+            SqliteEngine(self.directory / host / "homeserver.db", readers=1, synchronous="OFF"),
             self.platform,
             Threads(synchronous, synchronous),
             lambda number: None,
         )
         organisation = build_organisation(core, self.network.network)
         organisation.start()
-        self.organisations[server_name] = organisation
+        self.organisations[host] = organisation
         self.addCleanup(self.close, organisation)
         return organisation
 
     def close(self, organisation: Organisation) -> None:
-        if self.organisations.get(organisation.server_name) is organisation:
-            self.successResultOf(Deferred.fromCoroutine(organisation.stop()))
-            del self.organisations[organisation.server_name]
+        for host, running in list(self.organisations.items()):
+            if running is organisation:
+                self.successResultOf(Deferred.fromCoroutine(organisation.stop()))
+                del self.organisations[host]
 
-    def restart(self, server_name: str = ONE) -> None:
+    def restart(self, host: str = ONE) -> None:
         """Stop an organisation and start it again from its data."""
-        self.close(self.organisations[server_name])
-        self.open(server_name)
+        self.close(self.organisations[host])
+        self.open(host)
 
     # Calls
 

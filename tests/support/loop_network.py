@@ -1,6 +1,6 @@
 """A network without sockets: requests go to organisations of the same process, and to servers that a test writes."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -90,9 +90,17 @@ class LoopNetwork:
         """Hosts that do not answer at the moment."""
         self.silent: set[str] = set()
         """Hosts that take a request and never answer."""
+        self._link_hosts: frozenset[str] = frozenset()
         self.requests: list[tuple[str, str, str]] = []
         """Everything that was sent: Host header, method, path and query."""
+        self.observe: Callable[[HttpRequest, HttpResponse], None] = lambda request, response: None
+        """Sees what organisations of this process answer each other."""
         self.network = Network(self, self)
+
+    def give_sites(self, names: Iterable[str], hosts: Iterable[str]) -> None:
+        """The sites of an organisation reach each other by these host names."""
+        self._link_hosts = frozenset(hosts)
+        self.network = Network(self, self, dict.fromkeys(names, self))
 
     def connect(self, root: Any) -> None:
         """Requests to organisations go to this front door."""
@@ -144,8 +152,10 @@ class LoopNetwork:
         if far is not None:
             answer = far(route, request)
             return await answer if isinstance(answer, Deferred) else answer
-        if self._is_here(host) and self._root is not None:
-            return await self._traverse(self._root, route, request)
+        if (host in self._link_hosts or self._is_here(host)) and self._root is not None:
+            response = await self._traverse(self._root, route, request)
+            self.observe(request, response)
+            return response
         raise TransportError("nobody is there")
 
     async def _traverse(self, root: Any, route: Route, request: HttpRequest) -> HttpResponse:

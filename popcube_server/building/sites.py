@@ -1,0 +1,121 @@
+"""Builds the links to the other sites of the organisation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from federation.rooms.accept_event import AcceptEvent
+from federation.rooms.receiving.fetch_missing import FetchMissing
+from federation.rooms.receiving.keep_outliers import KeepOutliers
+from federation.rooms.receiving.receive_pdu import ReceivePdu
+from federation.rooms.receiving.remote import AskServers
+from federation.rooms.take_room import TakeRoom
+from federation.sites.durability import SiteDurability
+from federation.sites.link import SiteLink
+from federation.sites.place_event import PeerRooms, PlaceSiteEvent
+from federation.sites.read_batch import ReadBatch
+from federation.sites.site_client import LinkClient, SiteClient
+from federation.sites.take_batch import TakeBatch
+from federation.transport.network import Network
+from popcube_server.building.core import Core, SiteCore
+from popcube_server.building.federation_rooms import RemoteRooms
+from popcube_server.building.push import Push
+from popcube_server.building.rooms import RoomBase
+from popcube_server.metrics import Metrics
+from popcube_server.rest.sites.links import SiteLinksServlet
+from popcube_server.services.platform import Platform
+from popcube_server.services.sites.authenticate_site import AuthenticateSite
+from popcube_server.services.sites.receive_changes import ReceiveChanges
+from popcube_server.site_metrics import SiteMetrics, publish_links
+from storage.committer import PeerCommitter
+from storage.log import Log
+from storage.replication.apply_records import ApplyRecords
+from storage.replication.export_records import ExportRecords
+from storage.replication.hybrid_clock import HybridClock
+from storage.replication.kinds.all_kinds import ALL_KINDS
+from synapse_like_config.sites import SitePeer, SitesConfig
+
+
+class DurabilityEnd:
+    """Stopped after the links: nothing waits for a peer any more."""
+
+    def __init__(self, durability: SiteDurability) -> None:
+        self._durability = durability
+
+    def start(self) -> None:
+        return
+
+    async def stop(self) -> None:
+        self._durability.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class Sites:
+    """The links of this site. `servlets` and `authenticator` are for the listener that only sites reach."""
+
+    parts: Sequence[SiteLink | DurabilityEnd]
+    authenticator: AuthenticateSite
+    servlets: Sequence[object]
+
+
+def build_site_core(config: SitesConfig, log: Log, metrics: Metrics, platform: Platform) -> SiteCore:
+    """What the committer needs, before there are links."""
+    durability = None
+    if config.durability == "site":
+        durability = SiteDurability(
+            platform.clock, config.fall_back_after_ms / 1000, lambda: log.position, SiteMetrics(metrics)
+        )
+    return SiteCore(config, HybridClock(platform.now_ms), durability)
+
+
+def build_sites(
+    core: Core, base: RoomBase, network: Network, remote: RemoteRooms, push: Push
+) -> Sites | None:
+    """None for an organisation on one site."""
+    if core.sites is None:
+        return None
+    config = core.sites.config
+    clients = {
+        peer.name: SiteClient(peer.name, peer.url, core.signer, network.sites[peer.name])
+        for peer in config.peers
+    }
+    peers = {name: _peer_rooms(core, base, remote, push, client) for name, client in clients.items()}
+    place = PlaceSiteEvent(peers, base.rooms, remote.check, core.server_name)
+    apply = ApplyRecords(config.name, ALL_KINDS, core.sites.clock)
+    take = TakeBatch(core.database, core.committer, apply, place)
+    read = ReadBatch(config.name, core.database, core.log, ExportRecords(ALL_KINDS))
+    links = {
+        peer.name: _link(core, peer, LinkClient(clients[peer.name]), read, core.sites.durability)
+        for peer in config.peers
+        if not peer.witness
+    }
+    publish_links(core.metrics, links.values(), core.platform.now_ms)
+    servlet = SiteLinksServlet(ReceiveChanges(take, links))
+    authenticator = AuthenticateSite(core.server_name, config.peers)
+    return Sites((*_ends(core.sites), *links.values()), authenticator, (servlet,))
+
+
+def _ends(sites: SiteCore) -> Sequence[DurabilityEnd]:
+    return () if sites.durability is None else (DurabilityEnd(sites.durability),)
+
+
+def _peer_rooms(core: Core, base: RoomBase, remote: RemoteRooms, push: Push, client: SiteClient) -> PeerRooms:
+    committer = PeerCommitter(core.committer, client.peer)
+    ask = AskServers(client)
+    keep = KeepOutliers(base.events, committer)
+    accept = AcceptEvent(base.rooms, base.events, core.database, committer, push.outcomes, remote.policy)
+    fetch = FetchMissing(base.rooms, base.events, ask, remote.check, keep)
+    take_room = TakeRoom(base.rooms, base.events, committer)
+    return PeerRooms(ask, accept, ReceivePdu(accept, fetch), fetch, take_room)
+
+
+def _link(
+    core: Core, peer: SitePeer, client: LinkClient, read: ReadBatch, durability: SiteDurability | None
+) -> SiteLink:
+    def confirmed(name: str, position: int) -> None:
+        if durability is not None:
+            durability.confirmed(name, position)
+
+    platform = core.platform
+    return SiteLink(
+        peer.name, client, read, core.log, core.committer, platform.sleep, platform.now_ms, confirmed
+    )

@@ -1,0 +1,1 @@
+"""This site as a peer of others."""

@@ -1,0 +1,48 @@
+"""Which site signed a request: as servers sign theirs, in the name of the one server that all sites are."""
+
+from collections.abc import Sequence
+
+from federation.room_dag.canonical_json import NotCanonical, encode_lenient
+from federation.room_dag.signing import InvalidSignature, verify_bytes
+from federation.transport.x_matrix import InvalidHeader, parse_x_matrix, request_signed_bytes
+from popcube_server.services.errors import WithCode
+from popcube_server.services.federation.authenticate_server import SignedRequest
+from synapse_like_config.sites import SitePeer
+
+LINK_PATHS = "/_popcube/sites/"
+
+
+class AuthenticateSite:
+    """For the listener that only sites reach."""
+
+    def __init__(self, server_name: str, peers: Sequence[SitePeer]) -> None:
+        self._server_name = server_name
+        self._peers = {peer.verify_key.key_id: peer for peer in peers}
+
+    async def authenticate(self, request: SignedRequest) -> str:
+        """The site's name on the links' own paths; elsewhere the server name, for a site asks as this very server.
+
+        Raises M_UNAUTHORIZED with 401.
+        """
+        if len(request.authorization) != 1:
+            raise _unauthorized("The request has no signature.")
+        try:
+            header = parse_x_matrix(request.authorization[0])
+            body = request.read_content()
+            content = None if body is None else encode_lenient(body)
+        except (InvalidHeader, NotCanonical) as error:
+            raise _unauthorized(f"The signature cannot be read: {error}.") from None
+        peer = self._peers.get(header.key_id)
+        name = self._server_name
+        if peer is None or header.origin != name or header.destination != name:
+            raise _unauthorized("The request is not signed by a site that this one knows.")
+        message = request_signed_bytes(name, name, request.method, request.uri, content)
+        try:
+            verify_bytes(message, header.signature, peer.verify_key.key)
+        except InvalidSignature:
+            raise _unauthorized("The request's signature is wrong.") from None
+        return peer.name if request.uri.startswith(LINK_PATHS) else name
+
+
+def _unauthorized(message: str) -> WithCode:
+    return WithCode(401, "M_UNAUTHORIZED", message)

@@ -1,0 +1,57 @@
+"""What a peer site sends of its log."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from federation.rooms.accept_event import MissingEvents
+from federation.rooms.receiving.fetch_missing import StateUnavailable
+from federation.sites.batch import Acknowledgement, InvalidBatch, parse_batch
+from federation.sites.link import SiteLink
+from federation.sites.take_batch import TakeBatch
+from federation.transport.errors import FederationError
+from popcube_server.services.errors import BadJson, NotAllowed, WithCode
+from storage.replication.apply_records import UnknownKind
+
+logger = logging.getLogger(__name__)
+
+
+class ReceiveChanges:
+    """Answers peers; and has what waits for one of them go out now that it is heard of."""
+
+    def __init__(self, take: TakeBatch, links: Mapping[str, SiteLink]) -> None:
+        self._take = take
+        self._links = links
+
+    async def get_cursor(self, site: str) -> int:
+        """How much of the peer's log is on disk here."""
+        self._heard_of(site)
+        return await self._take.get_cursor(site)
+
+    async def receive(self, site: str, body: Mapping[str, Any]) -> Acknowledgement:
+        """On disk when it returns.
+
+        Raises `BadJson`, `NotAllowed`; `WithCode` with 503 if the batch needs what cannot be had at the moment.
+        """
+        self._heard_of(site)
+        try:
+            batch = parse_batch(body)
+            if batch.site != site:
+                raise NotAllowed("The batch is of another site than the one that signed the request.")
+            return await self._take.take(batch)
+        except InvalidBatch as error:
+            raise BadJson(str(error)) from None
+        except UnknownKind as error:
+            # A newer version on the other side: the batch waits until this site is updated too.
+            logger.error("Site %s sends records that this version does not know: %s", site, error)
+            raise WithCode(
+                503, "M_UNRECOGNIZED", f"This site does not know records of kind {error}."
+            ) from None
+        except (FederationError, StateUnavailable, MissingEvents) as error:
+            logger.warning("What site %s sent stands on what cannot be had: %s", site, error)
+            raise WithCode(503, "M_UNKNOWN", str(error)) from None
+
+    def _heard_of(self, site: str) -> None:
+        link = self._links.get(site)
+        if link is not None:
+            link.try_now()

@@ -1,0 +1,68 @@
+"""Numbers about the links of this site."""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from prometheus_client import Counter, Gauge
+
+from federation.sites.link import LinkState, SiteLink
+from popcube_server.metrics import Metrics
+
+
+class SiteMetrics:
+    """Publishes how durability stands, in the organisation's registry."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._fallen_back = Gauge(
+            "popcube_site_durability_fallen_back",
+            "1 while writes are answered although no peer site has them.",
+            registry=metrics.registry,
+        )
+        self._fallen_back.set(1)
+        self._falls = Counter(
+            "popcube_site_durability_falls_total",
+            "How often no peer site confirmed writes in time.",
+            registry=metrics.registry,
+        )
+
+    def fell_back(self) -> None:
+        self._fallen_back.set(1)
+        self._falls.inc()
+
+    def recovered(self) -> None:
+        self._fallen_back.set(0)
+
+
+def publish_links(metrics: Metrics, links: Iterable[SiteLink], now_ms: Callable[[], int]) -> None:
+    """By peer: backlog, whether it answers, and when it last did."""
+    names = ("peer",)
+    backlog = Gauge(
+        "popcube_site_backlog",
+        "Positions of this site's log that the peer has not confirmed.",
+        names,
+        registry=metrics.registry,
+    )
+    connected = Gauge("popcube_site_connected", "1 while the peer answers.", names, registry=metrics.registry)
+    silence = Gauge(
+        "popcube_site_silence_seconds",
+        "Time since the peer last answered; -1 if it has not yet.",
+        names,
+        registry=metrics.registry,
+    )
+    for link in links:
+        backlog.labels(link.name).set_function(partial(_backlog, link))
+        connected.labels(link.name).set_function(partial(_is_connected, link))
+        silence.labels(link.name).set_function(partial(_silence_s, link, now_ms))
+
+
+def _backlog(link: SiteLink) -> float:
+    return float(link.progress.backlog)
+
+
+def _is_connected(link: SiteLink) -> float:
+    return float(link.progress.state in (LinkState.IDLE, LinkState.SENDING))
+
+
+def _silence_s(link: SiteLink, now_ms: Callable[[], int]) -> float:
+    last_ms = link.progress.last_contact_ms
+    return -1.0 if last_ms is None else (now_ms() - last_ms) / 1000

@@ -1,0 +1,1 @@
+"""Tests of one organisation on several sites, through what clients and servers see."""
