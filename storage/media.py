@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 from storage.change import Change, Conflict
 from storage.database import Transaction, WriteTransaction
 from storage.engines.engine import Row
+from storage.media_store import REMOTE_PREFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +128,14 @@ class StoreMedia(Change):
             _check_limits(tx, owner, change.content, change.limits)
             tx.run(
                 "INSERT INTO media (media_id, position, owner, created_ms, uploaded_ms, content_type, file_name,"
-                " size_bytes, sha256, file_key, frozen) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " size_bytes, sha256, file_key, frozen, used_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     change.media_id,
                     position,
                     owner,
                     change.content.uploaded_ms,
-                    *_content_columns(change.content),
+                    *content_columns(change.content),
+                    change.content.uploaded_ms,
                 ),
             )
 
@@ -161,11 +163,12 @@ class FillMedia(Change):
             _check_limits(tx, owner, change.content, change.limits)
             filled = tx.all(
                 "UPDATE media SET position = ?, uploaded_ms = ?, content_type = ?, file_name = ?, size_bytes = ?,"
-                " sha256 = ?, file_key = ?, frozen = ?"
+                " sha256 = ?, file_key = ?, frozen = ?, used_ms = ?"
                 " WHERE media_id = ? AND owner = ? AND uploaded_ms IS NULL AND expires_ms > ? RETURNING media_id",
                 (
                     position,
-                    *_content_columns(change.content),
+                    *content_columns(change.content),
+                    change.content.uploaded_ms,
                     change.media_id,
                     owner,
                     change.content.uploaded_ms,
@@ -196,20 +199,28 @@ class ThumbnailRow:
     file_key: str
 
 
+class OriginalGone(Conflict):
+    """The picture was deleted while its thumbnail was made."""
+
+
 @dataclass(frozen=True, slots=True)
 class AddThumbnail(Change):
-    """A thumbnail was made. The result is the row that holds from now on: another replica may have been quicker."""
+    """A thumbnail was made. The result is the row that holds from now on: another replica may have been quicker.
+
+    Raises `OriginalGone`.
+    """
 
     kind: ClassVar[str] = "thumbnail"
     area: ClassVar[str] = "media"
     logged: ClassVar[bool] = False
 
-    media_id: str
+    original_key: str
+    """The file key of the picture: our own media or another server's."""
     thumbnail: ThumbnailRow
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[ThumbnailRow]:
-        return [_add_thumbnail(tx, change.media_id, change.thumbnail) for _, change in changes]
+        return [_add_thumbnail(tx, change.original_key, change.thumbnail) for _, change in changes]
 
 
 class MediaRepository:
@@ -224,7 +235,7 @@ class MediaRepository:
         if row is None:
             return None
         owner = tx.names_of((row[1],))[row[1]]
-        return MediaRow(row[0], owner, row[2], row[3], _content_of(row[5:]), row[4])
+        return MediaRow(row[0], owner, row[2], row[3], content_of(row[5:]), row[4])
 
     def check_quota(
         self, tx: Transaction, owner: str, now_ms: int, size_bytes: int, limits: Sequence[UploadLimit]
@@ -233,29 +244,36 @@ class MediaRepository:
         number = tx.name_id(owner)
         _check_quota(tx, number, now_ms, size_bytes, limits)
 
-    def list_thumbnails(self, tx: Transaction, media_id: str) -> list[ThumbnailRow]:
-        return _list_thumbnails(tx, media_id)
+    def list_thumbnails(self, tx: Transaction, original_key: str) -> list[ThumbnailRow]:
+        """The thumbnails of a file."""
+        return _list_thumbnails(tx, original_key)
 
 
-def _list_thumbnails(tx: Transaction, media_id: str) -> list[ThumbnailRow]:
+def _list_thumbnails(tx: Transaction, original_key: str) -> list[ThumbnailRow]:
     rows = tx.all(
         "SELECT width, height, method, animated, content_type, size_bytes, file_key FROM thumbnails"
-        " WHERE media_id = ? ORDER BY width, height, method, animated",
-        (media_id,),
+        " WHERE original_key = ? ORDER BY width, height, method, animated",
+        (original_key,),
     )
     return [ThumbnailRow(ThumbnailKey(row[0], row[1], row[2], bool(row[3])), *row[4:]) for row in rows]
 
 
-def _add_thumbnail(tx: WriteTransaction, media_id: str, thumbnail: ThumbnailRow) -> ThumbnailRow:
-    for row in _list_thumbnails(tx, media_id):
+def _add_thumbnail(tx: WriteTransaction, original_key: str, thumbnail: ThumbnailRow) -> ThumbnailRow:
+    for row in _list_thumbnails(tx, original_key):
         if row.key == thumbnail.key:
             return row
+    if original_key.startswith(REMOTE_PREFIX):
+        original = tx.one("SELECT 1 FROM remote_media WHERE file_key = ?", (original_key,))
+    else:
+        original = tx.one("SELECT 1 FROM media WHERE file_key = ?", (original_key,))
+    if original is None:
+        raise OriginalGone("the picture was deleted")
     key = thumbnail.key
     tx.run(
-        "INSERT INTO thumbnails (media_id, width, height, method, animated, content_type, size_bytes, file_key)"
+        "INSERT INTO thumbnails (original_key, width, height, method, animated, content_type, size_bytes, file_key)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
-            media_id,
+            original_key,
             key.width,
             key.height,
             key.method,
@@ -284,7 +302,8 @@ def _check_quota(
             raise QuotaExceeded(f"{used_bytes} of {limit.max_bytes} bytes were uploaded")
 
 
-def _content_columns(content: ContentRecord) -> tuple[object, ...]:
+def content_columns(content: ContentRecord) -> tuple[object, ...]:
+    """As the tables of media have them: time, type, name, size, digest, key, frozen."""
     return (
         content.uploaded_ms,
         content.content_type.encode(),
@@ -296,7 +315,8 @@ def _content_columns(content: ContentRecord) -> tuple[object, ...]:
     )
 
 
-def _content_of(row: Row) -> ContentRecord | None:
+def content_of(row: Row) -> ContentRecord | None:
+    """What `content_columns` made; None for columns that have nothing."""
     uploaded_ms, content_type, file_name, size_bytes, sha256, file_key, frozen = row
     if uploaded_ms is None:
         return None

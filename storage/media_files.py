@@ -10,18 +10,25 @@ import re
 from pathlib import Path
 from typing import IO
 
-from storage.media_store import MediaFileMissing, SourceClosed, SourceTooLarge, StoredFile
+from storage.media_store import (
+    REMOTE_PREFIX,
+    MediaFileMissing,
+    SourceClosed,
+    SourceTooLarge,
+    StoredFile,
+)
 
 CHUNK_BYTES = 256 * 1024
 
-_KEY = re.compile(r"[0-9a-f]{32}")
+_KEY = re.compile(rf"(?:{REMOTE_PREFIX})?[0-9a-f]{{32}}")
 
 
 class LocalMediaFiles:
-    """A `MediaStore` in a folder: `files/` holds what is stored, `incoming/` what is on its way."""
+    """A `MediaStore` in a folder: `files/` holds our own media, `remote/` others', `incoming/` what is on its way."""
 
     def __init__(self, folder: Path) -> None:
         self._files = folder / "files"
+        self._remote = folder / "remote"
         self._incoming = folder / "incoming"
         # Folders whose own entry is known to be on disk. Threads share it: adding twice does no harm.
         self._durable: set[Path] = set()
@@ -29,6 +36,7 @@ class LocalMediaFiles:
     def prepare(self) -> None:
         """Make the folders. Raises `OSError` if that cannot be."""
         self._files.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._remote.mkdir(mode=0o700, exist_ok=True)
         self._incoming.mkdir(mode=0o700, exist_ok=True)
         _sync_folder(self._files.parent)
         _sync_folder(self._files.parent.parent)
@@ -38,13 +46,14 @@ class LocalMediaFiles:
 
         Raises `SourceTooLarge`, `SourceClosed` or `OSError`. A key is to be used once.
         """
-        temporary = self._incoming / _checked(key)
+        path = self._path(key)
+        temporary = self._incoming / key.removeprefix(REMOTE_PREFIX)
         try:
             with open(temporary, "xb", opener=_private) as target:
                 stored = _copy(source, target, max_bytes)
                 target.flush()
                 os.fsync(target.fileno())
-            self._publish(temporary, self._path(key))
+            self._publish(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -78,21 +87,18 @@ class LocalMediaFiles:
         folder = path.parent
         if folder not in self._durable:
             folder.mkdir(mode=0o700, exist_ok=True)
-            _sync_folder(self._files)
+            _sync_folder(folder.parent)
             self._durable.add(folder)
         temporary.rename(path)
         # The name must outlive a power cut as the bytes do.
         _sync_folder(folder)
 
     def _path(self, key: str) -> Path:
-        return self._files / _checked(key)[:2] / key[2:]
-
-
-def _checked(key: str) -> str:
-    # A key is ours, never a client's; all the same, nothing else may ever become a path.
-    if not _KEY.fullmatch(key):
-        raise ValueError("a key is 32 hexadecimal digits")
-    return key
+        # A key is ours, never a client's; all the same, nothing else may ever become a path.
+        if not _KEY.fullmatch(key):
+            raise ValueError("that is no key of a media file")
+        digits = key.removeprefix(REMOTE_PREFIX)
+        return (self._files if digits == key else self._remote) / digits[:2] / digits[2:]
 
 
 def _private(path: str, flags: int) -> int:

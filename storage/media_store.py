@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import IO, Protocol
 
+REMOTE_PREFIX = "remote/"
+"""Keys of what was fetched from other servers begin with it, and so do those of thumbnails of that."""
+
 
 class MediaFileMissing(Exception):
     """The store has no such file."""
@@ -25,7 +28,10 @@ class StoredFile:
 
 
 class MediaStore(Protocol):
-    """Files by key (32 hexadecimal digits); each is written once. All methods block: call them on a thread."""
+    """Files by key (32 hexadecimal digits, `REMOTE_PREFIX` before them or not); each is written once.
+
+    All methods block: call them on a thread.
+    """
 
     def put(self, key: str, source: IO[bytes], max_bytes: int) -> StoredFile:
         """Store what `source` holds from where it stands; durable when this returns.
@@ -38,3 +44,8 @@ class MediaStore(Protocol):
 
     def delete(self, key: str) -> None:
         """Forget a file; an absent one is no error."""
+
+
+def key_beside(file_key: str, digits: str) -> str:
+    """The key for 32 digits in the same part of the store as another file."""
+    return REMOTE_PREFIX + digits if file_key.startswith(REMOTE_PREFIX) else digits

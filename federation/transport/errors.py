@@ -33,6 +33,10 @@ class InvalidAnswer(FederationError):
     """A success that cannot be used: not JSON, not a JSON object, or larger than is read."""
 
 
+class AnswerIsTooLarge(InvalidAnswer):
+    """It was cut off at the limit."""
+
+
 class HttpRefusal(FederationError):
     """An answer with an error status. `errcode` and `error` are what the body says, if it does."""
 
@@ -63,4 +67,4 @@ class TransportError(Exception):
 
 
 class AnswerTooLarge(Exception):
-    """The answer was cut off at the limit. Internal to this package: callers see `InvalidAnswer`."""
+    """The answer was cut off at the limit. Internal to this package: callers see `AnswerIsTooLarge`."""

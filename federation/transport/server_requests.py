@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from federation.transport.allowed_servers import AllowedServers
 from federation.transport.body_pipe import StreamedResponse, StreamLimits
 from federation.transport.discovery import Discovery
-from federation.transport.errors import AnswerTooLarge, InvalidAnswer, TransportError, Unreachable
+from federation.transport.errors import AnswerIsTooLarge, AnswerTooLarge, TransportError, Unreachable
 from federation.transport.https import HttpRequest, HttpResponse, Https, ResponseLimits
 from federation.transport.route import Route
 
@@ -56,4 +56,4 @@ class ServerRequests:
         except TransportError as error:
             raise Unreachable(destination, str(error)) from error
         except AnswerTooLarge as error:
-            raise InvalidAnswer(destination, str(error)) from error
+            raise AnswerIsTooLarge(destination, str(error)) from error

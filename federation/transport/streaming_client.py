@@ -17,6 +17,7 @@ from federation.room_dag.signing import EventSigner
 from federation.transport.back_off import BackOff
 from federation.transport.body_pipe import StreamedResponse, StreamLimits
 from federation.transport.errors import (
+    AnswerIsTooLarge,
     AnswerTooLarge,
     HttpRefusal,
     InvalidAnswer,
@@ -56,7 +57,7 @@ class AnswerStream:
         except TransportError as error:
             raise Unreachable(self._destination, str(error)) from error
         except AnswerTooLarge as error:
-            raise InvalidAnswer(self._destination, str(error)) from error
+            raise AnswerIsTooLarge(self._destination, str(error)) from error
 
     def close(self) -> None:
         """Nothing more is wanted. To be called in any case; the second time does nothing."""
@@ -117,7 +118,9 @@ class StreamingClient:
             response = await self._in_time(destination, limits, lambda: self._follow(url, limits))
         except TransportError as error:
             raise Unreachable(destination, f"sends us where there is no answer: {error}") from error
-        except (AnswerTooLarge, ValueError) as error:
+        except AnswerTooLarge as error:
+            raise AnswerIsTooLarge(destination, str(error)) from error
+        except ValueError as error:
             raise InvalidAnswer(destination, str(error)) from error
         if response.status != 200:
             response.body.close()

@@ -18,6 +18,7 @@ from federation.transport.discovery import Discovery
 from federation.transport.federation_client import FederationClient
 from federation.transport.network import Network
 from federation.transport.server_requests import ServerRequests
+from federation.transport.streaming_client import StreamingClient
 from federation.transport.well_known import WellKnown
 from popcube_server.building.core import Core
 from popcube_server.federation_metrics import FederationMetrics
@@ -50,6 +51,8 @@ class Federation:
     """What rooms, queues and queries use of the network; `authenticator` is for the front door."""
 
     client: FederationClient
+    streaming: StreamingClient
+    allowed: AllowedServers
     key_ring: KeyRing
     verify_events: VerifyEvents
     back_off: BackOff
@@ -70,14 +73,11 @@ def build_federation(core: Core, network: Network) -> Federation:
     retries = config.federation.federation
     back_off = BackOff(core.database, core.committer, core.log, retries, now_ms, platform.random)
     client = FederationClient(core.signer, requests, back_off, platform.clock, platform.sleep, retries)
-
-    own = OwnKeys(
-        _signers(core),
-        config.keys.old_signing_keys,
-        config.keys.key_refresh_interval_ms,
-        now_ms,
-        {peer.verify_key.key_id: peer.verify_key.key for peer in config.sites.peers} if config.sites else None,
+    streaming = StreamingClient(
+        core.signer, requests, network.https, user_agent, back_off, platform.clock, platform.sleep
     )
+
+    own = OwnKeys(_signers(core), config.keys.old_signing_keys, config.keys.key_refresh_interval_ms, now_ms)
     stored = StoredKeys(core.database, core.committer, core.log, now_ms)
     cache = stored.cache
     core.metrics.cache("server_keys", lambda: len(cache), lambda: cache.hits, lambda: cache.misses)
@@ -102,6 +102,8 @@ def build_federation(core: Core, network: Network) -> Federation:
     forget = Periodic(platform, "Forgetting servers that are gone", FORGET_INTERVAL_S, back_off.forget_old)
     return Federation(
         client,
+        streaming,
+        allowed,
         key_ring,
         VerifyEvents(key_ring),
         back_off,

@@ -5,26 +5,36 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from popcube_server.building.core import Core
+from popcube_server.building.federation import Federation
 from popcube_server.rest.client.authed_content_repo import AuthenticatedMedia
 from popcube_server.rest.client.content_repo import MediaUploads, UnauthenticatedMedia
+from popcube_server.rest.federation.media import FederationMedia
+from popcube_server.services.media.ask_for_media import AskForMedia
 from popcube_server.services.media.awaited_uploads import AwaitedUploads
+from popcube_server.services.media.cached_remote_media import CachedRemoteMedia
+from popcube_server.services.media.delete_unused_media import INTERVAL_S, DeleteUnusedMedia
 from popcube_server.services.media.download_media import DownloadMedia
+from popcube_server.services.media.fetch_remote_media import FetchRemoteMedia, RemoteMediaLimits
 from popcube_server.services.media.fill_media import FillMedia
-from popcube_server.services.media.find_media import FindMedia, FindThawedMedia, MediaFinder, NoRemoteMedia
+from popcube_server.services.media.find_media import FindMedia, FindThawedMedia, MediaFinder, RemoteMedia
 from popcube_server.services.media.get_thumbnail import GetThumbnail
 from popcube_server.services.media.make_thumbnail import MakeThumbnail
+from popcube_server.services.media.media_uses import MediaUses
 from popcube_server.services.media.receive_content import ReceiveContent
 from popcube_server.services.media.reserve_media import ReserveMedia
+from popcube_server.services.media.serve_media import ServeMedia
 from popcube_server.services.media.shrink_picture import ShrinkInProcess
 from popcube_server.services.media.thumbnail_sizes import ThumbnailSizes
 from popcube_server.services.media.tidy_media_files import TidyMediaFiles
 from popcube_server.services.media.upload_media import UploadMedia
 from popcube_server.services.media.upload_quotas import UploadQuotas
+from popcube_server.services.periodic import Periodic
 from popcube_server.services.rate_limits import RateLimiter
 from storage.media import MediaRepository, UploadLimit
 from storage.media_files import LocalMediaFiles
 from storage.media_store import MediaStore
-from synapse_like_config.media import MediaSection
+from synapse_like_config.media import MediaRetention, MediaSection
+from synapse_like_config.ratelimits import RateLimit
 
 
 class _Part(Protocol):
@@ -35,7 +45,7 @@ class _Part(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """`find` and `store` are for other ways to the same content: federation, exports."""
+    """`find` and `store` are for other ways to the same content: exports."""
 
     find: MediaFinder
     store: MediaStore
@@ -43,7 +53,7 @@ class Media:
     parts: Sequence[_Part]
 
 
-def build_media(core: Core) -> Media:
+def build_media(core: Core, federation: Federation) -> Media:
     """Without a media repository (`enable_media_repo: false`) there are no endpoints."""
     config = core.config.media
     files = LocalMediaFiles(config.media_store_path)
@@ -52,33 +62,97 @@ def build_media(core: Core) -> Media:
     except OSError as error:
         raise SystemExit(f"media_store_path: the folder cannot be used: {error}") from error
     awaited = AwaitedUploads(core.platform, core.log)
-    find = FindMedia(
-        core.server_name, core.platform, core.database, MediaRepository(), awaited, NoRemoteMedia()
+    uses = MediaUses(core.platform, core.committer)
+    cached = CachedRemoteMedia(
+        core.platform,
+        core.database,
+        core.committer,
+        files,
+        federation.allowed,
+        config.prevent_media_downloads_from,
     )
+    fetch = _build_fetch(core, federation, files, cached)
+
+    def finder(remote: RemoteMedia) -> FindMedia:
+        return FindMedia(core.server_name, core.platform, core.database, MediaRepository(), awaited, remote)
+
+    find = finder(fetch)
+    # Nothing is fetched for those who would not get it.
+    thawed = FindThawedMedia(finder(cached)) if config.enable_authenticated_media else find
     make = MakeThumbnail(core.platform, core.committer, files, ShrinkInProcess(config.max_image_pixels))
-    parts = (TidyMediaFiles(core.platform, files), awaited, make)
-    servlets = _build_servlets(core, config, files, find, make) if config.enable_media_repo else ()
+    parts: list[_Part] = [
+        TidyMediaFiles(core.platform, files),
+        awaited,
+        uses,
+        make,
+        fetch,
+    ]
+    if config.media_retention != MediaRetention():
+        unused = DeleteUnusedMedia(
+            core.platform, core.database, core.committer, files, uses, config.media_retention
+        )
+        parts.append(Periodic(core.platform, "Deleting media that nobody looks at", INTERVAL_S, unused.run))
+    ways = _Ways(core, files, make, uses)
+    servlets = _build_servlets(core, ways, find, thawed) if config.enable_media_repo else ()
     return Media(find, files, servlets, parts)
 
 
-def _build_servlets(
-    core: Core, config: MediaSection, store: MediaStore, find: MediaFinder, make: MakeThumbnail
-) -> Sequence[object]:
-    freezes = config.enable_authenticated_media
-    thawed = FindThawedMedia(find, freezes)
-    sizes = ThumbnailSizes(config.thumbnail_sizes, config.dynamic_thumbnails)
+def _build_fetch(
+    core: Core, federation: Federation, store: MediaStore, cached: CachedRemoteMedia
+) -> FetchRemoteMedia:
+    config = core.config.media
+    rate = RateLimit(
+        per_second=config.remote_media_download_per_second_bytes,
+        burst_count=config.remote_media_download_burst_count_bytes,
+    )
+    return FetchRemoteMedia(
+        core.platform,
+        core.committer,
+        store,
+        cached,
+        AskForMedia(federation.streaming, config.max_upload_size_bytes),
+        RateLimiter(rate, core.platform.now_s),
+        RemoteMediaLimits(config.max_upload_size_bytes, config.enable_authenticated_media),
+    )
 
-    def download(finder: MediaFinder) -> DownloadMedia:
-        return DownloadMedia(core.platform, store, finder)
 
-    def thumbnail(finder: MediaFinder) -> GetThumbnail:
-        return GetThumbnail(core.platform, core.database, MediaRepository(), store, finder, sizes, make)
+@dataclass(frozen=True, slots=True)
+class _Ways:
+    """What leads from a finder to an open file."""
 
+    core: Core
+    store: MediaStore
+    make: MakeThumbnail
+    uses: MediaUses
+
+    def download(self, find: MediaFinder) -> DownloadMedia:
+        return DownloadMedia(self.core.platform, self.store, find, self.uses)
+
+    def thumbnail(self, find: MediaFinder) -> GetThumbnail:
+        config = self.core.config.media
+        sizes = ThumbnailSizes(config.thumbnail_sizes, config.dynamic_thumbnails)
+        return GetThumbnail(
+            self.core.platform,
+            self.core.database,
+            MediaRepository(),
+            self.store,
+            find,
+            sizes,
+            self.make,
+            self.uses,
+        )
+
+
+def _build_servlets(core: Core, ways: _Ways, find: MediaFinder, thawed: MediaFinder) -> Sequence[object]:
+    config = core.config.media
     max_bytes = config.max_upload_size_bytes
+    receive = ReceiveContent(core.platform, ways.store, max_bytes, config.enable_authenticated_media)
+    serve = ServeMedia(ways.download(find), ways.thumbnail(find), core.platform.now_s)
     return (
-        _build_uploads(core, config, ReceiveContent(core.platform, store, max_bytes, freezes)),
-        AuthenticatedMedia(download(find), thumbnail(find), max_bytes),
-        UnauthenticatedMedia(download(thawed), thumbnail(thawed), max_bytes),
+        _build_uploads(core, config, receive),
+        AuthenticatedMedia(ways.download(find), ways.thumbnail(find), max_bytes),
+        UnauthenticatedMedia(ways.download(thawed), ways.thumbnail(thawed), max_bytes),
+        FederationMedia(core.server_name, serve, lambda: core.platform.random_bytes(16).hex()),
     )
 
 

@@ -11,6 +11,7 @@ from storage.media import (
     FillMedia,
     MediaRepository,
     NotPending,
+    OriginalGone,
     QuotaExceeded,
     ReserveMedia,
     StoreMedia,
@@ -121,16 +122,30 @@ class MediaTests(StorageMixin):
         with self.assertRaises(QuotaExceeded):  # type: ignore[attr-defined]
             self.read(lambda tx: self.media.check_quota(tx, ALICE, NOW_MS, 51, limits))
 
+    def store(self, media_id: str, file_key: str) -> None:
+        content = replace(CONTENT, file_key=file_key)
+        self.result(self.committer.commit(StoreMedia(media_id, ALICE, content, ())))
+
     def test_first_thumbnail_of_a_key_stays(self) -> None:
+        self.store("m1", "a" * 32)
+        self.store("m2", "b" * 32)
         key = ThumbnailKey(32, 32, "crop", True)
         first = ThumbnailRow(key, "image/webp", 10, "1" * 32)
         second = ThumbnailRow(key, "image/webp", 20, "2" * 32)
         other = ThumbnailRow(replace(key, animated=False), "image/png", 5, "3" * 32)
-        committed = self.result(self.committer.commit(AddThumbnail("m1", first), AddThumbnail("m1", second)))
+        position = self.log.position
+        committed = self.result(
+            self.committer.commit(AddThumbnail("a" * 32, first), AddThumbnail("a" * 32, second))
+        )
         self.assertEqual(committed.results, (first, first))
-        self.result(self.committer.commit(AddThumbnail("m1", other), AddThumbnail("m2", first)))
-        self.assertEqual(self.read(lambda tx: self.media.list_thumbnails(tx, "m1")), [other, first])
-        self.assertEqual(self.log.position, 0)
+        self.result(self.committer.commit(AddThumbnail("a" * 32, other), AddThumbnail("b" * 32, first)))
+        self.assertEqual(self.read(lambda tx: self.media.list_thumbnails(tx, "a" * 32)), [other, first])
+        self.assertEqual(self.log.position, position)
+
+    def test_thumbnail_of_what_is_gone_is_refused(self) -> None:
+        row = ThumbnailRow(ThumbnailKey(32, 32, "crop", True), "image/webp", 10, "1" * 32)
+        for original_key in ("a" * 32, "remote/" + "a" * 32):
+            self.failure(self.committer.commit(AddThumbnail(original_key, row)), OriginalGone)
 
 
 class SqliteMediaTests(SqliteStorage, MediaTests, SynchronousTestCase):

@@ -39,6 +39,15 @@ class LocalMediaFilesTests(SynchronousTestCase):
             self.assertEqual(file.read(), data)
         self.assertEqual(self.names(), [f"files/01/{KEY[2:]}"])
 
+    def test_other_servers_media_have_a_folder_of_their_own(self) -> None:
+        self.store.put("remote/" + KEY, BytesIO(b"theirs"), 6)
+        self.store.put(KEY, BytesIO(b"ours"), 4)
+        with self.store.open("remote/" + KEY) as file:
+            self.assertEqual(file.read(), b"theirs")
+        self.assertEqual(self.names(), [f"files/01/{KEY[2:]}", f"remote/01/{KEY[2:]}"])
+        self.store.delete("remote/" + KEY)
+        self.assertEqual(self.names(), [f"files/01/{KEY[2:]}"])
+
     def test_another_store_over_the_same_folder_has_it_too(self) -> None:
         self.store.put(KEY, BytesIO(b"data"), 4)
         again = LocalMediaFiles(self.folder)
@@ -63,7 +72,16 @@ class LocalMediaFilesTests(SynchronousTestCase):
         self.assertEqual(self.names(), [])
 
     def test_key_that_is_not_ours_never_becomes_a_path(self) -> None:
-        for key in ("../../../etc/passwd", "", "/etc/passwd", KEY.upper(), KEY + "/..", KEY[:-1]):
+        for key in (
+            "../../../etc/passwd",
+            "",
+            "/etc/passwd",
+            KEY.upper(),
+            KEY + "/..",
+            KEY[:-1],
+            "remote/",
+            f"remote/../{KEY}",
+        ):
             self.assertRaises(ValueError, self.store.put, key, BytesIO(b""), 4)
             self.assertRaises(ValueError, self.store.open, key)
             self.assertRaises(ValueError, self.store.delete, key)

@@ -1,20 +1,19 @@
 """What the media endpoints, old and new, have in common: reading the request, and heads that are safe to show."""
 
-import re
 from urllib.parse import quote
 
 from popcube_server.rest.endpoint import Call, FileAnswer
 from popcube_server.rest.parse import query_bool, query_choice, query_int, query_string
 from popcube_server.services.errors import InvalidParam
+from popcube_server.services.media.content_type import clean_content_type
 from popcube_server.services.media.download_media import OpenedMedia
+from popcube_server.services.media.file_name import MAX_FILE_NAME_BYTES
 from popcube_server.services.media.media_address import MAX_WAIT_MS, MediaRequest, parse_media_address
 from popcube_server.services.media.receive_content import Upload
 from popcube_server.services.media.thumbnail_sizes import WantedThumbnail
 
 DEFAULT_WAIT_MS = 20_000
 MAX_SIDE = 100_000
-MAX_FILE_NAME_BYTES = 1024
-UNKNOWN_TYPE = "application/octet-stream"
 
 # Servers SHOULD restrict Content-Type headers to one of the following values when serving content inline.
 INLINE_TYPES = frozenset(
@@ -60,28 +59,20 @@ _SAFETY = {
     "Referrer-Policy": "no-referrer",
 }
 
-_WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_CONTENT_TYPE = re.compile(rf"{_WORD}/{_WORD}(?:[ \t]*;[ -~]*)?")
-
 
 def parse_upload(call: Call) -> Upload:
     """Raises `InvalidParam` for a file name that is too long."""
     file_name = call.query_one("filename") or None
     if file_name is not None:
         check_file_name(file_name)
-    return Upload(call.content, call.content_length, _content_type(call), file_name)
+    # Defaults to application/octet-stream if it is not set.
+    content_type = clean_content_type(call.headers.get("content-type"))
+    return Upload(call.content, call.content_length, content_type, file_name)
 
 
 def check_file_name(file_name: str) -> None:
     if len(file_name.encode()) > MAX_FILE_NAME_BYTES:
         raise InvalidParam(f"The file name is longer than {MAX_FILE_NAME_BYTES} bytes.")
-
-
-def _content_type(call: Call) -> str:
-    # Defaults to application/octet-stream if it is not set. The same stands for what is no media type at all:
-    # it must not get into an answer's head.
-    given = call.headers.get("content-type", "").strip(" \t")
-    return given if len(given) <= 255 and _CONTENT_TYPE.fullmatch(given) else UNKNOWN_TYPE
 
 
 def parse_request(call: Call) -> MediaRequest:
@@ -90,6 +81,7 @@ def parse_request(call: Call) -> MediaRequest:
         parse_media_address(call.path["server_name"], call.path["media_id"]),
         query_int(call, "timeout_ms", DEFAULT_WAIT_MS, 0, MAX_WAIT_MS),
         query_bool(call, "allow_remote", True),
+        call.client_address,
     )
 
 
@@ -106,21 +98,28 @@ def parse_thumbnail(call: Call) -> WantedThumbnail:
     )
 
 
+def disposition_kind(content_type: str) -> str:
+    """`inline` for what may be shown, else `attachment`."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    return "inline" if media_type in INLINE_TYPES else "attachment"
+
+
 def media_answer(opened: OpenedMedia, cache: str) -> FileAnswer:
     """`cache` is the value of Cache-Control. The file name is the uploader's."""
     return named_answer(opened, opened.file_name, cache)
 
 
 def named_answer(opened: OpenedMedia, file_name: str | None, cache: str) -> FileAnswer:
-    media_type = opened.content_type.partition(";")[0].strip().lower()
-    kind = "inline" if media_type in INLINE_TYPES else "attachment"
-    return _answer(opened, disposition(kind, file_name), cache)
+    return _answer(opened, disposition(disposition_kind(opened.content_type), file_name), cache)
 
 
 def thumbnail_answer(opened: OpenedMedia, cache: str) -> FileAnswer:
+    return _answer(opened, thumbnail_disposition(opened.content_type), cache)
+
+
+def thumbnail_disposition(content_type: str) -> str:
     # The disposition of a thumbnail MUST be inline, and SHOULD contain a file name (e.g. thumbnail.png).
-    suffix = opened.content_type.partition("/")[2]
-    return _answer(opened, disposition("inline", f"thumbnail.{suffix}"), cache)
+    return disposition("inline", f"thumbnail.{content_type.partition('/')[2]}")
 
 
 def _answer(opened: OpenedMedia, content_disposition: str, cache: str) -> FileAnswer:

@@ -7,6 +7,7 @@ from typing import IO
 from popcube_server.services.errors import NotFound
 from popcube_server.services.media.find_media import MediaFinder
 from popcube_server.services.media.media_address import MediaRequest
+from popcube_server.services.media.media_uses import MediaUses
 from popcube_server.services.platform import Platform
 from storage.media_store import MediaFileMissing, MediaStore
 
@@ -33,13 +34,21 @@ async def open_file(platform: Platform, store: MediaStore, file_key: str) -> IO[
 
 
 class DownloadMedia:
-    def __init__(self, platform: Platform, store: MediaStore, find: MediaFinder) -> None:
+    def __init__(self, platform: Platform, store: MediaStore, find: MediaFinder, uses: MediaUses) -> None:
         self._platform = platform
         self._store = store
         self._find = find
+        self._uses = uses
 
     async def open(self, request: MediaRequest) -> OpenedMedia:
         """Raises what the finder raises."""
         content = await self._find.get(request)
-        file = await open_file(self._platform, self._store, content.file_key)
+        try:
+            file = await open_file(self._platform, self._store, content.file_key)
+        except NotFound:
+            if not await self._find.forget(request, content):
+                raise
+            content = await self._find.get(request)
+            file = await open_file(self._platform, self._store, content.file_key)
+        self._uses.note(content.file_key)
         return OpenedMedia(file, content.size_bytes, content.content_type, content.file_name)

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from popcube_server.services.errors import NotFound, WithCode
 from popcube_server.services.media.awaited_uploads import AwaitedUploads
-from popcube_server.services.media.media_address import MediaAddress, MediaRequest
+from popcube_server.services.media.media_address import MediaRequest
 from popcube_server.services.platform import Platform
 from storage.database import Database
 from storage.media import ContentRecord, MediaRepository, MediaRow
@@ -14,25 +14,24 @@ class MediaFinder(Protocol):
     """Gives the content of a request that it allows."""
 
     async def get(self, request: MediaRequest) -> ContentRecord:
-        """Raises `NotFound`, or 504 if the content does not come in time."""
+        """Raises `NotFound`, or 504 if the content does not come in time; 429 or 502 too for other servers' media."""
+
+    async def forget(self, request: MediaRequest, content: ContentRecord) -> bool:
+        """Hear that the store has lost the file. Whether it can be had again, by another `get`."""
 
 
 class RemoteMedia(Protocol):
     """Media of other servers, brought into our store."""
 
-    async def get(self, address: MediaAddress, timeout_ms: int) -> ContentRecord:
-        """Raises `NotFound`, or 502 or 504 as the other server has it."""
+    async def get(self, request: MediaRequest) -> ContentRecord:
+        """Raises `NotFound`, or 404, 429, 502 or 504 as the other server has it."""
 
-
-class NoRemoteMedia:
-    """For a server that does not federate: other servers' media are unknown."""
-
-    async def get(self, address: MediaAddress, timeout_ms: int) -> ContentRecord:
-        raise NotFound(f"This server has no media of {address.server_name}.")
+    async def forget(self, content: ContentRecord) -> None:
+        """Hear that the store has lost the file."""
 
 
 class FindMedia:
-    """The finder for those who are logged in."""
+    """The finder for those who are logged in, and for other servers."""
 
     def __init__(
         self,
@@ -64,7 +63,14 @@ class FindMedia:
         # allow_remote=false: the server should not attempt to fetch the media if it is deemed remote.
         if not request.allow_remote:
             raise NotFound("That is media of another server.")
-        return await self._remote.get(request.address, request.timeout_ms)
+        return await self._remote.get(request)
+
+    async def forget(self, request: MediaRequest, content: ContentRecord) -> bool:
+        """Other servers' media can be fetched again."""
+        if request.address.server_name == self._server_name:
+            return False
+        await self._remote.forget(content)
+        return True
 
     async def _get_row(self, media_id: str) -> MediaRow:
         row = await self._database.read(lambda tx: self._media.find(tx, media_id))
@@ -87,16 +93,18 @@ class FindMedia:
 
 
 class FindThawedMedia:
-    """The finder for anybody: only what was uploaded while downloads needed no login, unless nothing is frozen."""
+    """The finder for anybody: only what was uploaded, or fetched, while downloads needed no login."""
 
-    def __init__(self, find: MediaFinder, freezes: bool) -> None:
+    def __init__(self, find: MediaFinder) -> None:
         self._find = find
-        self._freezes = freezes
 
     async def get(self, request: MediaRequest) -> ContentRecord:
         content = await self._find.get(request)
         # Any media uploaded after the freeze SHOULD only be accessible through the authenticated endpoints;
         # the old ones MAY return 404 M_NOT_FOUND.
-        if content.frozen and self._freezes:
+        if content.frozen:
             raise NotFound("This media is not given to those who are not logged in.")
         return content
+
+    async def forget(self, request: MediaRequest, content: ContentRecord) -> bool:
+        return await self._find.forget(request, content)

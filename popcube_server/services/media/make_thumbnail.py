@@ -12,8 +12,8 @@ from popcube_server.services.media.receive_content import KEY_BYTES
 from popcube_server.services.media.shrink_picture import ShrinkPicture
 from popcube_server.services.platform import Platform
 from storage.committer import Committer
-from storage.media import AddThumbnail, ContentRecord, ThumbnailKey, ThumbnailRow
-from storage.media_store import MediaFileMissing, MediaStore
+from storage.media import AddThumbnail, ContentRecord, OriginalGone, ThumbnailKey, ThumbnailRow
+from storage.media_store import MediaFileMissing, MediaStore, key_beside
 
 logger = logging.getLogger(__name__)
 
@@ -48,15 +48,16 @@ class MakeThumbnail:
         while self._running:
             await next(iter(self._running))
 
-    async def make(self, media_id: str, content: ContentRecord, key: ThumbnailKey) -> ThumbnailRow:
+    async def make(self, content: ContentRecord, key: ThumbnailKey) -> ThumbnailRow:
         """Raises `NotFound`, `TooLarge`, or 400 for what is no picture."""
-        others = self._waiting.get((media_id, key))
+        job = content.file_key, key
+        others = self._waiting.get(job)
         waiting = others if others is not None else []
         mine: Deferred[ThumbnailRow] = Deferred(waiting.remove)
         waiting.append(mine)
         if others is None:
-            self._waiting[(media_id, key)] = waiting
-            self._begin((media_id, key), content)
+            self._waiting[job] = waiting
+            self._begin(job, content)
         return await mine
 
     def _begin(self, job: _JobKey, content: ContentRecord) -> None:
@@ -86,10 +87,14 @@ class MakeThumbnail:
             self._turn.release()
 
     async def _make(self, job: _JobKey, content: ContentRecord) -> ThumbnailRow:
-        media_id, key = job
-        file_key = self._platform.random_bytes(KEY_BYTES).hex()
+        original_key, key = job
+        file_key = key_beside(original_key, self._platform.random_bytes(KEY_BYTES).hex())
         made = await self._platform.in_thread(lambda: self._shrink_and_store(content, key, file_key))
-        committed = await self._committer.commit(AddThumbnail(media_id, made))
+        try:
+            committed = await self._committer.commit(AddThumbnail(original_key, made))
+        except OriginalGone:
+            await self._platform.in_thread(lambda: self._store.delete(file_key))
+            raise NotFound("The picture has just been deleted.") from None
         row = cast(ThumbnailRow, committed.results[0])
         if row.file_key != made.file_key and made.file_key == file_key:
             # Another replica was quicker: its file is the thumbnail.

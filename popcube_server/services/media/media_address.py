@@ -28,6 +28,8 @@ class MediaRequest:
     """How long the client waits for content that is not uploaded yet."""
     allow_remote: bool
     """Whether the server may fetch it from another one."""
+    client_address: str = ""
+    """On whose account it is fetched: the client's IP address."""
 
 
 def parse_media_address(server_name: str, media_id: str) -> MediaAddress:

@@ -14,8 +14,16 @@ from popcube_server.services.media.make_thumbnail import MakeThumbnail
 from popcube_server.services.media.shrink_picture import Shrunk
 from popcube_server.services.platform import Platform
 from storage.committer import CommitFailed, Committed
-from storage.media import AddThumbnail, ContentRecord, MediaRepository, ThumbnailKey, ThumbnailRow
+from storage.media import (
+    AddThumbnail,
+    ContentRecord,
+    MediaRepository,
+    StoreMedia,
+    ThumbnailKey,
+    ThumbnailRow,
+)
 from storage.media_files import LocalMediaFiles
+from storage.media_use import DeleteUnusedMedia
 from tests.storage.storage_case import SqliteStorage, StorageMixin
 
 T = TypeVar("T")
@@ -66,6 +74,7 @@ class MakeThumbnailTests(SqliteStorage, StorageMixin, SynchronousTestCase):
         self.store = LocalMediaFiles(self.folder)
         self.store.prepare()
         self.store.put(ORIGINAL_KEY, BytesIO(b"original"), 8)
+        self.result(self.committer.commit(StoreMedia("m1", "@alice:one.example", CONTENT, ())))
         self.shrink = FakeShrink()
         self.threads = HeldThreads()
         self.keys = iter(bytes([number]) * 16 for number in range(1, 10))
@@ -75,8 +84,8 @@ class MakeThumbnailTests(SqliteStorage, StorageMixin, SynchronousTestCase):
         platform = Platform(Clock(), lambda size: next(self.keys), self.threads)
         return MakeThumbnail(platform, committer, self.store, self.shrink)
 
-    def begin(self, key: ThumbnailKey, media_id: str = "m1") -> "Deferred[ThumbnailRow]":
-        return Deferred.fromCoroutine(self.maker.make(media_id, CONTENT, key))
+    def begin(self, key: ThumbnailKey) -> "Deferred[ThumbnailRow]":
+        return Deferred.fromCoroutine(self.maker.make(CONTENT, key))
 
     def files(self) -> list[str]:
         return sorted(path.read_bytes().decode() for path in self.folder.rglob("*") if path.is_file())
@@ -86,7 +95,7 @@ class MakeThumbnailTests(SqliteStorage, StorageMixin, SynchronousTestCase):
         self.threads.run_next()
         row = self.successResultOf(making)
         self.assertEqual(row, ThumbnailRow(SMALL, "image/png", 2, "01" * 16))
-        self.assertEqual(self.read(lambda tx: MediaRepository().list_thumbnails(tx, "m1")), [row])
+        self.assertEqual(self.read(lambda tx: MediaRepository().list_thumbnails(tx, ORIGINAL_KEY)), [row])
         self.assertEqual(self.files(), ["32", "original"])
 
     def test_all_who_ask_meanwhile_get_the_same(self) -> None:
@@ -118,7 +127,7 @@ class MakeThumbnailTests(SqliteStorage, StorageMixin, SynchronousTestCase):
         gone.cancel()
         self.failureResultOf(gone, CancelledError)
         self.threads.run_next()
-        self.assertEqual(len(self.read(lambda tx: MediaRepository().list_thumbnails(tx, "m1"))), 1)
+        self.assertEqual(len(self.read(lambda tx: MediaRepository().list_thumbnails(tx, ORIGINAL_KEY))), 1)
 
     def test_refusal_reaches_all_and_the_next_request_tries_again(self) -> None:
         self.shrink.error = WithCode(400, "M_UNKNOWN", "no picture")
@@ -149,7 +158,7 @@ class MakeThumbnailTests(SqliteStorage, StorageMixin, SynchronousTestCase):
 
     def test_file_is_deleted_where_another_replica_was_quicker(self) -> None:
         other = ThumbnailRow(SMALL, "image/png", 2, "f" * 32)
-        self.result(self.committer.commit(AddThumbnail("m1", other)))
+        self.result(self.committer.commit(AddThumbnail(ORIGINAL_KEY, other)))
         making = self.begin(SMALL)
         self.threads.run_next()
         self.threads.run_next()
@@ -162,6 +171,14 @@ class MakeThumbnailTests(SqliteStorage, StorageMixin, SynchronousTestCase):
         with self.assertLogs("popcube_server.services.media.make_thumbnail", "ERROR"):
             self.threads.run_next()
         self.failureResultOf(making, NotFound)
+
+    def test_thumbnail_of_a_picture_deleted_meanwhile_is_not_kept(self) -> None:
+        making = self.begin(SMALL)
+        self.result(self.committer.commit(DeleteUnusedMedia("m1", CONTENT.uploaded_ms + 1)))
+        self.threads.run_next()
+        self.threads.run_next()
+        self.failureResultOf(making, NotFound)
+        self.assertEqual(self.files(), ["original"])
 
     def test_failed_commit_reaches_who_asked(self) -> None:
         class Failing:
