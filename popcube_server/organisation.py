@@ -16,6 +16,7 @@ from popcube_server.building.edus import build_edus
 from popcube_server.building.federation import build_federation
 from popcube_server.building.federation_rooms import build_inbound_rooms, build_remote_rooms
 from popcube_server.building.followers import build_followers
+from popcube_server.building.history import build_history
 from popcube_server.building.keys import KeyNeeds, build_keys
 from popcube_server.building.media import build_media
 from popcube_server.building.profiles import build_profiles
@@ -135,7 +136,8 @@ def build_organisation(core: Core, network: Network) -> Organisation:
             push.outcomes, accounts.suspensions, remote.rooms, queries.aliases, remote.send_recommended
         ),
     )
-    room_reads = build_room_reads(core, room_base, push.personal, RemoteReads(queries, sending.servers))
+    history = build_history(core, room_base, federation)
+    room_reads = build_room_reads(core, room_base, push.personal, RemoteReads(queries, sending.servers), history)
     user_data = build_user_data(core, room_base, push, room_reads.event_json, edus.typing_notices)
     media = build_media(core, federation)
     key_needs = KeyNeeds(
@@ -164,6 +166,7 @@ def build_organisation(core: Core, network: Network) -> Organisation:
     parts: list[Running] = [
         *federation.parts,
         *inbound.parts,
+        history.backfill,
         *accounts.parts,
         *media.parts,
         *user_data.parts,

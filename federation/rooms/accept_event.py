@@ -43,6 +43,7 @@ from storage.change import Change
 from storage.committer import Commits
 from storage.database import Database, Transaction
 from storage.events import OUTLIER, REJECTED, SOFT_FAILED
+from storage.waiting_redactions import AwaitRedacted
 
 
 MAX_COVERED = 500
@@ -174,7 +175,7 @@ class AcceptEvent:
                 outcome = self._outcomes.evaluate(event, PushRoom(room, Reading(self._events)))
             self._committer.check_not_busy()
             change = room.place(event, Facts(outcome, plan.redacts, plan.thread, sent_by), plan.placement)
-            more = (*self._rooms.resolving.unindexed.take(), *others)
+            more = (*_waiting(event, plan), *self._rooms.resolving.unindexed.take(), *others)
             waiter = self._committer.submit((change, *more), room.fence)
         try:
             await waiter
@@ -390,6 +391,15 @@ def _redacts(event: Event, before: Branch, lookup: TransactionLookup) -> str | N
     create = lookup.get(before.entries[CREATE_PAIR])
     levels = PowerLevels(create, None if levels_id is None else lookup.get(levels_id), event.rules)
     return event.redacts if is_redaction_allowed(event, target.event, levels) else None
+
+
+def _waiting(event: Event, plan: _Plan) -> tuple[AwaitRedacted, ...]:
+    """A redaction that redacted nothing: what it names may be history that is not here yet."""
+    if event.redacts is None or "\x00" in event.redacts or plan.redacts is not None:
+        return ()
+    if plan.verdict is not Verdict.ACCEPTED:
+        return ()
+    return (AwaitRedacted(event.room_id, event.redacts, event.event_id),)
 
 
 def _thread(event: Event, lookup: TransactionLookup) -> str | None:

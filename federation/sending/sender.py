@@ -252,7 +252,7 @@ class Sender:
         room_id, event_id = entry.key
         self._sources.servers.forget(room_id)
         stored = await self._sources.events.find(event_id)
-        if stored is None or stored.flags or not self._is_ours(stored.event.sender):
+        if stored is None or stored.flags or stored.is_found_later or not self._is_ours(stored.event.sender):
             return
         staying = await self._sources.servers.get(room_id)
         leaving: set[str] = set()

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from federation.rooms.history.room_holes import RoomHoles
 from federation.sending.room_servers import RoomServers
 from popcube_server.building.core import Core
+from popcube_server.building.history import History
 from popcube_server.building.remote_queries import RemoteQueries
 from popcube_server.building.rooms import RoomBase
 from popcube_server.rest.client.event_context import EventContext
@@ -28,11 +30,14 @@ from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.rooms.aggregations import BundledAggregations
 from popcube_server.services.rooms.event_at_time import EventAtTime
 from popcube_server.services.rooms.event_json import EventJson, NoAggregations
+from popcube_server.services.rooms.event_memberships import EventMemberships
+from popcube_server.services.rooms.history_pages import HistoryPages
 from popcube_server.services.rooms.list_aliases import ListAliases
 from popcube_server.services.rooms.list_threads import ListThreads
 from popcube_server.services.rooms.members_at import MembersAt
 from popcube_server.services.rooms.membership_history import MembershipHistories
 from popcube_server.services.rooms.mutual_rooms import MutualRooms
+from popcube_server.services.rooms.past_views import PastViews
 from popcube_server.services.rooms.preview_room import PreviewRoom
 from popcube_server.services.rooms.public_rooms import PublicRooms
 from popcube_server.services.rooms.read_context import ReadContext
@@ -56,6 +61,7 @@ from popcube_server.services.rooms.visibility_history import VisibilityHistories
 from storage.account_data import AccountDataRepository
 from storage.directory import DirectoryRepository
 from storage.relations import RelationsRepository
+from storage.state_entries import StateEntriesRepository
 from synapse_like_config.ratelimits import RateLimit
 
 # Of each server: its users' clients go through spaces and directories page by page.
@@ -80,27 +86,33 @@ class RoomReads:
     sent: SentTransactions
     aggregations: BundledAggregations
     event_json: EventJson
+    event_memberships: EventMemberships
+    holes: RoomHoles
     servlets: Sequence[object]
 
 
-def build_room_reads(core: Core, base: RoomBase, personal: PersonalRules, remote: RemoteReads) -> RoomReads:
+def build_room_reads(
+    core: Core, base: RoomBase, personal: PersonalRules, remote: RemoteReads, history: History
+) -> RoomReads:
     database, log, now_ms = core.database, core.log, core.platform.now_ms
     repositories, events = base.repositories, base.events
     relations = RelationsRepository(repositories.events)
     memberships = MembershipHistories(database, repositories.events, base.user_rooms, log)
     visibilities = VisibilityHistories(database, repositories.events, base.rooms, log)
-    visibility = Visibility(memberships, visibilities, base.user_rooms)
+    past = PastViews(database, StateEntriesRepository(), events)
+    visibility = Visibility(memberships, visibilities, base.user_rooms, past)
+    event_memberships = EventMemberships(memberships, past)
     sent = SentTransactions(log)
     summaries = RelationSummaries(database, relations, log)
     aggregations = BundledAggregations(
         summaries,
         events,
         visibility,
-        memberships,
+        event_memberships,
         personal,
-        EventJson(events, sent, visibility, memberships, NoAggregations(), now_ms),
+        EventJson(events, sent, visibility, event_memberships, NoAggregations(), now_ms),
     )
-    event_json = EventJson(events, sent, visibility, memberships, aggregations, now_ms)
+    event_json = EventJson(events, sent, visibility, event_memberships, aggregations, now_ms)
 
     views = RoomViews(base.user_rooms, memberships, visibilities)
     states = StatesAt(database, repositories, base.rooms, events, log)
@@ -114,7 +126,8 @@ def build_room_reads(core: Core, base: RoomBase, personal: PersonalRules, remote
     )
     options = core.config.directory
     public_rooms = PublicRooms(database, directory, room_summaries, options.enable_room_list_search)
-    read_messages = ReadMessages(views, pages, MembersAt(states, events), event_json)
+    history_pages = HistoryPages(pages, history.holes, history.backfill, visibility, core.platform.clock)
+    read_messages = ReadMessages(views, history_pages, MembersAt(states, events), event_json)
     servlets = (
         Rooms(
             read_event,
@@ -123,7 +136,7 @@ def build_room_reads(core: Core, base: RoomBase, personal: PersonalRules, remote
             base.user_rooms,
         ),
         MessagePagination(read_messages),
-        EventContext(ReadContext(read_event, pages, states, event_json)),
+        EventContext(ReadContext(read_event, history_pages, states, event_json)),
         RelationsEndpoint(ReadRelations(read_event, pages, relations, event_json)),
         ThreadsList(
             ListThreads(views, database, relations, events, visibility, summaries, personal, event_json, log)
@@ -159,4 +172,14 @@ def build_room_reads(core: Core, base: RoomBase, personal: PersonalRules, remote
         ),
         RoomEventByTimestamp(EventAtTime(views, database, repositories.events, events, visibility)),
     )
-    return RoomReads(visibility, visibilities, memberships, sent, aggregations, event_json, servlets)
+    return RoomReads(
+        visibility,
+        visibilities,
+        memberships,
+        sent,
+        aggregations,
+        event_json,
+        event_memberships,
+        history.holes,
+        servlets,
+    )

@@ -68,7 +68,8 @@ def build_sync(core: Core, base: RoomBase, needs: SyncNeeds) -> SyncPart:
         recent,
         reads.event_json,
         reads.visibility,
-        reads.membership_histories,
+        reads.event_memberships,
+        reads.holes,
         reads.sent,
         core.platform.now_ms,
     )

@@ -15,7 +15,7 @@ from federation.rooms.stored_event import StoredEvent
 from popcube_server.services.account_data.personal_rules import PersonalRules
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import NO_SURROUNDINGS, STYLE, EventStyle, Surroundings
-from popcube_server.services.rooms.membership_history import MembershipHistories
+from popcube_server.services.rooms.event_memberships import EventMemberships
 from popcube_server.services.rooms.relation_summaries import RelationSummaries, RelationSummary
 from popcube_server.services.rooms.visibility import Visibility
 from storage.relations import RepliesRow
@@ -73,14 +73,14 @@ class BundledAggregations:
         summaries: RelationSummaries,
         events: EventStore,
         visibility: Visibility,
-        histories: MembershipHistories,
+        memberships: EventMemberships,
         personal: PersonalRules,
         child_json: ChildJson,
     ) -> None:
         self._summaries = summaries
         self._events = events
         self._visibility = visibility
-        self._histories = histories
+        self._memberships = memberships
         self._personal = personal
         self._child_json = child_json
 
@@ -128,10 +128,7 @@ class BundledAggregations:
             return _Children({}, {})
         found = await self._events.get_many(wanted)
         seen = await self._visibility.visible(reader_id, list(found.values()))
-        memberships = {}
-        for stored in seen:
-            history = await self._histories.of(reader_id, stored.event.room_id)
-            memberships[stored.event.event_id] = history.at(stored.ordering) or "leave"
+        memberships = await self._memberships.of(reader_id, seen)
         return _Children({stored.event.event_id: stored for stored in seen}, memberships)
 
     def _encode_all(self, plans: Mapping[str, _Plan], children: _Children) -> dict[str, bytes]:

@@ -14,7 +14,7 @@ from federation.rooms.event_store import EventStore
 from federation.rooms.stored_event import StoredEvent
 from popcube_server.services.property_path import PropertyPath, find_property
 from popcube_server.services.requester import Requester
-from popcube_server.services.rooms.membership_history import MembershipHistories, MembershipHistory
+from popcube_server.services.rooms.event_memberships import EventMemberships
 from popcube_server.services.rooms.sent_transactions import SentTransactions
 
 
@@ -69,14 +69,14 @@ class EventJson:
         events: EventStore,
         sent: SentTransactions,
         visibility: EventVisibility,
-        histories: MembershipHistories,
+        memberships: EventMemberships,
         aggregations: Aggregations,
         now_ms: Callable[[], int],
     ) -> None:
         self._events = events
         self._sent = sent
         self._visibility = visibility
-        self._histories = histories
+        self._memberships = memberships
         self._aggregations = aggregations
         self._now_ms = now_ms
 
@@ -88,18 +88,13 @@ class EventJson:
         That the reader may see the events is the caller's business; whether they may see `prev_content` is looked at.
         """
         surroundings = await self.surroundings(events, reader.user_id)
-        histories: dict[str, MembershipHistory] = {}
-        for stored in events:
-            if stored.event.room_id not in histories:
-                room_id = stored.event.room_id
-                histories[room_id] = await self._histories.of(reader.user_id, room_id)
+        memberships = await self._memberships.of(reader.user_id, events)
         bundles: Mapping[str, bytes] = {}
         if style.has_aggregations:
             bundles = await self._aggregations.bundled(events, reader.user_id)
         rendered = []
         for stored in events:
-            # "If the user had yet to join the room at the time of the event ..., this property is set to `leave`."
-            membership = histories[stored.event.room_id].at(stored.ordering) or "leave"
+            membership = memberships[stored.event.event_id]
             bundle = bundles.get(stored.event.event_id)
             rendered.append(self.one(stored, surroundings, membership, reader, bundle, style))
         return rendered

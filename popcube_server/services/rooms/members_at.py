@@ -17,8 +17,15 @@ class MembersAt:
         self._states = states
         self._events = events
 
-    async def of(self, room_id: str, users: Iterable[str], ordering: int) -> list[StoredEvent]:
-        """Those that there were, in the order of the users."""
+    async def of(self, room_id: str, users: Iterable[str], newest: StoredEvent) -> list[StoredEvent]:
+        """Those that there were at an event, in the order of the users."""
+        ordering = newest.ordering
+        if newest.is_found_later:
+            # What changed in a part of the timeline that is still missing is not known: only the state there is.
+            then = await self._states.at(room_id, ordering)
+            event_ids = [event_id for user in users if (event_id := then.get((MEMBER, user))) is not None]
+            there = await self._events.get_many(event_ids)
+            return [there[event_id] for event_id in event_ids if event_id in there]
         entries = await self._states.now(room_id)
         wanted = {user: event_id for user in users if (event_id := entries.get((MEMBER, user))) is not None}
         order = tuple(wanted)

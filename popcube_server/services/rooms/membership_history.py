@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from federation.rooms.event_store import live_ordering
-from federation.rooms.stored_event import from_row
+from federation.rooms.stored_event import StoredEvent, from_row
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.rooms.user_rooms import UserRooms
 from storage.change import LogEntry
 from storage.database import Database, Transaction
-from storage.events import EventsRepository, StoreEvent
+from storage.events import OUTLIER, EventsRepository, StoreEvent
 from storage.log import Log
 from storage.memberships import MembershipRow
 
@@ -59,6 +59,16 @@ class MembershipHistory:
 
 
 _NONE = MembershipHistory()
+
+
+def place_in_chain(stored: StoredEvent, newer: int | None) -> int:
+    """The place of an event that was replaced by one at `newer`: what is no part of the timeline lies somewhere before.
+
+    The ordering of such an event only says when it was stored.
+    """
+    if newer is None or not stored.flags & OUTLIER:
+        return stored.ordering
+    return min(stored.ordering, newer - 1)
 
 
 class MembershipHistories:
@@ -120,7 +130,8 @@ class MembershipHistories:
         found = self._repository.get_by_nid(tx, (row.event_nid,))
         while found and len(steps) < MAX_STEPS:
             stored = from_row(found[0])
-            steps.append((stored.ordering, stored.event.membership or "leave"))
+            place = place_in_chain(stored, steps[-1][0] if steps else None)
+            steps.append((place, stored.event.membership or "leave"))
             found = [] if stored.replaces is None else self._repository.get_by_id(tx, (stored.replaces,))
         steps.sort()
         if row.event_nid != row.position:
@@ -134,6 +145,13 @@ class MembershipHistories:
             change = entry.change
             if not isinstance(change, StoreEvent):
                 continue
+            if (
+                change.ordering is not None
+                and change.type == "m.room.member"
+                and change.state_key is not None
+            ):
+                # Of history that was found, more of the chain may have its place now.
+                self._cache.drop((change.state_key, change.room_id))
             for membership in change.memberships:
                 key = (membership.user_id, change.room_id)
                 cached = self._cache.peek(key)

@@ -8,9 +8,10 @@ from federation.rooms.stored_event import StoredEvent
 from popcube_server.services.filters.event_filter import RoomEventFilter
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import STYLE, EventJson
+from popcube_server.services.rooms.history_pages import HistoryPages
 from popcube_server.services.rooms.read_event import BUNDLED_STYLE, ReadEvent
 from popcube_server.services.rooms.state_at import StatesAt
-from popcube_server.services.rooms.timeline_pages import Span, TimelinePages
+from popcube_server.services.rooms.timeline_pages import Span
 from popcube_server.services.rooms.visibility import BEGINNING, END
 from popcube_server.services.sync.tokens import PaginationToken
 
@@ -29,7 +30,7 @@ class Context:
 
 class ReadContext:
     def __init__(
-        self, read_event: ReadEvent, pages: TimelinePages, states: StatesAt, event_json: EventJson
+        self, read_event: ReadEvent, pages: HistoryPages, states: StatesAt, event_json: EventJson
     ) -> None:
         self._read_event = read_event
         self._pages = pages

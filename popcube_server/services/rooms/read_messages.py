@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from popcube_server.services.filters.event_filter import RoomEventFilter
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import STYLE, EventJson
+from popcube_server.services.rooms.history_pages import HistoryPages
 from popcube_server.services.rooms.members_at import MembersAt
 from popcube_server.services.rooms.read_event import BUNDLED_STYLE
 from popcube_server.services.rooms.room_views import RoomViews
-from popcube_server.services.rooms.timeline_pages import Page, Span, TimelinePages
+from popcube_server.services.rooms.timeline_pages import Page, Span
 from popcube_server.services.rooms.visibility import BEGINNING, END
 from popcube_server.services.sync.tokens import PaginationToken, parse_pagination_token
 
@@ -40,7 +41,7 @@ class Messages:
 
 class ReadMessages:
     def __init__(
-        self, views: RoomViews, pages: TimelinePages, members: MembersAt, event_json: EventJson
+        self, views: RoomViews, pages: HistoryPages, members: MembersAt, event_json: EventJson
     ) -> None:
         self._views = views
         self._pages = pages
@@ -75,5 +76,5 @@ class ReadMessages:
         if not page.events:
             return []
         senders = dict.fromkeys(stored.event.sender for stored in page.events)
-        newest = max(page.events[0].ordering, page.events[-1].ordering)
+        newest = max((page.events[0], page.events[-1]), key=lambda stored: stored.ordering)
         return self._event_json.state(await self._members.of(room_id, senders, newest), STYLE)

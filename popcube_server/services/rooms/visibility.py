@@ -1,11 +1,13 @@
 """Who may see which event. Source: client-server API, "Room history visibility"."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from federation.room_dag.event import Event
 from federation.rooms.live_rooms import UnknownRoom
 from federation.rooms.stored_event import StoredEvent
 from popcube_server.services.rooms.membership_history import MembershipHistories, MembershipHistory
+from popcube_server.services.rooms.past_views import PastViews
 from popcube_server.services.rooms.user_rooms import UserRooms
 from popcube_server.services.rooms.visibility_history import (
     HISTORY_VISIBILITY,
@@ -23,23 +25,55 @@ class Visibility:
     """Filters events by what a user may see."""
 
     def __init__(
-        self, memberships: MembershipHistories, visibilities: VisibilityHistories, user_rooms: UserRooms
+        self,
+        memberships: MembershipHistories,
+        visibilities: VisibilityHistories,
+        user_rooms: UserRooms,
+        past: PastViews,
     ) -> None:
         self._memberships = memberships
         self._visibilities = visibilities
         self._user_rooms = user_rooms
+        self._past = past
 
     async def visible(self, user_id: str, events: Sequence[StoredEvent]) -> list[StoredEvent]:
         """Those of the events that the user may see, in the same order."""
         decided: dict[str, _Decision] = {}
         seen = []
+        found_later = [stored for stored in events if stored.is_found_later and stored.is_visible]
+        past = await self._visible_past(user_id, found_later) if found_later else frozenset()
         for stored in events:
+            if stored.is_found_later:
+                if stored.event.event_id in past:
+                    seen.append(stored)
+                continue
             room_id = stored.event.room_id
             decision = decided.get(room_id)
             if decision is None:
                 decision = decided[room_id] = await self._decision(user_id, room_id)
             if stored.is_visible and decision.is_visible(stored):
                 seen.append(stored)
+        return seen
+
+    async def _visible_past(self, user_id: str, events: Sequence[StoredEvent]) -> Collection[str]:
+        """Of history that was fetched, the IDs of what the user may see."""
+        views = await self._past.after(user_id, events)
+        rooms = await self._user_rooms.of_user(user_id)
+        seen = set()
+        for stored in events:
+            event, view = stored.event, views.get(stored.event.event_id)
+            if view is None:
+                continue
+            row = rooms.get(event.room_id)
+            history = MembershipHistory()
+            # Who forgot a room has given up what they saw of it.
+            if row is not None and not row.forgotten:
+                history = await self._memberships.of(user_id, event.room_id)
+            decides = (HISTORY_VISIBILITY, ""), ("m.room.member", user_id)
+            # Of these events, what was before or after them would allow to see them: see `_Decision.is_visible`.
+            sides = [view, await self._past.before(stored, view)] if _pair_of(event) in decides else [view]
+            if any(_allows(side.visibility, side.membership, stored.ordering, history) for side in sides):
+                seen.add(event.event_id)
         return seen
 
     async def is_visible(self, user_id: str, stored: StoredEvent) -> bool:
@@ -120,23 +154,31 @@ class _Decision:
         return Stretch(changes[seen[0]], last)
 
     def _allows(self, visibility: str, membership: str | None, ordering: int) -> bool:
-        # 1. "If the history_visibility was set to world_readable, allow."
-        if visibility == "world_readable":
-            return True
-        # 2. "If the user's membership was join, allow."
-        if membership == "join":
-            return True
-        # 3. "If history_visibility was set to shared, and the user joined the room at any point after the event was
-        # sent, allow."
-        if visibility == "shared":
-            return self._joined_after(ordering)
-        # 4. "If the user's membership was invite, and the history_visibility was set to invited, allow."
-        # 5. "Otherwise, deny."
-        return visibility == "invited" and membership == "invite"
+        return _allows(visibility, membership, ordering, self._memberships)
 
-    def _joined_after(self, ordering: int) -> bool:
-        history = self._memberships
-        return any(
-            membership == "join" and at > ordering
-            for at, membership in zip(history.orderings, history.memberships, strict=True)
-        )
+
+def _allows(visibility: str, membership: str | None, ordering: int, history: MembershipHistory) -> bool:
+    # 1. "If the history_visibility was set to world_readable, allow."
+    if visibility == "world_readable":
+        return True
+    # 2. "If the user's membership was join, allow."
+    if membership == "join":
+        return True
+    # 3. "If history_visibility was set to shared, and the user joined the room at any point after the event was
+    # sent, allow."
+    if visibility == "shared":
+        return _joined_after(ordering, history)
+    # 4. "If the user's membership was invite, and the history_visibility was set to invited, allow."
+    # 5. "Otherwise, deny."
+    return visibility == "invited" and membership == "invite"
+
+
+def _joined_after(ordering: int, history: MembershipHistory) -> bool:
+    return any(
+        membership == "join" and at > ordering
+        for at, membership in zip(history.orderings, history.memberships, strict=True)
+    )
+
+
+def _pair_of(event: Event) -> tuple[str, str | None]:
+    return event.type, event.state_key

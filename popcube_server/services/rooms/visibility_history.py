@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from federation.rooms.live_rooms import LiveRooms
 from federation.rooms.stored_event import StoredEvent, from_row
 from popcube_server.services.bounded_cache import BoundedCache
+from popcube_server.services.rooms.membership_history import place_in_chain
 from storage.change import LogEntry
 from storage.database import Database, Transaction
 from storage.events import EventsRepository, StoreEvent
@@ -86,17 +87,17 @@ class VisibilityHistories:
                 return history
 
     def _read(self, tx: Transaction, event_id: str) -> VisibilityHistory:
-        steps: list[StoredEvent] = []
+        steps: list[tuple[int, StoredEvent]] = []
         found = self._repository.get_by_id(tx, (event_id,))
         while found and len(steps) < MAX_STEPS:
             stored = from_row(found[0])
-            steps.append(stored)
+            steps.append((place_in_chain(stored, steps[-1][0] if steps else None), stored))
             found = [] if stored.replaces is None else self._repository.get_by_id(tx, (stored.replaces,))
-        steps.sort(key=lambda step: step.ordering)
+        steps.sort(key=lambda step: step[0])
         # Of a room that changed its mind too often to be followed to the beginning, the oldest is told to nobody new.
         return VisibilityHistory(
-            tuple(step.ordering for step in steps),
-            tuple(visibility_of(step.event.content) for step in steps),
+            tuple(ordering for ordering, _ in steps),
+            tuple(visibility_of(step.event.content) for _, step in steps),
             "joined" if found else "shared",
         )
 

@@ -119,8 +119,11 @@ class Notifier:
     def _add_concerned(self, entry: LogEntry, concerned: set[str]) -> None:
         kind = entry.kind
         if kind == "event":
-            concerned.update(self._waiting_members(entry.key[0]))
             change = entry.change
+            if isinstance(change, StoreEvent) and change.ordering is not None:
+                # History that was found later: it is no news.
+                return
+            concerned.update(self._waiting_members(entry.key[0]))
             if isinstance(change, StoreEvent):
                 concerned.update(one.user_id for one in change.memberships if one.user_id in self._waiting)
         elif kind in ROOM_KINDS:

@@ -4,18 +4,20 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from federation.rooms.event_store import live_ordering
+from federation.rooms.history.room_holes import RoomHoles
 from federation.rooms.room_state import RoomState
 from federation.rooms.stored_event import StoredEvent
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import EventJson, EventVisibility, Surroundings
-from popcube_server.services.rooms.membership_history import MembershipHistories
+from popcube_server.services.rooms.event_memberships import EventMemberships
 from popcube_server.services.rooms.sent_transactions import SentTransactions
 from popcube_server.services.sync.changes import RoomChanges
 from popcube_server.services.sync.recent_events import RecentEvents
 from popcube_server.services.sync.request import StateStyle, SyncRequest
 from popcube_server.services.sync.state_choice import cut_contradictions
 from popcube_server.services.sync.tokens import PaginationToken
+from storage.gaps import Hole
 
 BEGINNING = -(2**62)
 """Before every event of every timeline."""
@@ -66,14 +68,16 @@ class Timelines:
         recent: RecentEvents,
         event_json: EventJson,
         visibility: EventVisibility,
-        histories: MembershipHistories,
+        memberships: EventMemberships,
+        holes: RoomHoles,
         sent: SentTransactions,
         now_ms: Callable[[], int],
     ) -> None:
         self._recent = recent
         self._event_json = event_json
         self._visibility = visibility
-        self._histories = histories
+        self._memberships = memberships
+        self._holes = holes
         self._sent = sent
         self._now_ms = now_ms
         self._shared: BoundedCache[object, tuple[bytes, int]] = BoundedCache(SHARED_SIZE)
@@ -81,26 +85,40 @@ class Timelines:
     async def prepare(self, tasks: Sequence[RoomTask]) -> None:
         """Read what many rooms need at once."""
         await self._recent.load([task.room_id for task in tasks])
+        await self._holes.load([task.room_id for task in tasks])
 
     async def choose(self, request: SyncRequest, task: RoomTask, ignored: Collection[str]) -> Timeline:
         """The newest events of the task's stretch that are wanted, and that the user may see."""
         view = request.view
-        lower, upper = task.lower, live_ordering(task.upto)
+        upper = live_ordering(task.upto)
+        lower, hole = await self._without_hole(task, upper)
         if not view.timeline.has_room(task.room_id):
             timeline = Timeline((), False, PaginationToken(upper))
         elif view.timeline.matches is None and task.seen_after <= lower and not ignored:
             stretch = await self._recent.newest(task.room_id, lower, upper, view.timeline_limit)
             timeline = _timeline(stretch.events, not stretch.is_whole, upper)
         else:
-            timeline = await self._search(request, task, ignored)
+            timeline = await self._search(request, task, lower, ignored)
+        if hole is not None and not timeline.is_limited and view.timeline.has_room(task.room_id):
+            # What others have of before can be asked for from here.
+            timeline = Timeline(timeline.events, True, PaginationToken(hole.place - 1))
         if request.state_style is not StateStyle.BEFORE:
             return timeline
         kept = cut_contradictions(timeline.events, task.state.entries)
         return timeline if len(kept) == len(timeline.events) else _timeline(kept, True, upper)
 
-    async def _search(self, request: SyncRequest, task: RoomTask, ignored: Collection[str]) -> Timeline:
+    async def _without_hole(self, task: RoomTask, upper: int) -> tuple[int, Hole | None]:
+        """Where the timeline may begin, and the hole that is right before that, if it is one."""
+        for hole in await self._holes.of(task.room_id):
+            if task.lower < hole.place <= upper:
+                return hole.place - 1, hole
+        return task.lower, None
+
+    async def _search(
+        self, request: SyncRequest, task: RoomTask, lower: int, ignored: Collection[str]
+    ) -> Timeline:
         limit = request.view.timeline_limit
-        lower, upper = task.lower, live_ordering(task.upto)
+        upper = live_ordering(task.upto)
         found: list[StoredEvent] = []
         scanned, is_whole, at = 0, False, upper
         # The first try is as small as it can be: mostly everything is wanted, and in memory.
@@ -203,13 +221,13 @@ class Timelines:
         surroundings: Surroundings,
     ) -> bytes:
         reader = request.requester
-        history = await self._histories.of(reader.user_id, task.room_id)
+        memberships = await self._memberships.of(reader.user_id, timeline.events)
         return _wrap(
             [
                 self._event_json.one(
                     stored,
                     surroundings,
-                    history.at(stored.ordering) or "leave",
+                    memberships[stored.event.event_id],
                     reader,
                     bundles.get(stored.event.event_id),
                     request.view.style,

@@ -8,13 +8,16 @@ import orjson
 from twisted.trial.unittest import SynchronousTestCase
 
 from federation.rooms.accept_event import AcceptEvent
+from federation.rooms.history.room_holes import RoomHoles
 from federation.rooms.outcomes import NoPushOutcomes
 from federation.rooms.policy.ask_policy_server import NoPolicyServers
 from federation.rooms.take_room import TakeRoom
 from popcube_server.services.keys.device_list_changes import NOTHING, ChangedLists
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import EventJson, NoAggregations
+from popcube_server.services.rooms.event_memberships import EventMemberships
 from popcube_server.services.rooms.membership_history import MembershipHistories
+from popcube_server.services.rooms.past_views import PastViews
 from popcube_server.services.rooms.sent_transactions import SentTransactions
 from popcube_server.services.rooms.user_rooms import UserRooms
 from popcube_server.services.rooms.visibility import Visibility
@@ -32,9 +35,11 @@ from popcube_server.services.sync.stripped_rooms import StrippedRooms
 from popcube_server.services.sync.stripped_state import DEFAULT_TYPES, RoomStrippedState
 from popcube_server.services.sync.timelines import Timelines
 from storage.events import EventsRepository
+from storage.gaps import GapsRepository
 from storage.memberships import MembershipsRepository
 from storage.one_time_keys import DeviceKeyCounts
 from storage.snapshots import SnapshotsRepository
+from storage.state_entries import StateEntriesRepository
 from tests.federation.room_dag.builders import ALICE, BOB, CAROL, DAVE, RoomBuilder, given_room
 from tests.federation.rooms.engine_case import EngineMixin
 from tests.storage.storage_case import SqliteStorage
@@ -112,11 +117,14 @@ class ForkTests(SqliteStorage, EngineMixin, SynchronousTestCase):
         user_rooms = UserRooms(self.database, MembershipsRepository(), self.rooms, self.log, 100)
         histories = MembershipHistories(self.database, repository, user_rooms, self.log)
         visibilities = VisibilityHistories(self.database, repository, self.rooms, self.log)
-        visibility = Visibility(histories, visibilities, user_rooms)
+        past = PastViews(self.database, StateEntriesRepository(), self.events)
+        visibility = Visibility(histories, visibilities, user_rooms, past)
+        memberships = EventMemberships(histories, past)
+        holes = RoomHoles(self.database, GapsRepository(), self.log)
         sent = SentTransactions(self.log)
-        event_json = EventJson(self.events, sent, visibility, histories, NoAggregations(), lambda: 0)
+        event_json = EventJson(self.events, sent, visibility, memberships, NoAggregations(), lambda: 0)
         recent = RecentEvents(self.database, repository, self.events, self.log, 100)
-        timelines = Timelines(recent, event_json, visibility, histories, sent, lambda: 0)
+        timelines = Timelines(recent, event_json, visibility, memberships, holes, sent, lambda: 0)
         heroes = Heroes(self.database, MembershipsRepository(), self.events, 100)
         sections = RoomSections(
             timelines, self.events, event_json, NoAggregations(), heroes, SentMembers(100)

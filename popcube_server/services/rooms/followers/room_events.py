@@ -14,7 +14,8 @@ def is_event_of_type(entry: LogEntry, event_type: str) -> bool:
     """Whether an entry is such an event, or may be one: of an entry read from the database only the key is known."""
     change = entry.change
     if isinstance(change, StoreEvent):
-        return change.type == event_type
+        # History that was found later is no news.
+        return change.type == event_type and change.ordering is None
     return entry.kind == StoreEvent.kind and change is None
 
 
@@ -23,4 +24,8 @@ async def get_events(entries: Sequence[LogEntry], event_type: str, events: Event
     event_ids = [entry.key[1] for entry in entries]
     found = await events.get_many(event_ids)
     stored = [found[event_id] for event_id in event_ids if event_id in found]
-    return [one for one in stored if one.event.type == event_type and one.event.is_state and one.flags == 0]
+    return [
+        one
+        for one in stored
+        if one.event.type == event_type and one.event.is_state and one.flags == 0 and not one.is_found_later
+    ]
