@@ -27,21 +27,22 @@ from popcube_server.building.rooms import RoomNeeds, build_room_base, build_room
 from popcube_server.building.search import build_search
 from popcube_server.building.sending import build_sending
 from popcube_server.building.server import build_server
+from popcube_server.building.sites import build_site_core, build_sites
 from popcube_server.building.sync import SyncNeeds, build_sync
 from popcube_server.building.user_data import build_user_data
 from popcube_server.metrics import Metrics
 from popcube_server.rest.resource import Site
 from popcube_server.rest.router import Router
-from popcube_server.services.edus.ask_profiles import AskProfiles
 from popcube_server.services.keys.device_cleanup import DeviceCleanup
 from popcube_server.services.platform import Platform
 from popcube_server.services.push.pushers import PusherCleanup
-from storage.committer import CommitLimits, Committer
+from storage.committer import CommitLimits, Committer, OnThisDisk
 from storage.database import Database, ThreadRunner
 from storage.engines.engine import Engine
 from storage.log import Log, LogRepository
 from storage.migrate import migrate
 from storage.names import Names
+from storage.replication.own_records import NoRecords, OwnRecords
 from synapse_like_config.config import ServerConfig
 
 NAMES_CACHE_SIZE = 200_000
@@ -74,9 +75,18 @@ class LongPolls(Protocol):
 class Organisation:
     """A running organisation: its front door, and its life."""
 
-    def __init__(self, core: Core, site: Site, parts: Sequence[Running], long_polls: LongPolls) -> None:
+    def __init__(
+        self,
+        core: Core,
+        site: Site,
+        link_site: Site | None,
+        parts: Sequence[Running],
+        long_polls: LongPolls,
+    ) -> None:
         self.server_name = core.server_name
         self.site = site
+        self.link_site = link_site
+        """What the other sites of the organisation reach, on a listener of their own; None if there are none."""
         self.core = core
         self._parts = parts
         self._long_polls = long_polls
@@ -114,8 +124,18 @@ def build_core(
     log.start_at(database.read_now(LogRepository().get_position))
     metrics.watch_log_position(lambda: log.position)
     limits = CommitLimits(config.popcube.commit.max_batch, config.popcube.commit.max_waiting)
-    committer = Committer(database, log, metrics, platform.now_ms, platform.now_s, limits)
-    return Core(config, config.server.server_name, signer, platform, metrics, database, log, committer)
+    sites = None if config.sites is None else build_site_core(config.sites, log, metrics, platform)
+    committer = Committer(
+        database,
+        log,
+        metrics,
+        platform.now_ms,
+        platform.now_s,
+        limits,
+        NoRecords() if sites is None else OwnRecords(sites.config.name, sites.clock),
+        OnThisDisk() if sites is None or sites.durability is None else sites.durability,
+    )
+    return Core(config, config.server.server_name, signer, platform, metrics, database, log, committer, sites)
 
 
 def build_organisation(core: Core, network: Network) -> Organisation:
@@ -175,4 +195,15 @@ def build_organisation(core: Core, network: Network) -> Organisation:
         *edus.parts,
     ]
     site = Site(Router(servlets), accounts.authenticator, federation.authenticator, federation.turns, core.metrics)
-    return Organisation(core, site, parts, sync.notifier)
+    sites = build_sites(core, room_base, network, remote, push)
+    link_site = None
+    if sites is not None:
+        parts.extend(sites.parts)
+        link_site = Site(
+            Router((*sites.servlets, *inbound.servlets)),
+            accounts.authenticator,
+            sites.authenticator,
+            federation.turns,
+            core.metrics,
+        )
+    return Organisation(core, site, link_site, parts, sync.notifier)

@@ -77,7 +77,15 @@ def build_federation(core: Core, network: Network) -> Federation:
         core.signer, requests, network.https, user_agent, back_off, platform.clock, platform.sleep
     )
 
-    own = OwnKeys(_signers(core), config.keys.old_signing_keys, config.keys.key_refresh_interval_ms, now_ms)
+    own = OwnKeys(
+        _signers(core),
+        config.keys.old_signing_keys,
+        config.keys.key_refresh_interval_ms,
+        now_ms,
+        {peer.verify_key.key_id: peer.verify_key.key for peer in config.sites.peers}
+        if config.sites
+        else None,
+    )
     stored = StoredKeys(core.database, core.committer, core.log, now_ms)
     cache = stored.cache
     core.metrics.cache("server_keys", lambda: len(cache), lambda: cache.hits, lambda: cache.misses)
