@@ -28,6 +28,7 @@ NO_LIMITS: Mapping[str, Any] = {
 EVERY_FEATURE: Mapping[str, Any] = {
     # What is off unless the operator wants it, so that every endpoint can be called.
     "admin_contact": "mailto:admin@one.example",
+    "serve_server_wellknown": True,
     "login_via_existing_session": {"enabled": True, "require_ui_auth": True},
     # The old paths of media answer only for what may be had without an account.
     "enable_authenticated_media": False,

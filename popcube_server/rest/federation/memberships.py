@@ -26,7 +26,9 @@ class Joins:
 
     @endpoint("GET", _V1 + "make_join/{room_id}/{user_id}", _SERVER)
     async def make_join(self, call: Call) -> Answer:
-        return _template(await self._make.join(call.origin, *_room_and_user(call), call.query.get("ver", ())))
+        return self._template(
+            await self._make.join(call.origin, *_room_and_user(call), call.query.get("ver", ()))
+        )
 
     @endpoint("PUT", _V2 + "send_join/{room_id}/{event_id}", _SERVER)
     async def send_join(self, call: Call) -> Answer:
@@ -50,7 +52,7 @@ class Joins:
 
     @endpoint("GET", _V1 + "make_knock/{room_id}/{user_id}", _SERVER)
     async def make_knock(self, call: Call) -> Answer:
-        return _template(
+        return self._template(
             await self._make.knock(call.origin, *_room_and_user(call), call.query.get("ver", ()))
         )
 
@@ -61,12 +63,18 @@ class Joins:
 
     @endpoint("GET", _V1 + "make_leave/{room_id}/{user_id}", _SERVER)
     async def make_leave(self, call: Call) -> Answer:
-        return _template(await self._make.leave(call.origin, *_room_and_user(call)))
+        return self._template(await self._make.leave(call.origin, *_room_and_user(call)))
 
     @endpoint("PUT", _V2 + "send_leave/{room_id}/{event_id}", _SERVER)
     async def send_leave(self, call: Call) -> Mapping[str, Any]:
         await self._take.leave(call.origin, *_room_and_event(call), call.json)
         return {}
+
+    def _template(self, template: Template) -> Answer:
+        version = orjson.dumps(template.room_version)
+        # "origin: Required: The name of the resident homeserver." It is no part of events any more otherwise.
+        event = {**template.event, "origin": self._server_name}
+        return spliced({"room_version": version, "event": encode_lenient(event)})
 
 
 class Invites:
@@ -101,11 +109,6 @@ def _old_version(state: Any) -> str:
             content = entry.get("content")
             return "2" if isinstance(content, dict) and content.get("room_version") == "2" else "1"
     return "1"
-
-
-def _template(template: Template) -> Answer:
-    version = orjson.dumps(template.room_version)
-    return spliced({"room_version": version, "event": encode_lenient(template.event)})
 
 
 def _room_and_user(call: Call) -> tuple[str, str]:

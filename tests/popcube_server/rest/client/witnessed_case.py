@@ -11,7 +11,7 @@ from tests.support.witness import Witness
 
 class WitnessedTestCase(ServerTestCase):
     def setUp(self) -> None:
-        self._witness = Witness(specification(), CoverageRecorder(coverage_path()))
+        self.witness = Witness(specification(), CoverageRecorder(coverage_path()))
         super().setUp()
 
     def call(
@@ -26,5 +26,5 @@ class WitnessedTestCase(ServerTestCase):
         status, answer = super().call(method, path, body, user, headers, server_name)
         if not isinstance(answer, bytes):
             sent = None if isinstance(body, bytes) else body
-            self._witness.saw(method, path, sent, status, {"content-type": "application/json"}, answer)
+            self.witness.saw(method, path, sent, status, {"content-type": "application/json"}, answer)
         return status, answer
