@@ -61,6 +61,12 @@ class SendEventTests(EngineMixin):
         draft = Draft("!nowhere:one.example", "m.room.message", EVE, None, {"body": "x"})
         self.failure(self.send_event.send(draft), UnknownRoom)
 
+    def test_same_state_in_another_order_is_not_sent_again(self) -> None:
+        room_id = self.given_room()
+        first = self.set_state(room_id, ALICE, "m.thing", "", {"b": 1, "a": {"d": 2, "c": 3}})
+        self.open()
+        self.assertEqual(self.set_state(room_id, ALICE, "m.thing", "", {"b": 1, "a": {"d": 2, "c": 3}}), first)
+
     def test_same_state_is_not_sent_again(self) -> None:
         room_id = self.given_room()
         first = self.set_state(room_id, ALICE, "m.room.name", "", {"name": "one"})
