@@ -83,3 +83,229 @@ class HistoryBeforeTheJoinTests(HistoryCase):
             self.assertEqual(here[-1]["type"], "m.room.create")
             self.assertEqual(without_unsigned(here), without_unsigned(there), version)
             self.assertEqual(ids(self.read_on(self.bob, room_id)), ids(there)[::-1])
+
+    def test_first_sync_says_that_there_is_more(self) -> None:
+        room_id = self.given_room(self.alice)
+        first = self.given_message(self.alice, room_id, "from before")
+        self.join(self.bob, room_id)
+        timeline = self.sync(self.bob)["rooms"]["join"][room_id]["timeline"]
+        self.assertTrue(timeline["limited"])
+        page = self.page(self.bob, room_id, f"dir=b&limit=5&from={timeline['prev_batch']}")
+        self.assertEqual(page["chunk"][0]["event_id"], first)
+
+    def test_found_history_is_no_news(self) -> None:
+        room_id = self.given_room(self.alice)
+        for number in range(30):
+            self.given_message(self.alice, room_id, f"@bob {number}")
+        self.join(self.bob, room_id)
+        self.deliver()
+        since = self.sync(self.bob)["next_batch"]
+        waiting = self.begin("GET", f"/_matrix/client/v3/sync?since={since}&timeout=30000", None, self.bob)
+        self.assertGreater(len(self.read_back(self.bob, room_id)), 30)
+        self.assert_waiting(waiting)
+        self.clock.advance(31)
+        self.assertNotIn("rooms", self.ok(self.finish(waiting)))
+        self.assertNotIn(room_id, self.sync(self.bob, since).get("rooms", {}).get("join", {}))
+        counts = self.sync(self.bob)["rooms"]["join"][room_id]["unread_notifications"]
+        self.assertEqual(counts, {"highlight_count": 0, "notification_count": 0})
+        notified = self.ok(self.get("/_matrix/client/v3/notifications", self.bob))
+        self.assertEqual(notified["notifications"], [])
+
+    def test_nothing_of_it_is_sent_to_other_servers_again(self) -> None:
+        room_id = self.given_room(self.alice)
+        self.join(self.bob, room_id)
+        self.given_message(self.bob, room_id, "mine")
+        self.deliver()
+        self.ok(self.post(f"/_matrix/client/v3/rooms/{quote(room_id)}/leave", {}, self.bob))
+        self.deliver()
+        self.given_message(self.alice, room_id, "meanwhile")
+        self.join(self.bob, room_id)
+        self.deliver()
+        self.network.requests.clear()
+        self.read_back(self.bob, room_id)
+        self.deliver()
+        self.restart(TWO)
+        self.deliver()
+        self.assertEqual(
+            [uri for host, _, uri in self.network.requests if host == ONE and "/send/" in uri], []
+        )
+
+    def test_hidden_history_stays_hidden(self) -> None:
+        for visibility in ("joined", "invited"):
+            rule = {"type": "m.room.history_visibility", "content": {"history_visibility": visibility}}
+            room_id = self.given_room(self.alice, preset="private_chat", initial_state=[rule])
+            self.given_message(self.alice, room_id, "secret")
+            invite = f"/_matrix/client/v3/rooms/{quote(room_id)}/invite"
+            self.ok(self.post(invite, {"user_id": self.bob.user_id}, self.alice))
+            self.given_message(self.alice, room_id, "after the invite")
+            self.join(self.bob, room_id)
+            self.deliver()
+            self.given_message(self.alice, room_id, "after the join")
+            self.deliver()
+            bodies = [event["content"].get("body") for event in self.read_back(self.bob, room_id)]
+            texts = [body for body in bodies if body is not None]
+            expected = (
+                ["after the join", "after the invite"] if visibility == "invited" else ["after the join"]
+            )
+            self.assertEqual(texts, expected, visibility)
+
+    def test_what_was_open_before_it_was_closed_is_seen(self) -> None:
+        room_id = self.given_room(self.alice)
+        self.given_message(self.alice, room_id, "open")
+        path = f"/_matrix/client/v3/rooms/{quote(room_id)}/state/m.room.history_visibility"
+        self.ok(self.put(path, {"history_visibility": "joined"}, self.alice))
+        self.given_message(self.alice, room_id, "closed")
+        self.join(self.bob, room_id)
+        events = self.read_back(self.bob, room_id)
+        self.assertEqual(
+            [event["content"]["body"] for event in events if "body" in event["content"]], ["open"]
+        )
+        self.assertEqual(events[-1]["type"], "m.room.create")
+
+    def test_member_is_told_what_they_were(self) -> None:
+        room_id = self.given_room(self.alice)
+        self.given_message(self.alice, room_id, "before")
+        self.join(self.bob, room_id)
+        events = {event["type"]: event for event in self.read_back(self.bob, room_id)}
+        self.assertEqual(events["m.room.message"]["unsigned"]["membership"], "leave")
+
+    def test_redactions_edits_and_threads_are_applied(self) -> None:
+        room_id = self.given_room(self.alice)
+        room = quote(room_id)
+        redacted = self.given_message(self.alice, room_id, "redacted")
+        edited = self.given_message(self.alice, room_id, "edited")
+        for number in range(120):
+            self.given_message(self.alice, room_id, str(number))
+        send = f"/_matrix/client/v3/rooms/{room}/send/m.room.message/"
+        edit = {
+            "msgtype": "m.text",
+            "body": "* new",
+            "m.new_content": {"msgtype": "m.text", "body": "new"},
+            "m.relates_to": {"rel_type": "m.replace", "event_id": edited},
+        }
+        self.ok(self.put(send + "edit", edit, self.alice))
+        reply = {
+            "msgtype": "m.text",
+            "body": "r",
+            "m.relates_to": {"rel_type": "m.thread", "event_id": edited},
+        }
+        self.ok(self.put(send + "reply", reply, self.alice))
+        later = self.given_message(self.alice, room_id, "redacted after the join")
+        self.ok(self.put(f"/_matrix/client/v3/rooms/{room}/redact/{quote(redacted)}/r1", {}, self.alice))
+        self.join(self.bob, room_id)
+        self.ok(self.put(f"/_matrix/client/v3/rooms/{room}/redact/{quote(later)}/r2", {}, self.alice))
+        self.deliver()
+        events = {event["event_id"]: event for event in self.read_back(self.bob, room_id)}
+        for event_id in (redacted, later):
+            self.assertEqual(events[event_id]["content"], {})
+            self.assertIn("redacted_because", events[event_id]["unsigned"])
+        relations = events[edited]["unsigned"]["m.relations"]
+        self.assertEqual(relations["m.replace"]["content"]["m.new_content"]["body"], "new")
+        self.assertEqual(relations["m.thread"]["count"], 1)
+        threads = self.ok(self.get(f"/_matrix/client/v1/rooms/{room}/threads", self.bob))
+        self.assertEqual(ids(threads["chunk"]), [edited])
+
+    def test_members_and_context_of_old_places(self) -> None:
+        room_id = self.given_room(self.alice)
+        room = quote(room_id)
+        carol = self.given_user("carol")
+        before = self.given_message(self.alice, room_id, "before carol")
+        self.given_joined(carol, room_id)
+        after = self.given_message(carol, room_id, "after carol")
+        self.ok(self.post(f"/_matrix/client/v3/rooms/{room}/leave", {}, carol))
+        self.join(self.bob, room_id)
+        self.read_back(self.bob, room_id)
+        for event_id, is_there in ((before, False), (after, True)):
+            path = f"/_matrix/client/v3/rooms/{room}/context/{quote(event_id)}?limit=0"
+            context = self.ok(self.get(path, self.bob))
+            members = {event["state_key"] for event in context["state"] if event["type"] == "m.room.member"}
+            self.assertEqual(carol.user_id in members, is_there)
+            path = f"/_matrix/client/v3/rooms/{room}/members?at={context['end']}&membership=join"
+            joined = {event["state_key"] for event in self.ok(self.get(path, self.bob))["chunk"]}
+            self.assertEqual(carol.user_id in joined, is_there)
+        filter_json = quote(
+            '{"lazy_load_members":true,"include_redundant_members":true,"types":["m.room.message"]}'
+        )
+        page = self.page(self.bob, room_id, f"dir=b&limit=50&filter={filter_json}")
+        self.assertEqual({event["state_key"] for event in page["state"]}, {self.alice.user_id, carol.user_id})
+
+    def test_server_that_is_gone_keeps_nobody_waiting_and_is_asked_later(self) -> None:
+        room_id = self.given_room(self.alice)
+        message = self.given_message(self.alice, room_id, "before")
+        self.join(self.bob, room_id)
+        self.network.silent.add(ONE)
+        waiting = self.begin(
+            "GET", f"/_matrix/client/v3/rooms/{quote(room_id)}/messages?dir=b", None, self.bob
+        )
+        self.clock.advance(11)
+        page = self.ok(self.finish(waiting))
+        self.assertEqual([event["type"] for event in page["chunk"]], ["m.room.member"])
+        self.clock.advance(60)
+        self.network.requests.clear()
+        for _ in range(20):
+            again = self.page(self.bob, room_id, f"dir=b&from={page['end']}")
+            self.assertEqual((again["chunk"], again["end"]), ([], page["end"]))
+        self.assertEqual(self.network.requests, [])
+        self.network.silent.clear()
+        self.clock.advance(7200)
+        self.assertIn(message, ids(self.read_back(self.bob, room_id)))
+
+    def test_restart_in_the_middle_loses_nothing(self) -> None:
+        room_id = self.given_room(self.alice)
+        for number in range(250):
+            self.given_message(self.alice, room_id, str(number))
+        self.join(self.bob, room_id)
+        page = self.page(self.bob, room_id, "dir=b&limit=50")
+        self.restart(TWO)
+        rest: list[Any] = []
+        at = page["end"]
+        while at is not None:
+            self.restart(TWO)
+            following = self.page(self.bob, room_id, f"dir=b&limit=100&from={at}")
+            rest += following["chunk"]
+            at = following.get("end")
+        self.assertEqual(ids(page["chunk"] + rest), ids(self.read_back(self.alice, room_id)))
+
+
+class GapsTests(HistoryCase):
+    def test_gap_after_a_partition_is_told_and_filled(self) -> None:
+        room_id = self.given_room(self.alice)
+        self.join(self.bob, room_id)
+        self.deliver()
+        self.given_message(self.alice, room_id, "before the cut")
+        self.deliver()
+        since = self.sync(self.bob)["next_batch"]
+        self.network.down.add(TWO)
+        for number in range(230):
+            self.given_message(self.alice, room_id, f"cut {number}")
+            if number % 50 == 0:
+                self.deliver()
+        self.network.down.clear()
+        for _ in range(200):
+            self.clock.advance(60)
+            self.network.flush()
+        last = self.given_message(self.alice, room_id, "healed")
+        self.deliver()
+        database = self.organisations[TWO].core.database
+        self.assertEqual(database.read_now(lambda tx: tx.value("SELECT COUNT(*) FROM gaps")), 2)
+        room = self.sync(self.bob, since)["rooms"]["join"][room_id]
+        self.assertTrue(room["timeline"]["limited"])
+        self.assertEqual(room["timeline"]["events"][-1]["event_id"], last)
+        self.assertEqual(ids(self.read_back(self.bob, room_id)), ids(self.read_back(self.alice, room_id)))
+        self.assertEqual(
+            ids(self.read_on(self.bob, room_id, since)),
+            ids(self.read_on(self.alice, room_id))[-231:],
+        )
+
+    def test_way_forward_leads_through_a_gap(self) -> None:
+        room_id = self.given_room(self.alice)
+        self.join(self.bob, room_id)
+        self.deliver()
+        self.ok(self.post(f"/_matrix/client/v3/rooms/{quote(room_id)}/leave", {}, self.bob))
+        self.deliver()
+        token = self.page(self.bob, room_id, "dir=b&limit=1")["start"]
+        missed = [self.given_message(self.alice, room_id, str(number)) for number in range(30)]
+        self.join(self.bob, room_id)
+        seen = ids(self.read_on(self.bob, room_id, token))
+        self.assertEqual([event_id for event_id in seen if event_id in missed], missed)
+        self.assertEqual(ids(self.read_back(self.bob, room_id)), ids(self.read_back(self.alice, room_id)))
