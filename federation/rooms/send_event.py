@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from federation.room_dag.auth_rules.auth_state_keys import auth_state_keys
 from federation.room_dag.auth_rules.check_event_auth import check_event_auth
+from federation.room_dag.canonical_json import encode_lenient
 from federation.room_dag.event import Event, EventTemplate, build_event, reference_hash_base64
 from federation.room_dag.power_levels import PowerLevels
 from federation.room_dag.redaction import is_redaction_allowed
@@ -220,8 +221,8 @@ def is_same(present: Event, draft: Draft) -> bool:
     """Whether the state says already what a draft says."""
     if present.sender != draft.sender or present.content != draft.content:
         return False
-    # Equal in Python is not yet equal in JSON: True == 1.
-    return repr(present.content) == repr(draft.content)
+    # Equal in Python is not yet equal in JSON: True == 1. In JSON the order of keys means nothing.
+    return encode_lenient(present.content) == encode_lenient(draft.content)
 
 
 def _effective_redaction(room: LiveRoom, reading: Reading, event: Event) -> str | None:
