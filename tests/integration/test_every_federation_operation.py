@@ -23,6 +23,7 @@ from tests.popcube_server.server_case import ONE, TWO, TestUser
 from tests.support.far_server import FarServer
 from tests.support.not_yet import read_not_yet
 from tests.support.openapi import Operation, SpecificationViolation, specification
+from tests.support.pictures import given_picture
 
 V1 = "/_matrix/federation/v1"
 CLIENT = "/_matrix/client/v3"
@@ -48,6 +49,7 @@ class EveryFederationOperationTests(WitnessedTestCase):
         self.visit_keys_of_servers()
         self.visit_users()
         self.visit_directory(room_id)
+        self.visit_media()
         self.assertEqual(self.violations, [])
         self.assertEqual([operation.name for operation in self.never_called()], [])
 
@@ -170,3 +172,16 @@ class EveryFederationOperationTests(WitnessedTestCase):
         self.assertEqual(len(self.ask("GET", f"{V1}/publicRooms")["chunk"]), 1)
         self.ask("POST", f"{V1}/publicRooms", {"filter": {"generic_search_term": "lob"}})
         self.assertEqual(len(self.ask("GET", f"{V1}/hierarchy/{quote(space)}")["children"]), 2)
+
+    def visit_media(self) -> None:
+        image = given_picture(64, 64)
+        path = "/_matrix/media/v3/upload"
+        uploaded = self.call("POST", path, image, self.alice, {"Content-Type": "image/png"})
+        media_id = self.ok(uploaded)["content_uri"].rpartition("/")[2]
+        # As a user of the other server gets it, and as another server may ask.
+        found = self.ok(self.get(f"/_matrix/client/v1/media/download/{ONE}/{media_id}", self.bob))
+        self.assertEqual(found, image)
+        url = f"{V1}/media/thumbnail/{media_id}?width=32&height=32&method=scale"
+        parts = self.ask("GET", url)
+        self.assertIn(b"Content-Type: application/json", parts)
+        self.witness.saw("GET", url, None, 200, {"content-type": "multipart/mixed"}, None)
