@@ -108,7 +108,7 @@ class EventTemplate:
 
     `room_id` is None only for a create event of a room version whose room IDs are its hash. `redacts` is put
     where the version wants it. `reference_hashes` has the Base64 reference hash of each prev and auth event,
-    which only room versions 1 and 2 write into the event.
+    which only room versions 1 and 2 write into the event; None for one that is known by its ID alone.
     """
 
     type: str
@@ -121,7 +121,7 @@ class EventTemplate:
     prev_events: Sequence[str]
     auth_events: Sequence[str]
     redacts: str | None = None
-    reference_hashes: Mapping[str, str] = field(default_factory=dict)
+    reference_hashes: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def parse_event(pdu: dict[str, Any], rules: RoomRules) -> Event:
@@ -337,8 +337,13 @@ def _choose_event_id(rules: RoomRules, signer: EventSigner, local_id: str | None
 def _encode_references(event_ids: Sequence[str], template: EventTemplate, rules: RoomRules) -> bytes:
     if rules.event_format is EventFormat.ID_LISTS:
         return orjson.dumps(event_ids)
-    hashes = template.reference_hashes
     try:
-        return orjson.dumps([[event_id, {"sha256": hashes[event_id]}] for event_id in event_ids])
+        hashes = [template.reference_hashes[event_id] for event_id in event_ids]
     except KeyError as error:
         raise InvalidEvent(f"the reference hash of {error} is not given") from None
+    return orjson.dumps(
+        [
+            [event_id, {} if value is None else {"sha256": value}]
+            for event_id, value in zip(event_ids, hashes, strict=True)
+        ]
+    )

@@ -95,7 +95,7 @@ class Handshake:
         depth = template.get("depth")
         if not isinstance(depth, int) or isinstance(depth, bool):
             raise InvalidEvent("the template has no depth")
-        hashes: dict[str, str] = {}
+        hashes: dict[str, str | None] = {}
         return build_event(
             EventTemplate(
                 type="m.room.member",
@@ -137,7 +137,7 @@ async def first_that_helps(servers: Sequence[str], own_name: str, attempt: Calla
 
 
 def _references(
-    template: Mapping[str, Any], key: str, rules: RoomRules, hashes: dict[str, str]
+    template: Mapping[str, Any], key: str, rules: RoomRules, hashes: dict[str, str | None]
 ) -> tuple[str, ...]:
     references = template.get(key)
     if not isinstance(references, list):
@@ -150,10 +150,11 @@ def _references(
                 and len(reference) == 2
                 and isinstance(reference[0], str)
                 and isinstance(reference[1], dict)
-                and isinstance(reference[1].get("sha256"), str)
+                and isinstance(reference[1].get("sha256", ""), str)
             ):
                 raise InvalidEvent(f"{key} of the template are not pairs")
-            hashes[reference[0]] = reference[1]["sha256"]
+            # COMPAT: nobody checks these hashes any more, and Synapse leaves out those that it does not have at hand.
+            hashes[reference[0]] = reference[1].get("sha256")
             reference = reference[0]
         if not isinstance(reference, str):
             raise InvalidEvent(f"{key} of the template are not event IDs")

@@ -90,6 +90,13 @@ class BuildEventTests(SynchronousTestCase):
             *given_room(version).events.by_id.values(),
         ]
 
+    def test_a_reference_without_a_known_hash_is_an_id_alone(self) -> None:
+        # Synapse's templates of version 1 have such ones.
+        known = {**make_template("1").reference_hashes, "$" + "a" + "x" * 42: None}
+        event = build("1", reference_hashes=known)
+        pair = ["$" + "b" + "x" * 42, {"sha256": "h" * 43}]
+        self.assertEqual(decode_pdu(event)["prev_events"], [["$" + "a" + "x" * 42, {}], pair])
+
     def test_built_json_is_canonical_hashed_signed_and_named(self) -> None:
         for version, rules in ROOM_VERSIONS.items():
             for event in self.all_kinds(version):
