@@ -53,6 +53,7 @@ class MediaTestCase(ServerTestCase):
     def fetch(self, path: str, user: TestUser | None = None, server_name: str = ONE) -> Fetched:
         """An answer that must be a success, and one that the specification allows."""
         pending = self.begin("GET", path, None, user, None, server_name)
+        self.network.flush()
         self._agent.flush()
         response = self.successResultOf(pending)
         reading = readBody(response)

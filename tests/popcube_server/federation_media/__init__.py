@@ -1,0 +1,1 @@
+"""Media between servers: ours for others, theirs for our users."""
