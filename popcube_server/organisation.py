@@ -153,11 +153,18 @@ def build_organisation(core: Core, network: Network) -> Organisation:
         core,
         room_base,
         RoomNeeds(
-            push.outcomes, accounts.suspensions, remote.rooms, queries.aliases, remote.send_recommended
+            push.outcomes,
+            accounts.suspensions,
+            remote.rooms,
+            queries.aliases,
+            remote.send_recommended,
+            federation.identity,
         ),
     )
     history = build_history(core, room_base, federation)
-    room_reads = build_room_reads(core, room_base, push.personal, RemoteReads(queries, sending.servers), history)
+    room_reads = build_room_reads(
+        core, room_base, push.personal, RemoteReads(queries, sending.servers), history
+    )
     user_data = build_user_data(core, room_base, push, room_reads.event_json, edus.typing_notices)
     media = build_media(core, federation)
     key_needs = KeyNeeds(
@@ -167,7 +174,9 @@ def build_organisation(core: Core, network: Network) -> Organisation:
     sync = build_sync(core, room_base, SyncNeeds(room_reads, user_data, end_to_end, push.personal))
     followers = build_followers(core, room_base, rooms, push.rules)
     search = build_search(core, room_base, room_reads)
-    inbound = build_inbound_rooms(core, room_base, federation, remote, rooms.membership_limits, edus.receiver)
+    inbound = build_inbound_rooms(
+        core, room_base, federation, remote, rooms.writer, rooms.membership_limits, edus.receiver
+    )
     servlets = [
         *server.servlets,
         *federation.servlets,
@@ -194,7 +203,9 @@ def build_organisation(core: Core, network: Network) -> Organisation:
         *search.parts,
         *edus.parts,
     ]
-    site = Site(Router(servlets), accounts.authenticator, federation.authenticator, federation.turns, core.metrics)
+    site = Site(
+        Router(servlets), accounts.authenticator, federation.authenticator, federation.turns, core.metrics
+    )
     sites = build_sites(core, room_base, network, remote, push)
     link_site = None
     if sites is not None:

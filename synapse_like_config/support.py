@@ -30,7 +30,6 @@ NOT_YET_IN_EFFECT = frozenset(
         "rc_admin_redaction",
         "rc_delayed_event_mgmt",
         "rc_presence",
-        "rc_third_party_invite",
         "registrations_require_3pid",
         "request_token_inhibit_3pid_errors",
         "retention",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from federation.identity.identity_servers import IdentityServers
 from federation.keys.fetch_keys import FetchKeys, Notary
 from federation.keys.key_ring import KeyRing
 from federation.keys.own_keys import OwnKeys
@@ -55,6 +56,7 @@ class Federation:
     allowed: AllowedServers
     key_ring: KeyRing
     verify_events: VerifyEvents
+    identity: IdentityServers
     back_off: BackOff
     authenticator: AuthenticateServer
     turns: OriginTurns
@@ -114,6 +116,7 @@ def build_federation(core: Core, network: Network) -> Federation:
         allowed,
         key_ring,
         VerifyEvents(key_ring),
+        IdentityServers(network.https, user_agent),
         back_off,
         authenticator,
         turns,

@@ -24,8 +24,10 @@ from popcube_server.building.federation import Federation
 from popcube_server.building.rooms import RoomBase
 from popcube_server.rest.federation.events import RoomEvents
 from popcube_server.rest.federation.memberships import Invites, Joins
+from popcube_server.rest.federation.third_party_invites import ThirdPartyInvites
 from popcube_server.rest.federation.transactions import Transactions
 from popcube_server.services.federation.authorize_joins import AuthorizeJoins
+from popcube_server.services.federation.exchange_invites import AcceptBinding, ExchangeInvites
 from popcube_server.services.federation.inbound_queue import InboundQueue
 from popcube_server.services.federation.invite_door import InviteDoor
 from popcube_server.services.federation.local_users import InvitableUsers
@@ -39,6 +41,8 @@ from popcube_server.services.federation.serve_rooms import ServeRooms
 from popcube_server.services.federation.server_visibility import ServerVisibility
 from popcube_server.services.federation.take_membership import TakeMembership
 from popcube_server.services.periodic import Periodic
+from popcube_server.services.rate_limits import RateLimiter
+from popcube_server.services.rooms.append import RoomWriter
 from popcube_server.services.rooms.invite_permission import InvitePermission
 from popcube_server.services.rooms.membership_limits import MembershipLimits
 from popcube_server.services.rooms.remote_rooms import FederatedRooms
@@ -134,6 +138,7 @@ def build_inbound_rooms(
     base: RoomBase,
     federation: Federation,
     remote: RemoteRooms,
+    writer: RoomWriter,
     limits: MembershipLimits,
     edus: EduReceiver,
 ) -> InboundRooms:
@@ -187,11 +192,20 @@ def build_inbound_rooms(
         core.signer,
     )
     permission = InvitePermission(database, AccountDataRepository(), only_admins_invite=False)
+    users = InvitableUsers(database, AccountsRepository(), permission)
+    exchange = ExchangeInvites(
+        access, rooms, events, federation.identity, remote.rooms, writer, limits, core.server_name
+    )
+    third_party = ThirdPartyInvites(
+        exchange,
+        AcceptBinding(users, rooms, exchange, federation.client, core.server_name),
+        RateLimiter(core.config.rate_limits.rc_third_party_invite, platform.now_s),
+    )
     invites = ReceiveInvite(
         rooms,
         remote.check,
         federation.verify_events,
-        InvitableUsers(database, AccountsRepository(), permission),
+        users,
         InviteDoor(limits, core.config.rooms.block_non_admin_invites),
         access,
         database,
@@ -205,6 +219,7 @@ def build_inbound_rooms(
         RoomEvents(serve, platform, core.server_name),
         Joins(MakeMembership(access, authorize, remote.send_event), take, core.server_name),
         Invites(invites),
+        third_party,
     )
     clean = Periodic(platform, "Forgetting transactions", CLEANING_INTERVAL_S, receive.clean)
     return InboundRooms(servlets, (queue, clean))

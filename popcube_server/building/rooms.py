@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from federation.identity.identity_servers import IdentityServers
 from federation.rooms.create_room import CreateRoom as AppendRoom
 from federation.rooms.event_store import EventStore
 from federation.rooms.live_rooms import LiveRooms, RoomRepositories
@@ -24,6 +25,7 @@ from popcube_server.services.rooms.check_canonical_alias import CheckCanonicalAl
 from popcube_server.services.rooms.create_room import CreateRoom, RoomMakers
 from popcube_server.services.rooms.edit_directory import EditDirectory
 from popcube_server.services.rooms.forget_room import ForgetRooms
+from popcube_server.services.rooms.invite_by_address import InviteByAddress
 from popcube_server.services.rooms.invite_permission import InvitePermission
 from popcube_server.services.rooms.membership_limits import MembershipLimits
 from popcube_server.services.rooms.profile_cache import ProfileCache
@@ -72,6 +74,7 @@ class RoomNeeds:
     remote: RemoteRooms
     remote_aliases: RemoteAliases
     send_recommended: SendRecommended
+    identity: IdentityServers
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,19 @@ def build_rooms(core: Core, base: RoomBase, needs: RoomNeeds) -> Rooms:
         suspensions,
         message_limiter,
     )
-    makers = RoomMakers(unlimited_memberships, membership_limits, profiles, aliases, permission, suspensions)
+    by_address = InviteByAddress(
+        needs.identity,
+        memberships,
+        writer,
+        base.rooms,
+        base.events,
+        permission,
+        suspensions,
+        limiter(limits.rc_third_party_invite),
+    )
+    makers = RoomMakers(
+        unlimited_memberships, by_address, membership_limits, profiles, aliases, permission, suspensions
+    )
     create_room = CreateRoom(append_room, makers, room_limiter, config.rooms, core.server_name)
     upgrade_room = UpgradeRoom(
         append_room, writer, base.rooms, base.events, database, directory, profiles, suspensions, room_limiter
@@ -170,7 +185,7 @@ def build_rooms(core: Core, base: RoomBase, needs: RoomNeeds) -> Rooms:
     canonical_alias = CheckCanonicalAlias(base.rooms, base.events, any_aliases)
     servlets = (
         CreateRoomEndpoint(create_room),
-        Membership(memberships, any_aliases, ForgetRooms(base.user_rooms, committer)),
+        Membership(memberships, by_address, any_aliases, ForgetRooms(base.user_rooms, committer)),
         RoomSend(send_message),
         RoomStateEvents(SendState(writer, memberships, canonical_alias, suspensions, message_limiter)),
         RoomUpgrades(upgrade_room),

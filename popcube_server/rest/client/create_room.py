@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
+from popcube_server.rest.client.address_invite import address_invite
 from popcube_server.rest.endpoint import Call, endpoint
 from popcube_server.rest.parse import find_bool, find_list, find_object, find_string, find_string_list
-from popcube_server.services.errors import BadJson, InvalidParam, WithCode
+from popcube_server.services.errors import BadJson, InvalidParam
 from popcube_server.services.rooms.create_room import CreateRoom
+from popcube_server.services.rooms.invite_by_address import AddressInvite
 from popcube_server.services.rooms.room_options import RoomOptions, StateDraft
 
 
@@ -23,10 +25,6 @@ def _options(body: Mapping[str, Any]) -> RoomOptions:
     visibility = find_string(body, "visibility") or "private"
     if visibility not in ("public", "private"):
         raise InvalidParam("'visibility' must be 'public' or 'private'.")
-    if find_list(body, "invite_3pid"):
-        raise WithCode(
-            403, "M_THREEPID_DENIED", "This server cannot invite by e-mail address or telephone number."
-        )
     return RoomOptions(
         preset=find_string(body, "preset"),
         visibility=visibility,
@@ -37,9 +35,16 @@ def _options(body: Mapping[str, Any]) -> RoomOptions:
         creation_content=find_object(body, "creation_content"),
         power_level_content_override=find_object(body, "power_level_content_override"),
         initial_state=tuple(_state_draft(item) for item in find_list(body, "initial_state") or ()),
+        invite_by_address=tuple(_address_invite(item) for item in find_list(body, "invite_3pid") or ()),
         invite=tuple(dict.fromkeys(find_string_list(body, "invite") or ())),
         is_direct=find_bool(body, "is_direct") or False,
     )
+
+
+def _address_invite(item: Any) -> AddressInvite:
+    if not isinstance(item, dict):
+        raise BadJson("Each entry of 'invite_3pid' must be an object.")
+    return address_invite(item)
 
 
 def _state_draft(item: Any) -> StateDraft:

@@ -4,19 +4,27 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from popcube_server.rest.client.address_invite import address_invite
 from popcube_server.rest.endpoint import Access, Call, Payload, endpoint
 from popcube_server.rest.parse import find_string, get_string
-from popcube_server.services.errors import WithCode
 from popcube_server.services.rooms.change_membership import ChangeMembership
 from popcube_server.services.rooms.forget_room import ForgetRooms
+from popcube_server.services.rooms.invite_by_address import InviteByAddress
 from popcube_server.services.rooms.resolve_any_alias import ResolveAnyAlias, RoomAddress
 
 _OPTIONAL = Payload.OPTIONAL_JSON_OBJECT
 
 
 class Membership:
-    def __init__(self, memberships: ChangeMembership, aliases: ResolveAnyAlias, forget: ForgetRooms) -> None:
+    def __init__(
+        self,
+        memberships: ChangeMembership,
+        by_address: InviteByAddress,
+        aliases: ResolveAnyAlias,
+        forget: ForgetRooms,
+    ) -> None:
         self._memberships = memberships
+        self._by_address = by_address
         self._aliases = aliases
         self._forget = forget
 
@@ -45,9 +53,8 @@ class Membership:
     @endpoint("POST", "/_matrix/client/v3/rooms/{room_id}/invite")
     async def invite(self, call: Call) -> Mapping[str, Any]:
         if "medium" in call.body:
-            raise WithCode(
-                403, "M_THREEPID_DENIED", "This server cannot invite by e-mail address or telephone number."
-            )
+            await self._by_address.invite(call.requester, call.path["room_id"], address_invite(call.body))
+            return {}
         user_id = get_string(call.body, "user_id")
         await self._memberships.invite(
             call.requester, call.path["room_id"], user_id, find_string(call.body, "reason")

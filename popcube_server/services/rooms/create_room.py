@@ -14,6 +14,7 @@ from popcube_server.services.errors import BadJson, InvalidParam, Refusal, TooLa
 from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.change_membership import ChangeMembership
+from popcube_server.services.rooms.invite_by_address import AddressInvite, InviteByAddress
 from popcube_server.services.rooms.invite_permission import InvitePermission
 from popcube_server.services.rooms.membership_content import MemberProfiles, member_content
 from popcube_server.services.rooms.membership_limits import MembershipLimits
@@ -36,6 +37,7 @@ from synapse_like_config.rooms import RoomsSection
 logger = logging.getLogger(__name__)
 
 MAX_INVITES = 500
+MAX_ADDRESS_INVITES = 20
 MAX_INITIAL_STATE = 500
 """Events of `initial_state`: all of them are made, checked and signed in one go."""
 
@@ -46,6 +48,7 @@ class RoomMakers:
 
     memberships: ChangeMembership
     """Without limits: those of `limits` are spent before there is a room."""
+    by_address: InviteByAddress
     limits: MembershipLimits
     profiles: MemberProfiles
     aliases: ResolveAlias
@@ -75,7 +78,7 @@ class CreateRoom:
         await self._makers.suspensions.check_not_suspended(requester.user_id)
         rules = self._rules(options)
         _check_options(options, rules)
-        if options.invite:
+        if options.invite or options.invite_by_address:
             self._makers.permission.check_may_invite(requester)
         blocked = await self._check_invites(options)
         alias = await self._alias(options)
@@ -87,6 +90,8 @@ class CreateRoom:
         room_id = await self.create_unchecked(requester.user_id, options, rules, alias)
         for user_id in invited:
             await self._invite(requester, room_id, user_id, options.is_direct)
+        for address in options.invite_by_address:
+            await self._invite_by_address(requester, room_id, address)
         return room_id
 
     async def _invite(self, requester: Requester, room_id: str, user_id: str, is_direct: bool) -> None:
@@ -98,6 +103,13 @@ class CreateRoom:
             # The room is there, and one server that says no, or nothing, does not undo it: who is in the room and who
             # is invited can be seen there.
             logger.info("%s was not invited to the new room %s: %s", user_id, room_id, error)
+
+    async def _invite_by_address(self, requester: Requester, room_id: str, invite: AddressInvite) -> None:
+        try:
+            await self._makers.by_address.invite(requester, room_id, invite)
+        except (Refusal, AuthRulesNotAllowed) as error:
+            # As above: the room is there.
+            logger.info("Nobody was invited by address to the new room %s: %s", room_id, error)
 
     async def create_unchecked(
         self, creator: str, options: RoomOptions, rules: RoomRules, alias: str | None, *others: Change
@@ -139,6 +151,8 @@ class CreateRoom:
 
     async def _check_invites(self, options: RoomOptions) -> set[str]:
         """The users who want no invites: the room is made without them, as the specification permits."""
+        if len(options.invite_by_address) > MAX_ADDRESS_INVITES:
+            raise InvalidParam(f"A room can be created with at most {MAX_ADDRESS_INVITES} of 'invite_3pid'.")
         if len(options.invite) > MAX_INVITES:
             raise InvalidParam(f"A room can be created with at most {MAX_INVITES} invites.")
         blocked = set()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from federation.room_dag.room_versions import RoomRules
+from popcube_server.services.rooms.invite_by_address import AddressInvite
 
 StateDraft = tuple[str, str, Mapping[str, Any]]
 """Type, state key, content."""
@@ -27,6 +28,7 @@ class RoomOptions:
     power_level_content_override: Mapping[str, Any] | None = None
     initial_state: Sequence[StateDraft] = ()
     invite: Sequence[str] = ()
+    invite_by_address: Sequence[AddressInvite] = ()
     is_direct: bool = False
 
     @property

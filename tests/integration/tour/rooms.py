@@ -4,6 +4,7 @@ from urllib.parse import quote
 
 from tests.integration.tour.visit import Visit
 from tests.support.configuration import SERVER_NAME
+from tests.support.identity_process import running_identity_server
 
 
 def membership(visit: Visit) -> None:
@@ -22,6 +23,21 @@ def membership(visit: Visit) -> None:
     found = {event["state_key"]: event["content"]["membership"] for event in members}
     assert found == {owner.user_id: "join", guest.user_id: "leave"}, found
     guest.post(f"{room}/forget").expect(200)
+
+
+def invite_by_address(visit: Visit) -> None:
+    owner = visit.user("address_owner")
+    room = f"/rooms/{quote(owner.create_room())}"
+    with running_identity_server() as id_server:
+        invite = {
+            "id_server": id_server,
+            "id_access_token": "any",
+            "medium": "email",
+            "address": "n@m.example",
+        }
+        owner.post(f"{room}/invite", invite).expect(200)
+    content = owner.get(f"{room}/state/m.room.third_party_invite/a-token").expect(200)
+    assert content["display_name"] == "n...@m...", content
 
 
 def knocking(visit: Visit) -> None:
@@ -89,6 +105,7 @@ def previews(visit: Visit) -> None:
 STOPS = (
     previews,
     membership,
+    invite_by_address,
     knocking,
     aliases,
     public_rooms,
