@@ -18,7 +18,7 @@ from benchmarks.workloads.sending import sending
 ROOMS = 8
 WARM_UP = 3
 LANES = 8
-POLL_S = 0.05
+POLL_S = 0.1
 ARRIVAL_DEADLINE_S = 120.0
 
 

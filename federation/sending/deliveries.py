@@ -14,7 +14,14 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from federation.sending.batch import MAX_PDUS, Batch, Batches
-from federation.sending.destination_queue import Clock, DestinationQueue, Passing, QueuedEvent, State
+from federation.sending.destination_queue import (
+    Clock,
+    DestinationQueue,
+    Passing,
+    QueuedEvent,
+    QueueLimits,
+    State,
+)
 from federation.sending.edus import transaction_body
 from federation.sending.missed import Missed
 from federation.sending.parked import Parked
@@ -80,6 +87,7 @@ class SendingTools:
     missed: Missed
     batches: Batches
     refusals: Refusals
+    limits: QueueLimits
 
 
 class Deliveries:
@@ -98,6 +106,8 @@ class Deliveries:
         self._ready: deque[DestinationQueue] = deque()
         """Those that wait until fewer transactions are under way."""
         self._at_work = 0
+        self._held = 0
+        """Events in all queues, counted anew with each batch of the log."""
         self._epoch = 0
         self._sent = 0
         self._running = 0
@@ -179,7 +189,8 @@ class Deliveries:
     def _add_event(self, destination: str, event: QueuedEvent) -> None:
         queue = self._queue(destination)
         queue.events.append(event)
-        if queue.is_full:
+        self._held += 1
+        if self._is_full(queue):
             self._spill(queue)
         self._wake(queue)
 
@@ -201,7 +212,7 @@ class Deliveries:
             if destination != self._server_name:
                 queue = self._queue(destination)
                 queue.add_device(update.user_id, update.device_id, update.position, update.previous)
-                if queue.is_full:
+                if self._is_full(queue):
                     self._spill(queue)
                 self._wake(queue)
 
@@ -224,6 +235,7 @@ class Deliveries:
 
     async def flush(self) -> None:
         """Write down what destinations miss that do not answer. Raises `CommitFailed`."""
+        self._held = sum(len(queue.events) for queue in self._queues.values())
         marks, self._marks = self._marks, {}
         if not marks:
             return
@@ -244,6 +256,10 @@ class Deliveries:
         if queue is None:
             queue = self._queues[destination] = DestinationQueue(destination)
         return queue
+
+    def _is_full(self, queue: DestinationQueue) -> bool:
+        limits = self._tools.limits
+        return queue.is_full(limits.one if self._held < limits.together else limits.few)
 
     def _mark(self, destination: str, event: QueuedEvent, newest: int | None) -> None:
         rooms = self._marks.setdefault(destination, [])

@@ -14,11 +14,21 @@ from storage.presence import SetPresence
 from storage.receipts import StoreReceipt
 from storage.sending import CROSS_SIGNING
 
-MAX_EVENTS: Final = 200
-"""That wait in memory; of more, the destination is brought up to date instead."""
 MAX_PASSING: Final = 500
 """Of more, the oldest are dropped."""
 MAX_DEVICES: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLimits:
+    """How many events wait in memory; with more, a destination is brought up to date instead of being sent all."""
+
+    one: int = 5_000
+    """For one destination."""
+    few: int = 200
+    """For one destination, if `together` is reached. Until then who is merely slow gets everything."""
+    together: int = 500_000
+    """For all destinations; each event counts for each of them, although all share it."""
 
 
 class State(Enum):
@@ -120,9 +130,8 @@ class DestinationQueue:
             done += 1
         del self.events[:done]
 
-    @property
-    def is_full(self) -> bool:
-        return len(self.events) > MAX_EVENTS or len(self.devices) > MAX_DEVICES
+    def is_full(self, max_events: int) -> bool:
+        return len(self.events) > max_events or len(self.devices) > MAX_DEVICES
 
     @property
     def is_empty(self) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from federation.sending.batch import Batches
 from federation.sending.deliveries import Deliveries, SendingTools
+from federation.sending.destination_queue import QueueLimits
 from federation.sending.device_changes import DeviceChanges
 from federation.sending.ephemeral import EphemeralEdus, SharingServers
 from federation.sending.missed import Missed
@@ -72,6 +73,7 @@ def build_sending(core: Core, base: RoomBase, federation: Federation) -> Sending
         Missed(server_name, database, sender_servers, sender_sharing),
         batches,
         Refusals(core.config.federation.federation, core.platform.random),
+        QueueLimits(),
     )
     deliveries = Deliveries(server_name, tools, position)
     sources = SenderSources(

@@ -9,6 +9,7 @@ from twisted.internet.task import Clock
 
 from federation.sending.batch import Batches
 from federation.sending.deliveries import Deliveries, SendingTools
+from federation.sending.destination_queue import QueueLimits
 from federation.sending.device_changes import DeviceChanges
 from federation.sending.ephemeral import EphemeralEdus, SharingServers
 from federation.sending.missed import Missed
@@ -97,6 +98,8 @@ class FakePauses:
 
 
 class SenderMixin(EngineMixin):
+    limits = QueueLimits(one=200)
+
     def setUp(self) -> None:
         self.others = FakeServers()
         self.clock = Clock()
@@ -124,6 +127,7 @@ class SenderMixin(EngineMixin):
                 Missed(OWN, self.database, servers, sharing),
                 batches,
                 Refusals(FederationRetries(), lambda: 0.5),
+                self.limits,
             ),
             position,
         )
@@ -158,6 +162,10 @@ class SenderMixin(EngineMixin):
     def restart(self) -> None:
         self.result(self.sender.stop())
         self.open()
+
+    def restart_with(self, limits: QueueLimits) -> None:
+        self.limits = limits
+        self.restart()
 
     def crash(self) -> None:
         """As `restart`, without a chance to write anything down."""

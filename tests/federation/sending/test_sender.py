@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from twisted.trial.unittest import SynchronousTestCase
 
-from federation.sending.destination_queue import MAX_EVENTS, State
+from federation.sending.destination_queue import QueueLimits, State
 from federation.transport.errors import HttpRefusal, NotFederated
 from storage.receipts import PRIVATE, PUBLIC, StoreReceipt
 from storage.sending import (
@@ -165,17 +165,29 @@ class SenderTests(SenderMixin):
         self.assertEqual(self.others.bodies(X), ["cut off"])
 
     def test_slow_server_is_caught_up_instead_of_filling_memory(self) -> None:
+        bodies = self.bodies_of_a_slow_server(self.limits.one + 20)
+        self.assertEqual(bodies[-1], str(self.limits.one + 19))
+        self.assertLess(len(bodies), 60)
+
+    def test_slow_server_gets_everything_while_there_is_memory_for_it(self) -> None:
+        self.assertEqual(len(self.bodies_of_a_slow_server(self.limits.one)), self.limits.one)
+
+    def test_slow_server_is_caught_up_earlier_when_much_waits_for_all_together(self) -> None:
+        self.restart_with(QueueLimits(one=200, few=20, together=30))
+        self.assertEqual(len(self.bodies_of_a_slow_server(29)), 29)
+        self.assertLess(len(self.bodies_of_a_slow_server(100)), 80)
+
+    def bodies_of_a_slow_server(self, messages: int) -> list[str]:
         room_id = self.given_shared_room(X)
+        before = len(self.others.bodies(X))
         self.others.held[X] = []
-        for number in range(MAX_EVENTS + 20):
+        for number in range(messages):
             self.say(room_id, str(number))
         (first,) = self.others.held.pop(X)
         first.callback(None)
         self.turn()
-        bodies = self.others.bodies(X)
-        self.assertEqual(bodies[-1], str(MAX_EVENTS + 19))
-        self.assertLess(len(bodies), 60)
         self.assertEqual(len(self.deliveries), 0)
+        return self.others.bodies(X)[before:]
 
     def test_server_that_refuses_is_asked_again_later(self) -> None:
         room_id = self.given_shared_room(X)
