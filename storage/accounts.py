@@ -1,6 +1,6 @@
 """Accounts: who has one, with which password, and what an administrator said about it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar, Self
@@ -58,6 +58,22 @@ class AccountsRepository:
         row = tx.one(f"SELECT {_COLUMNS} WHERE user_id = ?", (user_id,))
         return None if row is None else _row(row)
 
+    def find_incarnation(self, tx: Transaction, user_id: str) -> str | None:
+        """Which of the accounts that sites apart may have made with this name this is; None: there is none."""
+        incarnation: str | None = tx.value("SELECT incarnation FROM accounts WHERE user_id = ?", (user_id,))
+        return incarnation
+
+    def get_incarnations(self, tx: Transaction, user_ids: Sequence[str]) -> Mapping[str, str]:
+        """Of those users who have an account."""
+        found: dict[str, str] = {}
+        for start in range(0, len(user_ids), IN_LIST_LIMIT):
+            rows = tx.all(
+                "SELECT user_id, incarnation FROM accounts WHERE user_id IN (??)",
+                (user_ids[start : start + IN_LIST_LIMIT],),
+            )
+            found.update((row[0], row[1]) for row in rows)
+        return found
+
     def exists(self, tx: Transaction, user_id: str) -> bool:
         """Whether the name is taken; deactivated accounts keep theirs."""
         return tx.one("SELECT 1 FROM accounts WHERE user_id = ?", (user_id,)) is not None
@@ -94,17 +110,26 @@ class CreateAccount(Change):
     is_guest: bool
     is_admin: bool
     user_type: str | None
+    incarnation: str = ""
+    """What tells this account from one that is made with the same name on another site."""
 
     def key(self) -> tuple[str, ...]:
         return (self.user_id,)
+
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return (
+            ("account", (self.user_id,)),
+            ("account.password", (self.user_id,)),
+            ("account.flag", (self.user_id, AccountFlag.ADMIN.value)),
+        )
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         try:
             tx.many(
                 "INSERT INTO accounts (user_id, password_hash, created_ms, is_guest, is_admin, user_type,"
-                " is_deactivated, is_erased, is_locked, is_suspended, position)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                " is_deactivated, is_erased, is_locked, is_suspended, position, incarnation)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
                     (
                         change.user_id,
@@ -115,6 +140,7 @@ class CreateAccount(Change):
                         change.user_type,
                         *(0, 0, 0, 0),
                         position,
+                        change.incarnation,
                     )
                     for position, change in changes
                 ],
@@ -135,6 +161,9 @@ class SetPasswordHash(Change):
 
     def key(self) -> tuple[str, ...]:
         return (self.user_id,)
+
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return (("account.password", (self.user_id,)),)
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
@@ -164,6 +193,9 @@ class SetAccountFlag(Change):
     def key(self) -> tuple[str, ...]:
         return (self.user_id,)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return (("account.flag", (self.user_id, self.flag.value)),)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         for position, change in changes:
@@ -186,6 +218,9 @@ class DeactivateAccount(Change):
     def key(self) -> tuple[str, ...]:
         return (self.user_id,)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return (("account.deactivated", (self.user_id,)),)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         tx.many(
@@ -193,3 +228,64 @@ class DeactivateAccount(Change):
             " WHERE user_id = ?",
             [(int(change.erase), position, change.user_id) for position, change in changes],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class MergeAccount(Change):
+    """An account that was made on another site: new here, or in place of a later one with the same name.
+
+    Password and flags come by changes of their own.
+    """
+
+    kind: ClassVar[str] = "account"
+    area: ClassVar[str] = "accounts"
+
+    user_id: str
+    created_ms: int
+    is_guest: bool
+    user_type: str | None
+    incarnation: str
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id,)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        for position, change in changes:
+            tx.run(
+                "INSERT INTO accounts (user_id, password_hash, created_ms, is_guest, is_admin, user_type,"
+                " is_deactivated, is_erased, is_locked, is_suspended, position, incarnation)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (user_id) DO UPDATE SET password_hash = NULL, created_ms = excluded.created_ms,"
+                " is_guest = excluded.is_guest, is_admin = 0, user_type = excluded.user_type, is_deactivated = 0,"
+                " is_erased = 0, is_locked = 0, is_suspended = 0, position = excluded.position,"
+                " incarnation = excluded.incarnation",
+                (
+                    change.user_id,
+                    None,
+                    change.created_ms,
+                    int(change.is_guest),
+                    0,
+                    change.user_type,
+                    *(0, 0, 0, 0),
+                    position,
+                    change.incarnation,
+                ),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class AccountLost(Change):
+    """A name that was registered here belongs to who registered it on another site before: for followers."""
+
+    kind: ClassVar[str] = "account_lost"
+    area: ClassVar[str] = "accounts"
+
+    user_id: str
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id,)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        return None

@@ -1,12 +1,15 @@
 """Devices: the clients that an account is logged in with."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.engines.engine import Row
+
+NAME: Final = "device.name"
+"""The record of a device's name; its existence is one of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,9 @@ class AddDevice(Change):
     def key(self) -> tuple[str, ...]:
         return (self.user_id, self.device_id)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((self.kind, self.key()), (NAME, self.key()))
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         tx.many(
@@ -98,6 +104,9 @@ class RenameDevice(Change):
     def key(self) -> tuple[str, ...]:
         return (self.user_id, self.device_id)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((NAME, self.key()),)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         tx.many(
@@ -121,6 +130,9 @@ class DeleteDevice(Change):
 
     def key(self) -> tuple[str, ...]:
         return (self.user_id, self.device_id)
+
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((self.kind, self.key()),)
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:

@@ -1,11 +1,12 @@
 """Sessions: logins, whose tokens are macaroons that name the session and its generation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
+from storage.engines.engine import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,15 @@ class SessionsRepository:
         row = tx.one(f"SELECT {_COLUMNS} WHERE session_id = ? AND ended_ms IS NULL", (session_id,))
         return None if row is None else SessionRow(*row)
 
+    def find_any(self, tx: Transaction, session_id: str) -> tuple[SessionRow, int | None] | None:
+        """The session, also if it was ended, and when it was."""
+        row = tx.one(
+            "SELECT session_id, user_id, device_id, created_ms, generation, nonce, next_nonce, ended_ms"
+            " FROM sessions WHERE session_id = ?",
+            (session_id,),
+        )
+        return None if row is None else (SessionRow(*row[:7]), row[7])
+
 
 @dataclass(frozen=True, slots=True)
 class CreateSession(Change):
@@ -44,6 +54,9 @@ class CreateSession(Change):
 
     def key(self) -> tuple[str, ...]:
         return (self.user_id, self.session_id)
+
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((self.kind, self.key()),)
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
@@ -83,6 +96,9 @@ class IssueNextTokens(Change):
     def key(self) -> tuple[str, ...]:
         return (self.user_id, self.session_id)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((self.kind, self.key()),)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> Sequence[object]:
         return [
@@ -111,6 +127,9 @@ class UseNextTokens(Change):
     def key(self) -> tuple[str, ...]:
         return (self.user_id, self.session_id)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((self.kind, self.key()),)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         tx.many(
@@ -134,6 +153,9 @@ class EndSession(Change):
     def key(self) -> tuple[str, ...]:
         return (self.user_id, self.session_id)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((self.kind, self.key()),)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         tx.many(
@@ -156,13 +178,22 @@ class EndSessionsOfDevice(Change):
     def key(self) -> tuple[str, ...]:
         return (self.user_id, "")
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return _ended_records(self.user_id, result)
+
     @classmethod
-    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
-        tx.many(
-            "UPDATE sessions SET ended_ms = ?, position = ?"
-            " WHERE user_id = ? AND device_id = ? AND ended_ms IS NULL",
-            [(change.at_ms, position, change.user_id, change.device_id) for position, change in changes],
-        )
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> Sequence[object]:
+        """Gives the IDs of the sessions that it ended."""
+        return [
+            _ids(
+                tx.all(
+                    "UPDATE sessions SET ended_ms = ?, position = ?"
+                    " WHERE user_id = ? AND device_id = ? AND ended_ms IS NULL RETURNING session_id",
+                    (change.at_ms, position, change.user_id, change.device_id),
+                )
+            )
+            for position, change in changes
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +209,64 @@ class EndSessionsOfUser(Change):
     def key(self) -> tuple[str, ...]:
         return (self.user_id, "")
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return _ended_records(self.user_id, result)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> Sequence[object]:
+        """Gives the IDs of the sessions that it ended."""
+        return [
+            _ids(
+                tx.all(
+                    "UPDATE sessions SET ended_ms = ?, position = ?"
+                    " WHERE user_id = ? AND ended_ms IS NULL RETURNING session_id",
+                    (change.at_ms, position, change.user_id),
+                )
+            )
+            for position, change in changes
+        ]
+
+
+def _ids(rows: Sequence[Row]) -> tuple[str, ...]:
+    return tuple(row[0] for row in rows)
+
+
+def _ended_records(user_id: str, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+    assert isinstance(result, tuple)
+    return (("session", (user_id, session_id)) for session_id in result)
+
+
+@dataclass(frozen=True, slots=True)
+class MergeSession(Change):
+    """A session as it is with what another site said of it."""
+
+    kind: ClassVar[str] = "session"
+    area: ClassVar[str] = "sessions"
+
+    session: SessionRow
+    ended_ms: int | None
+
+    def key(self) -> tuple[str, ...]:
+        return (self.session.user_id, self.session.session_id)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
-        tx.many(
-            "UPDATE sessions SET ended_ms = ?, position = ? WHERE user_id = ? AND ended_ms IS NULL",
-            [(change.at_ms, position, change.user_id) for position, change in changes],
-        )
+        for position, change in changes:
+            session = change.session
+            tx.run(
+                "INSERT INTO sessions (session_id, user_id, device_id, created_ms, generation, nonce, next_nonce,"
+                " ended_ms, position) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (session_id) DO UPDATE SET generation = excluded.generation, nonce = excluded.nonce,"
+                " next_nonce = excluded.next_nonce, ended_ms = excluded.ended_ms, position = excluded.position",
+                (
+                    session.session_id,
+                    session.user_id,
+                    session.device_id,
+                    session.created_ms,
+                    session.generation,
+                    session.nonce,
+                    session.next_nonce,
+                    change.ended_ms,
+                    position,
+                ),
+            )

@@ -3,7 +3,7 @@
     {
         "after": 120, "upto": 180,  the stretch: positions after < p <= upto of the sender's log
         "events": [{"pdu": {...}, "room_id": ..., "room_version": ..., "soft_failed": false}],
-        "records": [{"clock": "4411...", "key": [...], "kind": ..., "site": ..., "value": ...}],
+        "records": [{"clock": "4411...", "key": [...], "kind": ..., "owner": ..., "site": ..., "value": ...}],
         "seen": 77,                 how much of the receiver's log the sender had when its own stood at `upto`
         "site": "paris"             who sends
     }
@@ -87,6 +87,7 @@ def _record(record: Record) -> bytes:
             "clock": str(record.version.clock),
             "key": record.key,
             "kind": record.kind,
+            "owner": record.owner,
             "site": record.version.site,
             "value": record.value,
         }
@@ -120,7 +121,10 @@ def _parse_event(event: Any) -> ReceivedEvent:
 def _parse_record(record: Any) -> Record:
     key = tuple(_text(part) for part in record["key"])
     version = Version(int(_text(record["clock"])), _text(record["site"]))
-    return Record(_text(record["kind"]), key, record["value"], version)
+    owner = record["owner"]
+    return Record(
+        _text(record["kind"]), key, record["value"], version, None if owner is None else _text(owner)
+    )
 
 
 def _text(value: Any) -> str:

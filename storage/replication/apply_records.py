@@ -6,13 +6,17 @@ become ordinary changes of this site's log, so that everything that follows the 
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
+from typing import Final
 
+from storage.accounts import AccountsRepository, MergeAccount
 from storage.change import Change
 from storage.committer import Arrived
-from storage.database import WriteTransaction
+from storage.database import Transaction, WriteTransaction
 from storage.replication.hybrid_clock import HybridClock
 from storage.replication.record import Combined, Key, Record, RecordKind, Version
 from storage.replication.record_index import RecordIndex
+
+ACCOUNT: Final = "account"
 
 
 class UnknownKind(ValueError):
@@ -35,11 +39,15 @@ class ApplyRecords:
         """
         changes: list[Change] = []
         versions: list[tuple[str, Key, Version]] = []
+        owners = _Owners(tx)
         for kind_name, run in groupby(records, key=lambda record: record.kind):
             kind = self._kinds.get(kind_name)
             if kind is None:
                 raise UnknownKind(kind_name)
-            self._merge(tx, kind, list(run), changes, versions)
+            owned = [record for record in run if not kind.is_of_user or owners.agree(record)]
+            self._merge(tx, kind, owned, changes, versions)
+            if kind_name == ACCOUNT:
+                owners.note(changes)
         return Arrived((*changes, *others), tuple(versions))
 
     def _merge(
@@ -63,3 +71,24 @@ class ApplyRecords:
             if isinstance(outcome, Combined):
                 version = Version(self._clock.next(), self._site)
             versions.append((kind.name, key, version))
+
+
+class _Owners:
+    """Which incarnation of their accounts users have here, with what a batch changes about that."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        self._known: dict[str, str | None] = {}
+        self._accounts = AccountsRepository()
+
+    def agree(self, record: Record) -> bool:
+        """Whether a record is of the account that the user has here."""
+        user_id = record.key[0]
+        if user_id not in self._known:
+            self._known[user_id] = self._accounts.find_incarnation(self._tx, user_id)
+        return self._known[user_id] == record.owner
+
+    def note(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            if isinstance(change, MergeAccount):
+                self._known[change.user_id] = change.incarnation

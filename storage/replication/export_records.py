@@ -1,9 +1,10 @@
 """Reads the records that a peer site has not heard of yet, with their values of now."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from storage.accounts import AccountsRepository
 from storage.database import Transaction
 from storage.replication.record import Key, Record, RecordKind
 from storage.replication.record_index import IndexedRecord, RecordIndex
@@ -23,6 +24,7 @@ class ExportRecords:
     def __init__(self, kinds: Iterable[RecordKind]) -> None:
         self._kinds = {kind.name: kind for kind in kinds}
         self._index = RecordIndex()
+        self._accounts = AccountsRepository()
 
     def read(
         self, tx: Transaction, peer: str, after: int, upto: int, limit: int
@@ -35,13 +37,25 @@ class ExportRecords:
         covered = indexed[-1].position if len(indexed) >= limit else upto
         indexed = [record for record in indexed if record.version.site != peer]
         values = self._values(tx, indexed)
+        owners = self._owners(tx, indexed)
         placed = [
             PlacedRecord(
-                each.position, Record(each.kind, each.key, values.get((each.kind, each.key)), each.version)
+                each.position,
+                Record(
+                    each.kind,
+                    each.key,
+                    values.get((each.kind, each.key)),
+                    each.version,
+                    owners.get(each.key[0]) if self._kinds[each.kind].is_of_user else None,
+                ),
             )
             for each in indexed
         ]
         return placed, covered
+
+    def _owners(self, tx: Transaction, indexed: Sequence[IndexedRecord]) -> Mapping[str, str]:
+        users = {record.key[0] for record in indexed if self._kinds[record.kind].is_of_user}
+        return self._accounts.get_incarnations(tx, list(users))
 
     def _values(self, tx: Transaction, indexed: Sequence[IndexedRecord]) -> dict[tuple[str, Key], Any]:
         keys: dict[str, list[Key]] = {}

@@ -35,6 +35,11 @@ class Record:
     value: Any
     """JSON; None: deleted."""
     version: Version
+    owner: str | None = None
+    """Of kinds about one user: the incarnation of the account (`storage.accounts`) at the site that sends it.
+
+    A name that was registered on two sites apart is one account in the end. What belongs to the other one goes with it.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,10 @@ class RecordKind(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def is_of_user(self) -> bool:
+        """Whether the first part of a key is the user whose account the record belongs to."""
 
     def read(self, tx: Transaction, keys: Sequence[Key]) -> Mapping[Key, Any]:
         """The values that are here, as JSON; a key without one is left out."""

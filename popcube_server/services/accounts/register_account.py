@@ -17,6 +17,8 @@ from storage.profiles import SetProfileField
 
 RANDOM_NAME_LENGTH = 12
 
+INCARNATION_LENGTH = 12
+
 
 @dataclass(frozen=True, slots=True)
 class NewAccount:
@@ -73,7 +75,13 @@ class RegisterAccount:
         password_hash = None if new.password is None else await self._passwords.hash(new.password)
         changes: list[Change] = [
             CreateAccount(
-                new.user_id, password_hash, self._platform.now_ms(), new.is_guest, new.is_admin, new.user_type
+                new.user_id,
+                password_hash,
+                self._platform.now_ms(),
+                new.is_guest,
+                new.is_admin,
+                new.user_type,
+                self._platform.random_letters(INCARNATION_LENGTH),
             ),
             *also,
         ]

@@ -4,7 +4,16 @@ from collections.abc import Sequence
 from typing import Final
 
 from storage.replication.kinds.account_data import ACCOUNT_DATA
+from storage.replication.kinds.accounts import ACCOUNTS
+from storage.replication.kinds.devices import DEVICES
 from storage.replication.kinds.profiles import PROFILES
+from storage.replication.kinds.sessions import SESSION
 from storage.replication.record import RecordKind
 
-ALL_KINDS: Final[Sequence[RecordKind]] = (ACCOUNT_DATA, PROFILES)
+ALL_KINDS: Final[Sequence[RecordKind]] = (
+    *ACCOUNTS,
+    *DEVICES,
+    SESSION,
+    PROFILES,
+    ACCOUNT_DATA,
+)

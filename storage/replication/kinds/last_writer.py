@@ -17,6 +17,7 @@ class LastWriterKind:
     read_values: Callable[[Transaction, Sequence[Key]], Mapping[Key, Any]]
     write: Callable[[Transaction, Key, Any], Sequence[Change]]
     """The changes that make a value (None: deleted) true; they must not raise `Conflict`."""
+    is_of_user: bool = True
 
     def read(self, tx: Transaction, keys: Sequence[Key]) -> Mapping[Key, Any]:
         return self.read_values(tx, keys)
