@@ -6,6 +6,7 @@ from typing import Any
 from federation.transport.errors import TransportError
 from federation.transport.https import HttpRequest
 from federation.transport.route import Route
+from popcube_server.services.media.fetch_turns import PER_SERVER, TOTAL
 from tests.popcube_server.rest.client.media_case import NEW, OLD, MediaTestCase
 from tests.popcube_server.server_case import ONE, TWO
 from tests.support.loop_network import FarAnswer
@@ -341,7 +342,7 @@ class HostileTests(FetchingCase):
                 answer(b"--b\r\n" + b"X: y\r\n" * 10_000 + b"\r\n", mixed),
                 multipart(b"data", metadata="x" * 70_000),
                 multipart(b"data", "what is this\r\n"),
-                FarAnswer(200, {**multipart(b"").headers, "content-encoding": "gzip"}, iter([b"x"])),
+                FarAnswer(200, {**multipart(b"").headers, "content-encoding": "gzip"}, multipart(b"x").body),
                 broken(),
             )
         ):
@@ -385,13 +386,12 @@ class HostileTests(FetchingCase):
         self.assert_refused(self.finish(pending), 502, "M_UNKNOWN")
 
     def test_slow_server_keeps_only_its_own_places(self) -> None:
-        drips = FarAnswer(200, {"content-type": "multipart/mixed; boundary=b"}, iter([None]))
-        self.network.far_streams[FAR] = lambda route, request: drips
-        waiting = [self.begin("GET", f"{HOME}/s{number}", None, self.alice) for number in range(20)]
+        self.answers = [lambda: FarAnswer(200, multipart(b"").headers, iter([None]))]
+        waiting = [self.begin("GET", f"{HOME}/s{number}", None, self.alice) for number in range(TOTAL + 1)]
         bob = self.given_user("bob", TWO)
         media = self.given_media(bob)
         self.assertEqual(self.fetch(f"{NEW}/download/{media}", self.alice).data, b"data")
-        self.advance(seconds=100)
+        self.advance(seconds=31 * (TOTAL // PER_SERVER + 1))
         for pending in waiting:
             self.assert_refused(self.finish(pending), 502, "M_UNKNOWN")
 
@@ -447,7 +447,11 @@ class AllowanceTests(FetchingCase):
 
     def test_what_did_not_come_is_given_back(self) -> None:
         self.answers = [
-            FarAnswer(200, {**multipart(b"").headers, "content-length": "900"}, iter([b"nonsense"])),
+            FarAnswer(
+                200,
+                {**multipart(b"").headers, "content-length": "900"},
+                iter([b"--b\r\n\r\n{}\r\n--b\r\n\r\nsome"]),
+            ),
             multipart(b"x" * 700),
         ]
         self.assert_get_refused(f"{HOME}/a", self.alice, 502, "M_UNKNOWN")
