@@ -59,6 +59,16 @@ class EventStore:
             found.update((stored.event.event_id, stored) for stored in self.keep(rows))
         return found
 
+    async def read_ahead(self, room_id: str, event_ids: Iterable[str], limit: int) -> None:
+        """Get into memory what is before these events in the room's timeline: who walks the graph mostly needs it."""
+        found = await self.get_many(event_ids)
+        upto = max((each.ordering for each in found.values() if each.event.room_id == room_id), default=None)
+        if upto is not None and limit > 1:
+            rows = await self._database.read(
+                lambda tx: self._repository.get_backward(tx, room_id, -(2**62), upto, limit)
+            )
+            self.keep(rows)
+
     def get_many_within(self, tx: Transaction, event_ids: Iterable[str]) -> dict[str, StoredEvent]:
         """As `get_many`, on a database thread within a reading transaction. Does not touch the cache."""
         found: dict[str, StoredEvent] = {}

@@ -55,10 +55,12 @@ class ReadGraph:
     async def ancestors(
         self, room_id: str, start: Sequence[str], stop: Collection[str], min_depth: int, limit: int
     ) -> list[StoredEvent]:
-        """At most `limit` events: `start` and what lies before it, without `stop` and what was rejected; nearest first.
+        """At most `limit` events: `start` and what lies before it, without `stop`; nearest first.
 
-        Outliers and events of other rooms are not part of the graph.
+        Outliers and events of other rooms are not part of the graph. What was rejected is: others judge by themselves,
+        and without it do not know how what is before it hangs together.
         """
+        await self._events.read_ahead(room_id, start, limit)
         found: dict[str, StoredEvent] = {}
         seen = set(stop)
         level = [event_id for event_id in dict.fromkeys(start) if event_id not in seen]
@@ -68,7 +70,7 @@ class ReadGraph:
             below: dict[str, None] = {}
             for event_id in level:
                 each = stored.get(event_id)
-                if each is None or each.event.room_id != room_id or each.flags & (OUTLIER | REJECTED):
+                if each is None or each.event.room_id != room_id or each.flags & OUTLIER:
                     continue
                 if each.event.depth < min_depth or len(found) == limit:
                     continue

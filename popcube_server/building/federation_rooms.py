@@ -51,6 +51,7 @@ from storage.account_data import AccountDataRepository
 from storage.accounts import AccountsRepository
 from storage.inbound_pdus import InboundPdusRepository
 from storage.received_transactions import ReceivedTransactionsRepository
+from storage.state_entries import StateEntriesRepository
 from storage.stripped_states import StrippedStatesRepository
 
 CLEANING_INTERVAL_S = 3600.0
@@ -176,9 +177,8 @@ def build_inbound_rooms(
         platform,
         numbers,
     )
-    serve = ServeRooms(
-        access, graph, ServerVisibility(graph, events), events, database, base.repositories.events
-    )
+    visibility = ServerVisibility(database, StateEntriesRepository(), rooms, events)
+    serve = ServeRooms(access, graph, visibility, events, database, base.repositories.events)
     take = TakeMembership(
         access,
         authorize,

@@ -19,7 +19,7 @@ from federation.rooms.receiving.keep_outliers import KeepOutliers
 from federation.rooms.receiving.remote import AskServers
 from federation.rooms.room_state import StatePair
 from federation.transport.errors import FederationError
-from storage.events import REJECTED
+from storage.events import OUTLIER, REJECTED
 
 MAX_SINGLE_EVENTS = 50
 """If more events of a state are missing, the whole state is fetched at once."""
@@ -48,6 +48,15 @@ class FetchMissing:
         self._ask = ask
         self._check = check
         self._keep = keep
+
+    async def is_past(self, event: Event) -> bool:
+        """Whether an event without its ancestors is known as state, or as an auth event, of something that came before.
+
+        Then it is no news, however late it comes: it belongs into a hole of the timeline, which is filled when somebody
+        looks there.
+        """
+        stored = await self._events.find(event.event_id)
+        return stored is not None and bool(stored.flags & OUTLIER)
 
     async def auth_events(self, origin: str, event: Event) -> None:
         """Fetch and store the auth chain of an event. Raises `FederationError`."""

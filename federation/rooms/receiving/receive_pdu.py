@@ -24,6 +24,8 @@ class ReceivePdu:
             return await self._accept.accept(event)
         except MissingEvents as missing:
             if missing.prev_events:
+                if await self._fetch.is_past(event):
+                    return Verdict.KNOWN
                 for ancestor in (await self._fetch.ancestors(origin, event)).values():
                     await self._place(origin, ancestor)
         return await self._place(origin, event)

@@ -10,7 +10,7 @@ from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.rooms.user_rooms import UserRooms
 from storage.change import LogEntry
 from storage.database import Database, Transaction
-from storage.events import OUTLIER, EventsRepository, StoreEvent
+from storage.events import EventsRepository, StoreEvent
 from storage.log import Log
 from storage.memberships import MembershipRow
 
@@ -62,13 +62,11 @@ _NONE = MembershipHistory()
 
 
 def place_in_chain(stored: StoredEvent, newer: int | None) -> int:
-    """The place of an event that was replaced by one at `newer`: what is no part of the timeline lies somewhere before.
+    """The place of an event that was replaced by one at `newer`: somewhere before that.
 
-    The ordering of such an event only says when it was stored.
+    The ordering of what is no part of the timeline, or came late, only says when it was stored.
     """
-    if newer is None or not stored.flags & OUTLIER:
-        return stored.ordering
-    return min(stored.ordering, newer - 1)
+    return stored.ordering if newer is None else min(stored.ordering, newer - 1)
 
 
 class MembershipHistories:

@@ -93,6 +93,20 @@ class ReceivePduTests(ReceivingMixin):
         self.assertEqual(dict(self.room(str(room.room_id)).state.entries), entries)
         self.send(str(room.room_id), ALICE, "on top")
 
+    def test_what_is_known_as_state_is_no_news_when_it_comes_late(self) -> None:
+        room = given_room("12")
+        server = self.given_server(room)
+        self.given_known(room)
+        server.hidden.add(room.say(ALICE).event_id)
+        joined = room.join(BOB)
+        server.hidden.update(room.heads)
+        self.receive(room.say(BOB))
+        heads = {head.event_id for head in self.room(str(room.room_id)).heads}
+        server.asked.clear()
+        self.assertIs(self.receive(joined), Verdict.KNOWN)
+        self.assertEqual(server.asked, [])
+        self.assertEqual({head.event_id for head in self.room(str(room.room_id)).heads}, heads)
+
     def test_forged_ancestors_are_not_believed(self) -> None:
         room = given_room("12")
         server = self.given_server(room)
