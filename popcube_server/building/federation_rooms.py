@@ -7,6 +7,7 @@ from federation.rooms.accept_event import AcceptEvent
 from federation.rooms.joining.handshake import Handshake
 from federation.rooms.joining.invite_user import InviteUser
 from federation.rooms.joining.join_room import JoinRoom
+from federation.rooms.joining.join_with_help import JoinWithHelp
 from federation.rooms.joining.leave_room import KnockRoom, LeaveRemoteRoom
 from federation.rooms.outcomes import PushOutcomes
 from federation.rooms.policy.ask_policy_server import Patience, PolicyServers
@@ -19,6 +20,7 @@ from federation.rooms.receiving.receive_pdu import ReceivePdu
 from federation.rooms.receiving.remote import AskServers
 from federation.rooms.send_event import Author, SendEvent
 from federation.rooms.take_room import TakeRoom
+from federation.transport.urgent_client import UrgentClient
 from popcube_server.building.core import Core
 from popcube_server.building.federation import Federation
 from popcube_server.building.rooms import RoomBase
@@ -99,11 +101,13 @@ def build_remote_rooms(
     accept = AcceptEvent(rooms, events, database, committer, outcomes, policy)
     author = Author(core.signer, platform.now_ms, platform.random_letters)
     send_event = SendEvent(rooms, events, committer, outcomes, author)
-    handshake = Handshake(client, core.signer, platform.now_ms, platform.random_letters)
+    receive_pdu = ReceivePdu(accept, FetchMissing(rooms, events, AskServers(client), check, keep))
+    urgent = UrgentClient(client)
+    handshake = Handshake(urgent, core.signer, platform.now_ms, platform.random_letters)
     remote = FederatedRooms(
         rooms,
         JoinRoom(
-            client,
+            urgent,
             handshake,
             check,
             rooms,
@@ -113,10 +117,11 @@ def build_remote_rooms(
             keep,
             core.server_name,
         ),
-        KnockRoom(client, handshake, committer, core.server_name),
-        LeaveRemoteRoom(client, handshake, events, committer, core.signer),
+        JoinWithHelp(urgent, handshake, check, receive_pdu, core.server_name),
+        KnockRoom(urgent, handshake, committer, core.server_name),
+        LeaveRemoteRoom(urgent, handshake, events, committer, core.signer),
         InviteUser(
-            client,
+            urgent,
             send_event,
             rooms,
             events,
@@ -129,7 +134,6 @@ def build_remote_rooms(
         StrippedStatesRepository(),
         core.server_name,
     )
-    receive_pdu = ReceivePdu(accept, FetchMissing(rooms, events, AskServers(client), check, keep))
     send_recommended = SendRecommended(send_event, accept, policy, rooms, events)
     return RemoteRooms(remote, check, receive_pdu, send_event, send_recommended, policy)
 

@@ -6,12 +6,12 @@ from typing import Any
 from twisted.internet.defer import DeferredLock
 
 from federation.room_dag.auth_rules.auth_state_keys import CREATE_PAIR
-from federation.room_dag.event import Event, InvalidEvent, decode_pdu
+from federation.room_dag.event import Event, decode_pdu
 from federation.room_dag.room_versions import RoomRules
-from federation.room_dag.signing import InvalidSignature
 from federation.rooms.accept_event import AcceptEvent
 from federation.rooms.event_store import EventStore
 from federation.rooms.joining.handshake import Handshake, Wanted, first_that_helps
+from federation.rooms.joining.signed_join import take_signed
 from federation.rooms.live_rooms import LiveRooms, UnknownRoom
 from federation.rooms.receiving.auth_order import Judged, judge_by_auth_events
 from federation.rooms.receiving.check_pdu import CheckPdus
@@ -87,7 +87,7 @@ class JoinRoom:
         # All members are needed: an answer without them is not what was asked for.
         if answer.get("members_omitted") is True:
             raise InvalidAnswer(destination, "members are omitted")
-        event = await self._signed(destination, event, answer.get("event"))
+        event = await take_signed(self._check, destination, event, answer.get("event"))
         state_pdus, chain_pdus = _pdus(destination, answer, "state"), _pdus(destination, answer, "auth_chain")
         events = await self._check.check_many([*state_pdus, *chain_pdus], event.rules, event.room_id)
         judged = judge_by_auth_events({**events, event.event_id: event}, {})
@@ -110,20 +110,6 @@ class JoinRoom:
         except UnknownRoom:
             return False
         return True
-
-    async def _signed(self, destination: str, event: Event, pdu: Any) -> Event:
-        """Our event, with the signatures that it got: of who authorised a restricted join, of the policy server."""
-        needs_signature = "join_authorised_via_users_server" in event.content and event.rules.restricted_joins
-        try:
-            signed = await self._check.check(pdu, event.rules, event.room_id)
-            if signed.event_id == event.event_id and signed.content == event.content:
-                return signed
-            problem = "another event than ours came back"
-        except (InvalidEvent, InvalidSignature) as error:
-            problem = f"the join came back unusable: {error}"
-        if needs_signature:
-            raise InvalidAnswer(destination, problem)
-        return event
 
 
 def _pdus(destination: str, answer: Mapping[str, Any], key: str) -> list[Any]:

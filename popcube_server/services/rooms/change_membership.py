@@ -19,7 +19,7 @@ from popcube_server.services.rooms.invite_permission import InvitePermission
 from popcube_server.services.rooms.membership_content import MemberProfiles, member_content
 from popcube_server.services.rooms.membership_limits import MembershipLimits
 from popcube_server.services.rooms.remote_rooms import RemoteRooms
-from popcube_server.services.rooms.restricted_joins import RestrictedJoins
+from popcube_server.services.rooms.restricted_joins import CannotGrantJoin, RestrictedJoins
 from popcube_server.services.rooms.suspensions import Suspensions
 from popcube_server.services.rooms.user_rooms import UserRooms
 
@@ -87,7 +87,12 @@ class ChangeMembership:
             await self._check_guest_access(room_id)
         content = await member_content(self._profiles, requester.user_id, "join", reason)
         content = {**(extra or {}), **content}
-        authorizer = await self._restricted.find_authorizer(room_id, requester.user_id)
+        try:
+            authorizer = await self._restricted.find_authorizer(room_id, requester.user_id)
+        except CannotGrantJoin:
+            # Server-server API, "Restricted rooms": another server of the room may be able to grant the join.
+            await self._remote.join_with_help(room_id, requester.user_id, content, via)
+            return
         if authorizer is not None:
             content["join_authorised_via_users_server"] = authorizer
         await self._set(requester.user_id, room_id, requester.user_id, content)

@@ -9,13 +9,16 @@ from federation.rooms.draft import Draft
 from federation.rooms.joining.handshake import NoServerHelped
 from federation.rooms.joining.invite_user import InviteUser
 from federation.rooms.joining.join_room import JoinRoom
+from federation.rooms.joining.join_with_help import JoinWithHelp
 from federation.rooms.joining.leave_room import KnockRoom, LeaveRemoteRoom
+from federation.rooms.live_room import LiveRoom
 from federation.rooms.live_rooms import LiveRooms, UnknownRoom
 from federation.rooms.policy.ask_policy_server import NotRecommended, PolicyServerAway
 from federation.transport.errors import FederationError, HttpRefusal, NotFederated
 from popcube_server.services.errors import LimitExceeded, NotAllowed, NotFound, WithCode
 from popcube_server.services.federation.room_access import has_member_of, servers_of
 from popcube_server.services.rooms.policy_refusal import policy_refusal
+from popcube_server.services.rooms.restricted_joins import CannotGrantJoin
 from storage.database import Database
 from storage.events import find_event_ids
 from storage.stripped_states import StrippedStatesRepository
@@ -40,6 +43,11 @@ class RemoteRooms(Protocol):
     async def join(self, room_id: str, user_id: str, content: Mapping[str, Any], via: Sequence[str]) -> bool:
         """False if it turned out that the room is here."""
 
+    async def join_with_help(
+        self, room_id: str, user_id: str, content: Mapping[str, Any], via: Sequence[str]
+    ) -> None:
+        """A room that is here, but where no user of this server may let anybody in."""
+
     async def knock(
         self, room_id: str, user_id: str, content: Mapping[str, Any], via: Sequence[str]
     ) -> None: ...
@@ -56,6 +64,7 @@ class FederatedRooms:
         self,
         rooms: LiveRooms,
         join_room: JoinRoom,
+        join_with_help: JoinWithHelp,
         knock_room: KnockRoom,
         leave_room: LeaveRemoteRoom,
         invite_user: InviteUser,
@@ -65,6 +74,7 @@ class FederatedRooms:
     ) -> None:
         self._rooms = rooms
         self._join_room = join_room
+        self._join_with_help = join_with_help
         self._knock_room = knock_room
         self._leave_room = leave_room
         self._invite_user = invite_user
@@ -85,6 +95,19 @@ class FederatedRooms:
         try:
             return await self._join_room.join(room_id, user_id, content, servers)
         except NoServerHelped as error:
+            raise _refusal(error.refusal) from None
+
+    async def join_with_help(
+        self, room_id: str, user_id: str, content: Mapping[str, Any], via: Sequence[str]
+    ) -> None:
+        granting = granting_servers(await self._rooms.get(room_id))
+        servers = [server for server in via if server in granting]
+        servers.extend(sorted(granting.difference(servers)))
+        try:
+            await self._join_with_help.join(room_id, user_id, content, servers)
+        except NoServerHelped as error:
+            if error.refusal is None:
+                raise CannotGrantJoin from None
             raise _refusal(error.refusal) from None
 
     async def knock(self, room_id: str, user_id: str, content: Mapping[str, Any], via: Sequence[str]) -> None:
@@ -124,6 +147,16 @@ class FederatedRooms:
             # COMPAT: clients that name no server; up to room version 11 the ID has the creator's.
             servers.append(domain_of(room_id))
         return servers
+
+
+def granting_servers(room: LiveRoom) -> set[str]:
+    """The servers of members who may let users into a restricted room."""
+    levels = room.power_levels
+    return {
+        domain_of(user_id)
+        for user_id in room.committed.joined_members()
+        if levels.user_level(user_id) >= levels.invite
+    }
 
 
 def _invite_refusal(refusal: HttpRefusal) -> Exception:

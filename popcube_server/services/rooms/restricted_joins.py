@@ -13,6 +13,13 @@ from popcube_server.services.rooms.user_rooms import UserRooms
 _RESTRICTED = ("restricted", "knock_restricted")
 
 
+class CannotGrantJoin(WithCode):
+    """The user may join, and no user of this server may say so."""
+
+    def __init__(self) -> None:
+        super().__init__(400, "M_UNABLE_TO_GRANT_JOIN", "No user of this server may let you into this room.")
+
+
 class RestrictedJoins:
     """Finds the authorizing user of a join."""
 
@@ -25,7 +32,7 @@ class RestrictedJoins:
     async def find_authorizer(self, room_id: str, user_id: str) -> str | None:
         """The user to name in `join_authorised_via_users_server`; None if the join needs none.
 
-        Raises `NotAllowed` if the user meets no condition.
+        Raises `NotAllowed` if the user meets no condition, `CannotGrantJoin`.
         """
         room = await self._rooms.get(room_id)
         event_id = room.committed.find("m.room.join_rules")
@@ -58,4 +65,4 @@ class RestrictedJoins:
         for user_id in room.committed.joined_members():
             if domain_of(user_id) == self._server_name and levels.user_level(user_id) >= levels.invite:
                 return user_id
-        raise WithCode(400, "M_UNABLE_TO_GRANT_JOIN", "No user of this server may let you into this room.")
+        raise CannotGrantJoin

@@ -140,6 +140,41 @@ class TwoServersTests(ServerTestCase):
             self.assertEqual(self.members(self.alice, room_id), {self.alice.user_id, self.bob.user_id})
             self.assertEqual(self.state(self.bob, room_id), self.state(self.alice, room_id))
 
+    def test_server_in_a_restricted_room_asks_the_other_one_if_it_may_not_let_users_in(self) -> None:
+        space = self.given_room(self.alice)
+        content = {"join_rule": "restricted", "allow": [{"type": "m.room_membership", "room_id": space}]}
+        rule = {"type": "m.room.join_rules", "content": content}
+        room_id = self.given_room(
+            self.alice, initial_state=[rule], power_level_content_override={"invite": 50}
+        )
+        carol, dave = self.given_user("carol", TWO), self.given_user("dave", TWO)
+        for user in (self.bob, carol):
+            self.ok(self.join(user, space))
+            # The other server must know it.
+            self.clock.advance(1)
+            self.ok(self.join(user, room_id))
+        self.assert_refused(self.join(dave, room_id), 403, "M_FORBIDDEN")
+        both = {self.alice.user_id, self.bob.user_id, carol.user_id}
+        for user in (self.alice, self.bob):
+            self.assertEqual(self.members(user, room_id), both)
+        self.assertEqual(self.state(self.bob, room_id), self.state(self.alice, room_id))
+        self.ok(self.join(dave, space))
+        self.network.down.add(ONE)
+        pending = self.begin("POST", f"/_matrix/client/v3/join/{quote(room_id)}", {}, dave)
+        for _ in range(60):
+            self.clock.advance(1)
+        self.assert_refused(self.finish(pending), 400, "M_UNABLE_TO_GRANT_JOIN")
+
+    def test_server_that_did_not_answer_is_asked_again_when_a_user_joins(self) -> None:
+        room_id = self.given_room(self.alice)
+        self.network.down.add(ONE)
+        pending = self.begin("POST", f"/_matrix/client/v3/join/{quote(room_id)}?via={ONE}", {}, self.bob)
+        for _ in range(60):
+            self.clock.advance(1)
+        self.assert_refused(self.finish(pending), 404, "M_NOT_FOUND")
+        self.network.down.clear()
+        self.ok(self.join(self.bob, room_id))
+
     def test_unknown_room_and_unreachable_server(self) -> None:
         self.assert_refused(self.join(self.bob, "!nowhere:one.example"), 404, "M_NOT_FOUND")
         pending = self.begin("POST", "/_matrix/client/v3/join/%21x:gone.example", {}, self.bob)
