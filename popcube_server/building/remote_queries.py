@@ -1,6 +1,8 @@
 """Builds what this server asks others on behalf of its users."""
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from popcube_server.building.core import Core
 from popcube_server.services.edus.ask_profiles import AskProfiles, weigh_profile
@@ -10,6 +12,9 @@ from popcube_server.services.remote_queries.remembered_answers import Memory, Re
 from popcube_server.services.remote_queries.remote_aliases import RemoteAliases, weigh_alias
 from popcube_server.services.remote_queries.remote_directories import RemoteDirectories, weigh_page
 from popcube_server.services.remote_queries.remote_spaces import RemoteSpaces, weigh_space
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 MINUTE_MS = 60_000
 MIB = 1024 * 1024
@@ -24,15 +29,18 @@ class RemoteQueries:
 
 
 def build_remote_queries(core: Core, ask: AskServers) -> RemoteQueries:
-    now_ms = core.platform.now_ms
     limits = QuestionLimits(core.platform.now_s)
+
+    def answers(name: str, memory: Memory, weigh: Callable[[V], int]) -> RememberedAnswers[K, V]:
+        cache: RememberedAnswers[K, V] = RememberedAnswers(memory, weigh, limits, core.platform.now_ms)
+        core.metrics.cache(name, lambda: len(cache), lambda: cache.hits, lambda: cache.misses)
+        return cache
+
     return RemoteQueries(
-        RemoteAliases(ask, RememberedAnswers(Memory(MINUTE_MS, 4 * MIB), weigh_alias, limits, now_ms)),
-        RemoteDirectories(ask, RememberedAnswers(Memory(MINUTE_MS, 16 * MIB), weigh_page, limits, now_ms)),
+        RemoteAliases(ask, answers("remote_aliases", Memory(MINUTE_MS, 4 * MIB), weigh_alias)),
+        RemoteDirectories(ask, answers("remote_directories", Memory(MINUTE_MS, 16 * MIB), weigh_page)),
         RemoteSpaces(
-            ask,
-            RememberedAnswers(Memory(5 * MINUTE_MS, 16 * MIB), weigh_space, limits, now_ms),
-            core.server_name,
+            ask, answers("remote_spaces", Memory(5 * MINUTE_MS, 16 * MIB), weigh_space), core.server_name
         ),
-        AskProfiles(ask, RememberedAnswers(Memory(MINUTE_MS, 8 * MIB), weigh_profile, limits, now_ms)),
+        AskProfiles(ask, answers("remote_profiles", Memory(MINUTE_MS, 8 * MIB), weigh_profile)),
     )

@@ -32,6 +32,7 @@ from popcube_server.services.rooms.event_at_time import EventAtTime
 from popcube_server.services.rooms.event_json import EventJson, NoAggregations
 from popcube_server.services.rooms.event_memberships import EventMemberships
 from popcube_server.services.rooms.history_pages import HistoryPages
+from popcube_server.services.rooms.likely_servers import LikelyServers
 from popcube_server.services.rooms.list_aliases import ListAliases
 from popcube_server.services.rooms.list_threads import ListThreads
 from popcube_server.services.rooms.members_at import MembersAt
@@ -62,6 +63,7 @@ from storage.account_data import AccountDataRepository
 from storage.directory import DirectoryRepository
 from storage.relations import RelationsRepository
 from storage.state_entries import StateEntriesRepository
+from storage.stripped_states import StrippedStatesRepository
 from synapse_like_config.ratelimits import RateLimit
 
 # Of each server: its users' clients go through spaces and directories page by page.
@@ -124,6 +126,7 @@ def build_room_reads(
     aliases = ResolveAnyAlias(
         ResolveAlias(database, directory, core.server_name), remote.queries.aliases, core.server_name
     )
+    likely_servers = LikelyServers(database, StrippedStatesRepository())
     options = core.config.directory
     public_rooms = PublicRooms(database, directory, room_summaries, options.enable_room_list_search)
     history_pages = HistoryPages(pages, history.holes, history.backfill, visibility, core.platform.clock)
@@ -160,9 +163,13 @@ def build_room_reads(
             )
         ),
         SpaceHierarchyEndpoint(
-            SpaceHierarchy(room_summaries, base.user_rooms, remote.queries.spaces, core.platform)
+            SpaceHierarchy(
+                room_summaries, base.user_rooms, remote.queries.spaces, likely_servers, core.platform
+            )
         ),
-        RoomSummaryEndpoint(PreviewRoom(room_summaries, base.user_rooms, aliases, remote.queries.spaces)),
+        RoomSummaryEndpoint(
+            PreviewRoom(room_summaries, base.user_rooms, aliases, remote.queries.spaces, likely_servers)
+        ),
         RoomAliases(ListAliases(views, database, directory)),
         MutualRoomsEndpoint(MutualRooms(base.user_rooms)),
         RoomInitialSync(

@@ -51,7 +51,8 @@ class AskProfiles:
 
     async def _ask(self, user_id: str) -> Profile:
         answer = await self._servers.profile(user_id)
-        fields = {name: orjson.dumps(value) for name, value in answer.items() if _is_sound(name, value)}
+        sound = {name: _encode(value) for name, value in answer.items() if _is_sound(name, value)}
+        fields = {name: value for name, value in sound.items() if value is not None}
         # "The total size of the user's profile ... is limited to 64 KiB", whoever keeps it.
         if weigh_profile(fields) > MAX_PROFILE_BYTES:
             raise InvalidAnswer(domain_of(user_id), "the profile is too large")
@@ -69,6 +70,15 @@ def _is_sound(name: str, value: Any) -> bool:
     if name not in _TEXTS:
         return value is not None
     return isinstance(value, str) and (name != "avatar_url" or value.startswith("mxc://"))
+
+
+def _encode(value: Any) -> bytes | None:
+    """None for what our clients cannot be told: integers beyond 64 bits, nesting without an end."""
+    try:
+        # Within a list, as it will be within an answer: one level more must not be too deep.
+        return orjson.dumps([value])[1:-1]
+    except orjson.JSONEncodeError:
+        return None
 
 
 def _failure(status: int, user_id: str) -> WithCode:

@@ -46,6 +46,8 @@ class RememberedAnswers(Generic[K, V]):
         self._entries: OrderedDict[K, _Entry[V]] = OrderedDict()
         self._size_bytes = 0
         self._asking: Coalescing[K, V] = Coalescing()
+        self.hits = 0
+        self.misses = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -57,7 +59,9 @@ class RememberedAnswers(Generic[K, V]):
         """
         entry = self._entries.get(key)
         if entry is None or entry.expires_at_ms <= self._now_ms():
+            self.misses += 1
             return await self._asking.run(key, lambda: self._ask(question, key, ask))
+        self.hits += 1
         self._entries.move_to_end(key)
         if isinstance(entry.answer, FederationError):
             raise entry.answer.with_traceback(None)

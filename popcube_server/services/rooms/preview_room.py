@@ -6,6 +6,7 @@ from typing import Any
 from popcube_server.services.errors import NotFound
 from popcube_server.services.remote_queries.remote_spaces import RemoteSpaces
 from popcube_server.services.requester import Requester
+from popcube_server.services.rooms.likely_servers import LikelyServers
 from popcube_server.services.rooms.resolve_any_alias import ResolveAnyAlias, RoomAddress
 from popcube_server.services.rooms.room_access import is_accessible, is_open_to_all, membership_in
 from popcube_server.services.rooms.room_summaries import RoomSummaries, RoomSummary
@@ -21,11 +22,13 @@ class PreviewRoom:
         user_rooms: UserRooms,
         aliases: ResolveAnyAlias,
         remote: RemoteSpaces,
+        likely_servers: LikelyServers,
     ) -> None:
         self._summaries = summaries
         self._user_rooms = user_rooms
         self._aliases = aliases
         self._remote = remote
+        self._likely_servers = likely_servers
 
     async def of(self, requester: Requester, room_id_or_alias: str, via: Sequence[str]) -> Mapping[str, Any]:
         """The summary, with the requester's membership. `via` are servers to ask if this one does not know the room.
@@ -54,6 +57,7 @@ class PreviewRoom:
     async def _find_elsewhere(
         self, requester: Requester, address: RoomAddress, via: Sequence[str]
     ) -> RoomSummary | None:
-        servers = (*via, *address.servers)
+        likely = await self._likely_servers.of(requester.user_id, address.room_id)
+        servers = (*via, *address.servers, *likely)
         found = await self._remote.find(requester.user_id, address.room_id, servers)
         return None if found is None else found.room

@@ -6,7 +6,6 @@ A walk that was forgotten (after some minutes, or a restart) is done again from 
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,11 +13,11 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from federation.expiring_cache import ExpiringCache
-from federation.room_dag.identifiers import InvalidIdentifier, domain_of
 from popcube_server.services.errors import InvalidParam, NotAllowed
 from popcube_server.services.platform import Platform
 from popcube_server.services.remote_queries.remote_spaces import RemoteSpace, RemoteSpaces
 from popcube_server.services.requester import Requester
+from popcube_server.services.rooms.likely_servers import LikelyServers
 from popcube_server.services.rooms.room_access import is_accessible
 from popcube_server.services.rooms.room_summaries import RoomSummaries, RoomSummary
 from popcube_server.services.rooms.space_walk import MAX_ASKED, HierarchyRequest, Place, Walk, children_of
@@ -55,11 +54,17 @@ class _Page:
 
 class SpaceHierarchy:
     def __init__(
-        self, summaries: RoomSummaries, user_rooms: UserRooms, remote: RemoteSpaces, platform: Platform
+        self,
+        summaries: RoomSummaries,
+        user_rooms: UserRooms,
+        remote: RemoteSpaces,
+        likely_servers: LikelyServers,
+        platform: Platform,
     ) -> None:
         self._summaries = summaries
         self._user_rooms = user_rooms
         self._remote = remote
+        self._likely_servers = likely_servers
         self._platform = platform
         self._walks: ExpiringCache[tuple[str, str, str], Walk] = ExpiringCache(WALKS, platform.now_ms)
 
@@ -72,9 +77,9 @@ class SpaceHierarchy:
         memberships = await self._user_rooms.of_user(requester.user_id)
         page = _Page(requester, request, dict(memberships), self._platform.now_ms() + PAGE_TIME_MS)
         known = None if walk_id is None else self._walks.find((requester.user_id, room_id, walk_id))
-        walk = known or Walk(requester.user_id, [Place(room_id, 0, _servers_of(room_id))])
         if walk_id is None or known is None:
             walk_id = self._platform.random_letters(_ID_LETTERS)
+        walk = known or await self._begin(requester, room_id)
         await walk.lock.acquire()
         try:
             # One more room tells whether there is more to come.
@@ -94,6 +99,11 @@ class SpaceHierarchy:
             [_entry(room, request) for room in await self._still_shown(found, page)],
             _token(end, request, walk_id) if has_more else None,
         )
+
+    async def _begin(self, requester: Requester, room_id: str) -> Walk:
+        # The endpoint has no `via`.
+        servers = await self._likely_servers.of(requester.user_id, room_id)
+        return Walk(requester.user_id, [Place(room_id, 0, servers)])
 
     async def _walk_to(self, walk: Walk, page: _Page, count: int) -> None:
         while len(walk.found) < count:
@@ -163,13 +173,6 @@ class SpaceHierarchy:
         known = await self._summaries.of(room.room_id for room in rooms)
         now = (known.get(room.room_id, room) if room.is_here else room for room in rooms)
         return [room for room in now if is_accessible(room, page.memberships)]
-
-
-def _servers_of(room_id: str) -> tuple[str, ...]:
-    # The endpoint has no `via`. COMPAT: up to room version 11 the ID names the creator's server.
-    with suppress(InvalidIdentifier):
-        return (domain_of(room_id),)
-    return ()
 
 
 def _entry(room: RoomSummary, request: HierarchyRequest) -> Mapping[str, Any]:

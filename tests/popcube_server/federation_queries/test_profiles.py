@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 import orjson
 
+from federation.transport.https import HttpResponse
 from tests.popcube_server.federation_queries.queries_case import FAR, FEDERATION, QueriesTestCase, refusal
 from tests.popcube_server.rooms.rooms_case import V3
 from tests.popcube_server.server_case import ONE, TWO, TestUser
@@ -82,6 +83,18 @@ class RemoteProfileTests(ProfilesTestCase):
             "x" * 300: "y",
         }
         self.assertEqual(self.ok(self.profile(self.alice, FAR_USER)), {"org.example.good": [1]})
+
+    def test_values_that_cannot_be_told_are_left_out(self) -> None:
+        far = self.given_far()
+        nested = [b"[" * depth + b"]" * depth for depth in (*range(248, 258), 900)]
+        for value in (b"%d" % 2**70, *nested):
+            body = b'{"org.example.odd":%b,"displayname":"X"}' % value
+            far.answers[PATH] = HttpResponse(200, {"content-type": "application/json"}, body)
+            self.clock.advance(61)
+            self.assertEqual(
+                self.ok(self.profile(self.alice, FAR_USER, "/displayname")), {"displayname": "X"}
+            )
+            self.ok(self.profile(self.alice, FAR_USER))
 
     def test_failures_are_told_apart(self) -> None:
         far = self.given_far()

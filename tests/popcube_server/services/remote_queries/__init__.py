@@ -1,0 +1,1 @@
+"""Questions to other servers: limits and memory."""
