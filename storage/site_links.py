@@ -23,7 +23,7 @@ class MoveSiteCursor(Change):
     area: ClassVar[str] = "site_links"
     logged: ClassVar[bool] = False
 
-    site: str
+    log: str
     their_position: int
     """The end of the batch in the peer's log."""
     knew: int
@@ -33,19 +33,19 @@ class MoveSiteCursor(Change):
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         head: int = tx.value("SELECT position FROM log_head")
         for _, change in changes:
-            site = tx.intern_one(change.site)
+            log = tx.intern_one(change.log)
             tx.run(
-                "INSERT INTO site_cursors (site, position) VALUES (?, ?)"
-                " ON CONFLICT (site) DO UPDATE SET position = excluded.position"
+                "INSERT INTO site_cursors (log, position) VALUES (?, ?)"
+                " ON CONFLICT (log) DO UPDATE SET position = excluded.position"
                 " WHERE site_cursors.position < excluded.position",
-                (site, change.their_position),
+                (log, change.their_position),
             )
             tx.run(
-                "INSERT INTO site_arrivals (site, their_position, position) VALUES (?, ?, ?)"
-                " ON CONFLICT (site, their_position) DO NOTHING",
-                (site, change.their_position, head),
+                "INSERT INTO site_arrivals (log, their_position, position) VALUES (?, ?, ?)"
+                " ON CONFLICT (log, their_position) DO NOTHING",
+                (log, change.their_position, head),
             )
-            _write_knowledge(tx, site, change.their_position, change.knew)
+            _write_knowledge(tx, log, change.their_position, change.knew)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class NotePeerKnows(Change):
     area: ClassVar[str] = "site_links"
     logged: ClassVar[bool] = False
 
-    site: str
+    log: str
     their_position: int
     """Where the peer's log stood when the batch was on its disk."""
     knew: int
@@ -65,15 +65,15 @@ class NotePeerKnows(Change):
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         for _, change in changes:
-            _write_knowledge(tx, tx.intern_one(change.site), change.their_position, change.knew)
+            _write_knowledge(tx, tx.intern_one(change.log), change.their_position, change.knew)
 
 
-def _write_knowledge(tx: WriteTransaction, site: int, their_position: int, knew: int) -> None:
+def _write_knowledge(tx: WriteTransaction, log: int, their_position: int, knew: int) -> None:
     tx.run(
-        "INSERT INTO site_knowledge (site, their_position, knew) VALUES (?, ?, ?)"
-        " ON CONFLICT (site, their_position) DO UPDATE SET knew = excluded.knew"
+        "INSERT INTO site_knowledge (log, their_position, knew) VALUES (?, ?, ?)"
+        " ON CONFLICT (log, their_position) DO UPDATE SET knew = excluded.knew"
         " WHERE site_knowledge.knew < excluded.knew",
-        (site, their_position, knew),
+        (log, their_position, knew),
     )
 
 
@@ -87,40 +87,40 @@ class ThinSiteMarks(Change):
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
-        for (site,) in tx.all("SELECT site FROM site_cursors"):
+        for (log,) in tx.all("SELECT log FROM site_cursors"):
             for newest, drop in (_THIN_ARRIVALS, _THIN_KNOWLEDGE):
-                bound = tx.value(newest, (site, KEPT_MARKS))
+                bound = tx.value(newest, (log, KEPT_MARKS))
                 if bound is not None:
-                    tx.run(drop, (site, bound, THINNED))
+                    tx.run(drop, (log, bound, THINNED))
 
 
 _THIN_ARRIVALS: Final = (
-    "SELECT their_position FROM site_arrivals WHERE site = ? ORDER BY their_position DESC LIMIT 1 OFFSET ?",
-    "DELETE FROM site_arrivals WHERE site = ? AND their_position <= ? AND their_position % ? <> 0",
+    "SELECT their_position FROM site_arrivals WHERE log = ? ORDER BY their_position DESC LIMIT 1 OFFSET ?",
+    "DELETE FROM site_arrivals WHERE log = ? AND their_position <= ? AND their_position % ? <> 0",
 )
 _THIN_KNOWLEDGE: Final = (
-    "SELECT their_position FROM site_knowledge WHERE site = ? ORDER BY their_position DESC LIMIT 1 OFFSET ?",
-    "DELETE FROM site_knowledge WHERE site = ? AND their_position <= ? AND their_position % ? <> 0",
+    "SELECT their_position FROM site_knowledge WHERE log = ? ORDER BY their_position DESC LIMIT 1 OFFSET ?",
+    "DELETE FROM site_knowledge WHERE log = ? AND their_position <= ? AND their_position % ? <> 0",
 )
 
 
 @dataclass(frozen=True, slots=True)
-class ForgetSite(Change):
-    """A site that is no peer any more."""
+class ForgetSiteLog(Change):
+    """A log that is no peer's any more."""
 
     kind: ClassVar[str] = "site_forgotten"
     area: ClassVar[str] = "site_links"
     logged: ClassVar[bool] = False
 
-    site: str
+    log: str
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         for _, change in changes:
-            site = tx.name_id(change.site)
-            tx.run("DELETE FROM site_cursors WHERE site = ?", (site,))
-            tx.run("DELETE FROM site_arrivals WHERE site = ?", (site,))
-            tx.run("DELETE FROM site_knowledge WHERE site = ?", (site,))
+            log = tx.name_id(change.log)
+            tx.run("DELETE FROM site_cursors WHERE log = ?", (log,))
+            tx.run("DELETE FROM site_arrivals WHERE log = ?", (log,))
+            tx.run("DELETE FROM site_knowledge WHERE log = ?", (log,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,45 +135,59 @@ class SiteEvent:
 
 
 class SiteLinksRepository:
-    def get_cursor(self, tx: Transaction, site: str) -> int:
-        """The position up to which the peer's log is here; 0 if nothing of it is."""
-        position = tx.value("SELECT position FROM site_cursors WHERE site = ?", (tx.name_id(site),))
+    def find_log_id(self, tx: Transaction) -> str | None:
+        """The ID of this site's own log; None: it is the site's name."""
+        log_id: str | None = tx.value("SELECT log_id FROM site_log")
+        return log_id
+
+    def find_shared(self, tx: Transaction, log: str) -> int:
+        """The position up to which another log and this one are the same; 0 if they never were."""
+        position = tx.value("SELECT position FROM site_shared_logs WHERE log = ?", (tx.name_id(log),))
         return 0 if position is None else int(position)
 
+    def get_cursor(self, tx: Transaction, log: str) -> int:
+        """The position up to which the peer's log is here; 0 if nothing of it is."""
+        position = tx.value("SELECT position FROM site_cursors WHERE log = ?", (tx.name_id(log),))
+        return self.find_shared(tx, log) if position is None else int(position)
+
     def get_cursors(self, tx: Transaction) -> Mapping[str, int]:
-        rows = tx.all("SELECT site, position FROM site_cursors")
+        rows = tx.all("SELECT log, position FROM site_cursors")
         names = tx.names_of(row[0] for row in rows)
         return {names[row[0]]: row[1] for row in rows}
 
-    def find_seen(self, tx: Transaction, site: str, position: int) -> int:
+    def find_seen(self, tx: Transaction, log: str, position: int) -> int:
         """What of the peer's log was here when this site's log stood at `position`."""
         seen = tx.value(
-            "SELECT MAX(their_position) FROM site_arrivals WHERE site = ? AND position <= ?",
-            (tx.name_id(site), position),
+            "SELECT MAX(their_position) FROM site_arrivals WHERE log = ? AND position <= ?",
+            (tx.name_id(log), position),
         )
-        return 0 if seen is None else int(seen)
+        return min(self.find_shared(tx, log), position) if seen is None else int(seen)
 
-    def find_floor(self, tx: Transaction, site: str, their_position: int) -> int | None:
+    def find_floor(self, tx: Transaction, log: str, their_position: int) -> int | None:
         """A position of this site's log that whoever has seen the peer's log up to `their_position` has seen wholly.
 
         None if nothing is known of that time.
         """
+        if their_position <= self.find_shared(tx, log):
+            return their_position
         knew = tx.value(
-            "SELECT knew FROM site_knowledge WHERE site = ? AND their_position <= ?"
+            "SELECT knew FROM site_knowledge WHERE log = ? AND their_position <= ?"
             " ORDER BY their_position DESC LIMIT 1",
-            (tx.name_id(site), their_position),
+            (tx.name_id(log), their_position),
         )
         return None if knew is None else int(knew)
 
-    def find_ceiling(self, tx: Transaction, site: str, their_position: int) -> int | None:
+    def find_ceiling(self, tx: Transaction, log: str, their_position: int) -> int | None:
         """The position of this site's log from which on the peer's log up to `their_position` is here.
 
         None: not yet.
         """
+        if their_position <= self.find_shared(tx, log):
+            return their_position
         position = tx.value(
-            "SELECT position FROM site_arrivals WHERE site = ? AND their_position >= ?"
+            "SELECT position FROM site_arrivals WHERE log = ? AND their_position >= ?"
             " ORDER BY their_position LIMIT 1",
-            (tx.name_id(site), their_position),
+            (tx.name_id(log), their_position),
         )
         return None if position is None else int(position)
 

@@ -2,6 +2,7 @@
 
     {
         "after": 120, "upto": 180,  the stretch: positions after < p <= upto of the sender's log
+        "log": "paris",             the ID of the sender's log; it has a new one after it was rebuilt
         "events": [{"pdu": {...}, "room_id": ..., "room_version": ..., "soft_failed": false}],
         "records": [{"clock": "4411...", "key": [...], "kind": ..., "owner": ..., "site": ..., "value": ...}],
         "seen": 77,                 how much of the receiver's log the sender had when its own stood at `upto`
@@ -45,6 +46,7 @@ class Batch:
     """A stretch of a peer's log, as it came."""
 
     site: str
+    log: str
     after: int
     upto: int
     seen: int
@@ -60,16 +62,25 @@ class Acknowledgement:
     at: int
 
 
+@dataclass(frozen=True, slots=True)
+class LogName:
+    """This site, and the ID of its log."""
+
+    site: str
+    log: str
+
+
 def encode_batch(
-    site: str, after: int, upto: int, seen: int, events: Sequence[SiteEvent], records: Sequence[Record]
+    name: LogName, after: int, upto: int, seen: int, events: Sequence[SiteEvent], records: Sequence[Record]
 ) -> bytes:
     """The bytes to send. Events are spliced in as they are stored."""
-    return b'{"after":%d,"events":[%s],"records":[%s],"seen":%d,"site":%s,"upto":%d}' % (
+    return b'{"after":%d,"events":[%s],"log":%s,"records":[%s],"seen":%d,"site":%s,"upto":%d}' % (
         after,
         b",".join(map(_event, events)),
+        orjson.dumps(name.log),
         b",".join(map(_record, records)),
         seen,
-        orjson.dumps(site),
+        orjson.dumps(name.site),
         upto,
     )
 
@@ -99,6 +110,7 @@ def parse_batch(body: Mapping[str, Any]) -> Batch:
     try:
         batch = Batch(
             _text(body["site"]),
+            _text(body["log"]),
             _number(body["after"]),
             _number(body["upto"]),
             _number(body["seen"]),

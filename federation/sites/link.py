@@ -141,25 +141,26 @@ class SiteLink:
         while self._state is not LinkState.STOPPED:
             try:
                 self._state = LinkState.ASKING
-                self._heard(await self._peer.get_cursor())
-                await self._send_on()
+                cursor = await self._peer.get_cursor()
+                self._heard(cursor.position)
+                await self._send_on(cursor.log)
             except (PeerUnreachable, StorageError, CommitFailed) as error:
                 await self._wait(error)
 
-    async def _send_on(self) -> None:
+    async def _send_on(self, peer_log: str) -> None:
         while self._state is not LinkState.STOPPED:
             if self._cursor >= self._log.position:
                 await self._idle()
             self._state = LinkState.SENDING
-            batch = await self._read_batch.read(self.name, self._cursor)
+            batch = await self._read_batch.read(self.name, peer_log, self._cursor)
             if batch.is_empty and batch.upto >= self._log.position:
                 self._state = LinkState.IDLE
                 await self._moved_within(EMPTY_AFTER_S)
                 self._state = LinkState.SENDING
-                batch = await self._read_batch.read(self.name, self._cursor)
+                batch = await self._read_batch.read(self.name, peer_log, self._cursor)
             acknowledged = await self._peer.send(batch.body)
             self._heard(acknowledged.position)
-            await self._note(acknowledged)
+            await self._note(peer_log, acknowledged)
 
     async def _idle(self) -> None:
         self._state = LinkState.IDLE
@@ -173,8 +174,8 @@ class SiteLink:
         self._cursor = position
         self._confirmed(self.name, position)
 
-    async def _note(self, acknowledged: Acknowledgement) -> None:
-        await self._committer.commit(NotePeerKnows(self.name, acknowledged.at, acknowledged.position))
+    async def _note(self, peer_log: str, acknowledged: Acknowledgement) -> None:
+        await self._committer.commit(NotePeerKnows(peer_log, acknowledged.at, acknowledged.position))
 
     async def _wait(self, error: Exception) -> None:
         if self._last_error is None:

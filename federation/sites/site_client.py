@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 from federation.room_dag.canonical_json import decode_json, encode_lenient
 from federation.room_dag.signing import EventSigner
 from federation.sites.batch import Acknowledgement
-from federation.sites.peer import PeerUnreachable
+from federation.sites.peer import PeerCursor, PeerUnreachable
 from federation.transport.errors import (
     AnswerTooLarge,
     HttpRefusal,
@@ -106,11 +106,16 @@ class SiteClient:
 class LinkClient:
     """`PeerSite` over a `SiteClient`."""
 
-    def __init__(self, client: SiteClient) -> None:
+    def __init__(self, client: SiteClient, own_log: str) -> None:
         self._client = client
+        self._own_log = own_log
 
-    async def get_cursor(self) -> int:
-        return _number(await self._ask("GET", LINK + "cursor", None), "position")
+    async def get_cursor(self) -> PeerCursor:
+        answer = await self._ask("GET", LINK + "cursor", None)
+        log = answer.get("log")
+        if not isinstance(log, str):
+            raise PeerUnreachable("the answer does not name a log")
+        return PeerCursor(_number(answer, "position"), log)
 
     async def send(self, batch: bytes) -> Acknowledgement:
         answer = await self._ask("POST", LINK + "changes", batch)
@@ -119,7 +124,7 @@ class LinkClient:
     async def _ask(self, method: str, path: str, body: bytes | None) -> Mapping[str, Any]:
         try:
             if body is None:
-                return await self._client.get(self._client.peer, path)
+                return await self._client.get(self._client.peer, path, {"log": self._own_log})
             return await self._client.post(self._client.peer, path, body)
         except (Unreachable, HttpRefusal, InvalidAnswer) as error:
             raise PeerUnreachable(str(error)) from error

@@ -36,21 +36,21 @@ class TakeBatch:
         self._links = SiteLinksRepository()
         self._under_way: Coalescing[tuple[str, int, int], Acknowledgement] = Coalescing()
 
-    async def get_cursor(self, site: str) -> int:
-        """The position of the peer's log up to which everything is on disk here."""
-        return await self._database.read(lambda tx: self._links.get_cursor(tx, site))
+    async def get_cursor(self, log: str) -> int:
+        """The position of a peer's log up to which everything is on disk here."""
+        return await self._database.read(lambda tx: self._links.get_cursor(tx, log))
 
     async def take(self, batch: Batch) -> Acknowledgement:
         """On disk when it returns. Raises `InvalidBatch`, `CommitFailed` and what fetching from the peer raises."""
-        key = (batch.site, batch.after, batch.upto)
+        key = (batch.log, batch.after, batch.upto)
         return await self._under_way.run(key, lambda: self._take(batch))
 
     async def _take(self, batch: Batch) -> Acknowledgement:
-        cursor = await self.get_cursor(batch.site)
+        cursor = await self.get_cursor(batch.log)
         if batch.after > cursor:
             raise InvalidBatch(f"the batch begins at {batch.after}, and only {cursor} is here")
         await self._place_events(batch.site, batch.events)
-        moved = MoveSiteCursor(batch.site, batch.upto, batch.seen)
+        moved = MoveSiteCursor(batch.log, batch.upto, batch.seen)
         arrival = Arrival(batch.site, lambda tx: self._apply.arrive(tx, batch.records, moved))
         committed = await self._committer.take_in(arrival)
         return Acknowledgement(max(cursor, batch.upto), committed.position)
@@ -70,8 +70,3 @@ class TakeBatch:
     async def _place_in_order(self, site: str, events: Sequence[ReceivedEvent]) -> None:
         for event in events:
             await self._place.place(site, event)
-
-
-def acknowledgement_json(acknowledgement: Acknowledgement) -> dict[str, Any]:
-    """As it travels."""
-    return {"position": acknowledgement.position, "at": acknowledgement.at}

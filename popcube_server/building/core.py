@@ -19,6 +19,8 @@ class SiteCore:
     """What the committer of an organisation on several sites needs; the links are built over it."""
 
     config: SitesConfig
+    log_id: str
+    """Of this site's log."""
     clock: HybridClock
     durability: SiteDurability | None
     """None: what is on this site's disk is answered."""

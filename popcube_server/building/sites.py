@@ -9,6 +9,7 @@ from federation.rooms.receiving.keep_outliers import KeepOutliers
 from federation.rooms.receiving.receive_pdu import ReceivePdu
 from federation.rooms.receiving.remote import AskServers
 from federation.rooms.take_room import TakeRoom
+from federation.sites.batch import LogName
 from federation.sites.durability import SiteDurability
 from federation.sites.link import SiteLink
 from federation.sites.place_event import PeerRooms, PlaceSiteEvent
@@ -27,11 +28,13 @@ from popcube_server.services.sites.authenticate_site import AuthenticateSite
 from popcube_server.services.sites.receive_changes import ReceiveChanges
 from popcube_server.site_metrics import SiteMetrics, publish_links
 from storage.committer import PeerCommitter
+from storage.database import Database
 from storage.log import Log
 from storage.replication.apply_records import ApplyRecords
 from storage.replication.export_records import ExportRecords
 from storage.replication.hybrid_clock import HybridClock
 from storage.replication.kinds.all_kinds import ALL_KINDS
+from storage.site_links import SiteLinksRepository
 from synapse_like_config.sites import SitePeer, SitesConfig
 
 
@@ -57,14 +60,17 @@ class Sites:
     servlets: Sequence[object]
 
 
-def build_site_core(config: SitesConfig, log: Log, metrics: Metrics, platform: Platform) -> SiteCore:
+def build_site_core(
+    config: SitesConfig, database: Database, log: Log, metrics: Metrics, platform: Platform
+) -> SiteCore:
     """What the committer needs, before there are links."""
+    log_id = database.read_now(SiteLinksRepository().find_log_id)
     durability = None
     if config.durability == "site":
         durability = SiteDurability(
             platform.clock, config.fall_back_after_ms / 1000, lambda: log.position, SiteMetrics(metrics)
         )
-    return SiteCore(config, HybridClock(platform.now_ms), durability)
+    return SiteCore(config, log_id or config.name, HybridClock(platform.now_ms), durability)
 
 
 def build_sites(
@@ -82,14 +88,18 @@ def build_sites(
     place = PlaceSiteEvent(peers, base.rooms, remote.check, core.server_name)
     apply = ApplyRecords(config.name, ALL_KINDS, core.sites.clock)
     take = TakeBatch(core.database, core.committer, apply, place)
-    read = ReadBatch(config.name, core.database, core.log, ExportRecords(ALL_KINDS))
+    read = ReadBatch(
+        LogName(config.name, core.sites.log_id), core.database, core.log, ExportRecords(ALL_KINDS)
+    )
     links = {
-        peer.name: _link(core, peer, LinkClient(clients[peer.name]), read, core.sites.durability)
+        peer.name: _link(
+            core, peer, LinkClient(clients[peer.name], core.sites.log_id), read, core.sites.durability
+        )
         for peer in config.peers
         if not peer.witness
     }
     publish_links(core.metrics, links.values(), core.platform.now_ms)
-    servlet = SiteLinksServlet(ReceiveChanges(take, links))
+    servlet = SiteLinksServlet(ReceiveChanges(core.sites.log_id, take, links))
     authenticator = AuthenticateSite(core.server_name, config.peers)
     return Sites((*_ends(core.sites), *links.values()), authenticator, (servlet,))
 

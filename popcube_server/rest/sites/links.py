@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from popcube_server.rest.endpoint import Access, Call, endpoint
+from popcube_server.rest.parse import query_string
 from popcube_server.services.sites.receive_changes import ReceiveChanges
 
 _LINK = "/_popcube/sites/v1/"
@@ -15,7 +16,8 @@ class SiteLinksServlet:
 
     @endpoint("GET", _LINK + "cursor", Access.SERVER)
     async def cursor(self, call: Call) -> Mapping[str, Any]:
-        return {"position": await self._receive.get_cursor(call.origin)}
+        position = await self._receive.get_cursor(call.origin, query_string(call, "log"))
+        return {"position": position, "log": self._receive.own_log}
 
     @endpoint("POST", _LINK + "changes", Access.SERVER)
     async def changes(self, call: Call) -> Mapping[str, Any]:

@@ -19,14 +19,16 @@ logger = logging.getLogger(__name__)
 class ReceiveChanges:
     """Answers peers; and has what waits for one of them go out now that it is heard of."""
 
-    def __init__(self, take: TakeBatch, links: Mapping[str, SiteLink]) -> None:
+    def __init__(self, own_log: str, take: TakeBatch, links: Mapping[str, SiteLink]) -> None:
+        self.own_log = own_log
+        """The ID of this site's log."""
         self._take = take
         self._links = links
 
-    async def get_cursor(self, site: str) -> int:
-        """How much of the peer's log is on disk here."""
+    async def get_cursor(self, site: str, log: str) -> int:
+        """How much of a log of the peer is on disk here."""
         self._heard_of(site)
-        return await self._take.get_cursor(site)
+        return await self._take.get_cursor(log)
 
     async def receive(self, site: str, body: Mapping[str, Any]) -> Acknowledgement:
         """On disk when it returns.

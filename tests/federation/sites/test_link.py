@@ -7,9 +7,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
-from federation.sites.batch import Acknowledgement, InvalidBatch, ReceivedEvent, parse_batch
+from federation.sites.batch import Acknowledgement, InvalidBatch, LogName, ReceivedEvent, parse_batch
 from federation.sites.link import EMPTY_AFTER_S, LinkState, SiteLink
-from federation.sites.peer import PeerUnreachable
+from federation.sites.peer import PeerCursor, PeerUnreachable
 from federation.sites.read_batch import MAX_RECORDS, ReadBatch
 from federation.sites.take_batch import TakeBatch
 from storage.account_data import NO_ROOM, AccountDataRepository, SetAccountData
@@ -32,15 +32,16 @@ class Wire:
 
     def __init__(self, origin: StoredSite, target: StoredSite) -> None:
         self._origin = origin.name
+        self._target = target.name
         self._take = TakeBatch(target.database, target.committer, target.apply, NoRooms())
         self.is_cut = False
         self.loses_answers = False
         self.batches: list[dict[str, Any]] = []
 
-    async def get_cursor(self) -> int:
+    async def get_cursor(self) -> PeerCursor:
         if self.is_cut:
             raise PeerUnreachable("cut")
-        return await self._take.get_cursor(self._origin)
+        return PeerCursor(await self._take.get_cursor(self._origin), self._target)
 
     async def send(self, batch: bytes) -> Acknowledgement:
         if self.is_cut:
@@ -69,7 +70,7 @@ class LinkTests(SitesMixin):
         link = SiteLink(
             target.name,
             wire,
-            ReadBatch(origin.name, origin.database, origin.log, origin.exports),
+            ReadBatch(LogName(origin.name, origin.name), origin.database, origin.log, origin.exports),
             origin.log,
             origin.committer,
             self.sleep,
@@ -152,7 +153,7 @@ class LinkTests(SitesMixin):
         self.anna.commit(theme(2, "other"))
         with self.assertRaises(InvalidBatch):  # type: ignore[attr-defined]
             self.send_directly(
-                {"site": "anna", "after": 1, "upto": 2, "seen": 0, "events": [], "records": []}
+                {"site": "anna", "log": "anna", "after": 1, "upto": 2, "seen": 0, "events": [], "records": []}
             )
 
     def send_directly(self, body: dict[str, Any]) -> None:
