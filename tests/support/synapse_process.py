@@ -12,7 +12,7 @@ from tests.support.postgres import CHECKOUT
 START_DEADLINE_S = 120.0
 STOP_DEADLINE_S = 60.0
 POLL_S = 0.01
-SHOWN_LOG_CHARACTERS = 6000
+SHOWN_LOG_CHARACTERS = 100_000
 LOG_CONFIGURATION = """version: 1
 formatters: {plain: {format: "%(asctime)s %(name)s %(levelname)s %(message)s"}}
 handlers: {file: {class: logging.FileHandler, filename: homeserver.log, formatter: plain}}

@@ -18,7 +18,9 @@ from tests.support.configuration import SqliteFile
 from tests.support.postgres import PostgresArgs, running_postgres
 from tests.support.synapse_process import synapse_python
 
-SHOWN_LOG_CHARACTERS = 5000
+SHOWN_LOG_LINES = 60
+# What the tests ask again and again, and what Synapse does in its first minute.
+NOISE = ('"GET /_matrix/client', " GET /_matrix/client", "background_updates", "Responding to")
 
 
 class Scenarios:
@@ -81,10 +83,7 @@ class Pair(SynchronousTestCase):
             except SkipTest:
                 raise
             except Exception as error:
-                logs = "".join(
-                    f"\n--- {peer.name} ({peer.server_name}) logged:\n{peer.log_text()[-SHOWN_LOG_CHARACTERS:]}"
-                    for peer in (self.here, self.there)
-                )
+                logs = "".join(_shown_log(peer) for peer in (self.here, self.there))
                 error.args = (f"{error}{logs}",)
                 raise
 
@@ -111,7 +110,7 @@ class TwoOfOurs(Pair):
 
 @functools.cache
 def ours_on_sqlite() -> Peer:
-    """Its server name has a host name: `localhost:PORT`."""
+    """Its server name has a host name: `localhost:PORT`. Each server has another host: server ACLs go by them."""
     return _running(OurPeer("ours-sqlite", "localhost", SqliteFile(), _directory(), _authority()))
 
 
@@ -124,11 +123,11 @@ def ours_on_postgres() -> Peer:
 
 @functools.cache
 def synapse() -> Peer:
-    """Its server name is an address with a port. Raises SkipTest if it is not installed."""
+    """Its server name is another address with a port. Raises SkipTest if it is not installed."""
     python = synapse_python()
     if not python.exists():
         raise SkipTest(f"{python} is missing: `make install-synapse` installs Synapse there.")
-    return _running(SynapsePeer("synapse", "127.0.0.1", SqliteFile(), _directory(), _authority(), python))
+    return _running(SynapsePeer("synapse", "127.0.0.2", SqliteFile(), _directory(), _authority(), python))
 
 
 def fresh_database() -> PostgresArgs:
@@ -156,6 +155,12 @@ def _directory() -> Path:
 @functools.cache
 def _authority() -> Authority:
     return Authority(_directory() / "authority")
+
+
+def _shown_log(peer: Peer) -> str:
+    lines = [line for line in peer.log_text().splitlines() if not any(noise in line for noise in NOISE)]
+    shown = "\n".join(line[:500] for line in lines[-SHOWN_LOG_LINES:])
+    return f"\n--- {peer.name} ({peer.server_name}) logged:\n{shown}"
 
 
 def _difference(one: dict[tuple[str, str], str], other: dict[tuple[str, str], str]) -> str:

@@ -16,7 +16,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote as percent_encode
+from urllib.parse import urlencode, urlsplit
 
 from tests.integration.federation.authority import Authority
 from tests.integration.federation.relay import Relay
@@ -27,7 +28,8 @@ from tests.support.synapse_process import SynapseProcess, write_log_configuratio
 T = TypeVar("T")
 
 CLIENT_PREFIX = "/_matrix/client/v3"
-POLL_S = 0.05
+FIRST_POLL_S = 0.02
+LONGEST_POLL_S = 0.3
 ANSWER_DEADLINE_S = 120.0
 # Below the ports that systems give to outgoing connections: a server that was stopped finds its port free.
 FIXED_PORTS = range(12_000, 32_000)
@@ -63,6 +65,8 @@ SYNAPSE: Mapping[str, Any] = {
     "report_stats": False,
     "suppress_key_server_warning": True,
     "federation_ip_range_blacklist": [],
+    # Else a first sync asked for twice is answered with what was so two minutes ago.
+    "caches": {"sync_response_cache_duration": 0},
 }
 
 
@@ -95,7 +99,8 @@ class Peer:
         self.name = name
         port, self._federation_port = free_port(), free_port()
         self.server_name = f"{host}:{port}"
-        self._relay = Relay(port, self._federation_port)
+        address = "127.0.0.1" if host == "localhost" else host
+        self._relay = Relay(address, port, self._federation_port)
 
     @property
     def base_url(self) -> str:
@@ -397,26 +402,34 @@ class User:
     def rooms(self, section: str) -> Mapping[str, Any]:
         """A section of a first /sync: join, invite, knock or leave; room ID to what is in it."""
         include = '{"room":{"include_leave":true}}'
-        found: Mapping[str, Any] = self.get("/sync", {"timeout": 0, "filter": include})["rooms"]
-        return found.get(section, {}) if found else {}
+        answer = self.get("/sync", {"timeout": 0, "filter": include})
+        found: Mapping[str, Any] = answer.get("rooms", {}).get(section, {})
+        return found
 
 
-def eventually(condition: Callable[[], T], description: str, timeout_s: float = 30.0) -> T:
+def eventually(condition: Callable[[], T | None], description: str, timeout_s: float = 30.0) -> T:
     """Ask again until the answer is true, and return it. An AssertionError of the condition is a no, too.
 
     Raises AssertionError, with the description and the last answer, when it did not become so in time.
     """
     deadline_s = time.monotonic() + timeout_s
+    pause_s = FIRST_POLL_S
     while True:
         try:
             last: Any = condition()
             if last:
-                return last  # type: ignore[no-any-return]
+                return last
         except AssertionError as error:
             last = error
         if time.monotonic() > deadline_s:
             raise AssertionError(f"Not within {timeout_s:g} s: {description}. The last answer: {last!r}")
-        time.sleep(POLL_S)
+        time.sleep(pause_s)
+        pause_s = min(1.5 * pause_s, LONGEST_POLL_S)
+
+
+def quote(text: str) -> str:
+    """An identifier as a part of a path: event IDs of room version 3 hold slashes."""
+    return percent_encode(text, safe="")
 
 
 def free_port() -> int:

@@ -18,7 +18,8 @@ class Relay:
     thread of its own.
     """
 
-    def __init__(self, port: int, target_port: int) -> None:
+    def __init__(self, host: str, port: int, target_port: int) -> None:
+        self._host = host
         self._port = port
         self._target_port = target_port
         self._loop = asyncio.new_event_loop()
@@ -39,7 +40,7 @@ class Relay:
 
     async def _open(self) -> None:
         if self._server is None:
-            self._server = await asyncio.start_server(self._pass_on, "127.0.0.1", self._port)
+            self._server = await asyncio.start_server(self._pass_on, self._host, self._port)
 
     async def _cut(self) -> None:
         if self._server is not None:
