@@ -27,6 +27,9 @@ class Access(Enum):
     OPEN = "anybody; a token is not even looked at"
     ADMIN = "a server administrator's access token"
     SERVER = "another server's signature; the body, if there is one, is JSON and part of what is signed"
+    SERVER_WAITS = (
+        "as SERVER, for what may wait long: it takes no turn of the server's, and has limits of its own"
+    )
 
 
 class Payload(Enum):
@@ -94,7 +97,7 @@ class Call:
 
     @property
     def origin(self) -> str:
-        """The server name of the caller of an `Access.SERVER` endpoint."""
+        """The server name of the caller of an `Access.SERVER` or `SERVER_WAITS` endpoint."""
         if self.maybe_origin is None:
             raise MissingToken("This call needs another server's signature.")
         return self.maybe_origin

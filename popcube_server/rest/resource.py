@@ -267,7 +267,7 @@ class _Exchange:
         self, site: Site, route: Route, path: Mapping[str, str]
     ) -> "Mapping[str, Any] | Answer | FileAnswer":
         query = _query(self._request.uri)
-        if route.mark.access is Access.SERVER:
+        if route.mark.access in (Access.SERVER, Access.SERVER_WAITS):
             return await self._handle_signed(site, route, path, query)
         # Where anybody may call, the header may be of another kind: Synapse signs its requests for keys, too.
         token = None if route.mark.access is Access.OPEN else _access_token(self._request, query)
@@ -299,6 +299,8 @@ class _Exchange:
             body.read,
         )
         origin = await site.server_authenticator.authenticate(signed)
+        if route.mark.access is Access.SERVER_WAITS:
+            return await route.handler(self._parsed(route, path, query, {}, _Caller(None, None, origin)))
         async with site.server_turns.turn(origin, body.size_bytes):
             content = body.read()
             if content is None and route.mark.payload is Payload.JSON_OBJECT:

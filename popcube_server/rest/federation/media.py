@@ -26,13 +26,13 @@ class FederationMedia:
         self._serve = serve
         self._new_boundary = new_boundary
 
-    @endpoint("GET", "/_matrix/federation/v1/media/download/{media_id}", Access.SERVER)
+    @endpoint("GET", "/_matrix/federation/v1/media/download/{media_id}", Access.SERVER_WAITS)
     async def download(self, call: Call) -> FileAnswer:
         opened = await self._serve.open_content(call.origin, self._parse(call))
         kind = disposition_kind(opened.content_type)
         return self._answer(opened, disposition(kind, opened.file_name))
 
-    @endpoint("GET", "/_matrix/federation/v1/media/thumbnail/{media_id}", Access.SERVER)
+    @endpoint("GET", "/_matrix/federation/v1/media/thumbnail/{media_id}", Access.SERVER_WAITS)
     async def thumbnail(self, call: Call) -> FileAnswer:
         wanted = parse_thumbnail(call)
         opened = await self._serve.open_thumbnail(call.origin, self._parse(call), wanted)

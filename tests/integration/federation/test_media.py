@@ -48,13 +48,15 @@ class MediaScenarios(Scenarios):
                 self.assertIn("caf%C3%A9%201.bin", got.headers["content-disposition"])
                 self.assertTrue(got.body == data)
 
-    def test_file_without_a_name_or_content_is_downloaded(self) -> None:
+    def test_file_without_a_name_is_downloaded(self) -> None:
         for near, far in self.both_ways():
             alice, bob = near.register("alice"), far.register("bob")
             answer = alice.call_bytes("POST", "/_matrix/media/v3/upload", b"x", "text/plain").ok()
             media = answer["content_uri"].removeprefix("mxc://")
             got = served(bob.call("GET", f"{DOWNLOAD}/{media}"))
-            self.assertEqual((got.body, got.headers["content-type"]), (b"x", "text/plain"))
+            self.assertEqual(got.body, b"x")
+            # Synapse adds a charset.
+            self.assertEqual(got.headers["content-type"].partition(";")[0], "text/plain")
 
     def test_thumbnail_of_the_other_server_s_picture_is_made(self) -> None:
         for near, far in self.both_ways():
@@ -76,11 +78,14 @@ class MediaScenarios(Scenarios):
             uri = alice.post("/_matrix/media/v1/create")["content_uri"]
             media = uri.removeprefix("mxc://")
             early = bob.call("GET", f"{DOWNLOAD}/{media}?timeout_ms=100")
-            self.assertEqual((early.status, early.json["errcode"]), (504, "M_NOT_YET_UPLOADED"))
+            # Synapse does not hand on what the other server says.
+            self.assertIn(
+                (early.status, early.json["errcode"]), ((504, "M_NOT_YET_UPLOADED"), (502, "M_UNKNOWN"))
+            )
             alice.call_bytes("PUT", f"/_matrix/media/v3/upload/{media}", b"late", "text/plain").ok()
 
-            def came(media: str = media, bob: User = bob) -> None:
-                assert bob.call("GET", f"{DOWNLOAD}/{media}").body == b"late"
+            def came(media: str = media, bob: User = bob) -> bool:
+                return bob.call("GET", f"{DOWNLOAD}/{media}").body == b"late"
 
             eventually(came, "the file arrives")
 

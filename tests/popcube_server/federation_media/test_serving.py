@@ -9,7 +9,7 @@ from federation.transport.multipart import MultipartReader, PartEnd, PartHead, p
 from federation.transport.x_matrix import build_x_matrix
 from popcube_server.services.media.serve_media import DOWNLOADS, THUMBNAILS
 from tests.popcube_server.rest.client.media_case import NEW, MediaTestCase
-from tests.popcube_server.server_case import ONE, TWO
+from tests.popcube_server.server_case import NO_LIMITS, ONE, TWO
 from tests.support.openapi import specification
 from tests.support.pictures import given_picture, opened
 
@@ -136,6 +136,21 @@ class DownloadTests(ServingCase):
             self.begin("GET", reserved, None, None, self.signed(reserved)) for _ in range(THUMBNAILS.requests)
         ]
         self.assert_ask_refused(reserved, 429, "M_LIMIT_EXCEEDED")
+        self.clock.advance(20)
+        for pending in waiting:
+            self.assertEqual(self.finish(pending)[0], 504)
+
+
+class TurnsTests(ServingCase):
+    limits = NO_LIMITS.replace("concurrent: 10000", "concurrent: 1")
+
+    def test_waiting_for_an_upload_keeps_nothing_else_waiting(self) -> None:
+        path = f"{PATH}/download/{self.id_of(self.given_reserved(self.alice))}"
+        waiting = [self.begin("GET", path, None, None, self.signed(path)) for _ in range(3)]
+        url = f"/_matrix/federation/v1/query/profile?user_id={self.alice.user_id}"
+        self.ok(self.ask(url))
+        for pending in waiting:
+            self.assert_waiting(pending)
         self.clock.advance(20)
         for pending in waiting:
             self.assertEqual(self.finish(pending)[0], 504)
