@@ -270,7 +270,7 @@ class PreviewTests(RoomsTestCase):
         self.ok(self.get(f"{V1}/room_summary/{private}", self.alice))
         for user in (None, self.bob):
             self.assert_refused(self.get(f"{V1}/room_summary/{private}", user), 404, "M_NOT_FOUND")
-            self.assert_refused(self.get(f"{V1}/room_summary/!none:x", user), 404, "M_NOT_FOUND")
+            self.assert_refused(self.get(f"{V1}/room_summary/!none:one.example", user), 404, "M_NOT_FOUND")
         self.act(self.alice, private, "invite", self.bob)
         self.assertEqual(self.ok(self.get(f"{V1}/room_summary/{private}", self.bob))["membership"], "invite")
 
