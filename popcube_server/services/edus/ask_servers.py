@@ -11,9 +11,9 @@ from federation.transport.federation_client import FederationClient, api_path
 
 PREFIX: Final = "/_matrix/federation/v1"
 MAX_ANSWER_BYTES: Final = 10 * 1024 * 1024
-# A profile has 64 KiB at most, and that an alias leads somewhere is said in less.
-MAX_QUERY_BYTES: Final = 256 * 1024
-# 500 rooms with long topics; a space with thousands of children.
+# A profile has 64 KiB at most.
+MAX_PROFILE_BYTES: Final = 256 * 1024
+# 500 rooms with long topics; a space with thousands of children; all servers of the largest room.
 MAX_ROOMS_BYTES: Final = 4 * 1024 * 1024
 
 
@@ -23,7 +23,7 @@ class AskServers:
     def __init__(self, client: FederationClient) -> None:
         self._client = client
         self._policy = replace(client.waiting, max_answer_bytes=MAX_ANSWER_BYTES)
-        self._query_policy = replace(client.waiting, max_answer_bytes=MAX_QUERY_BYTES)
+        self._profile_policy = replace(client.waiting, max_answer_bytes=MAX_PROFILE_BYTES)
         self._rooms_policy = replace(client.waiting, max_answer_bytes=MAX_ROOMS_BYTES)
 
     async def devices(self, user_id: str) -> Mapping[str, Any]:
@@ -54,12 +54,12 @@ class AskServers:
 
     async def profile(self, user_id: str) -> Mapping[str, Any]:
         return await self._client.get(
-            domain_of(user_id), f"{PREFIX}/query/profile", {"user_id": user_id}, policy=self._query_policy
+            domain_of(user_id), f"{PREFIX}/query/profile", {"user_id": user_id}, policy=self._profile_policy
         )
 
     async def directory(self, alias: str) -> Mapping[str, Any]:
         return await self._client.get(
-            domain_of(alias), f"{PREFIX}/query/directory", {"room_alias": alias}, policy=self._query_policy
+            domain_of(alias), f"{PREFIX}/query/directory", {"room_alias": alias}, policy=self._rooms_policy
         )
 
     async def public_rooms(self, server: str, query: Mapping[str, Any]) -> Mapping[str, Any]:

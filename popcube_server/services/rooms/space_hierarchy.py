@@ -13,7 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from federation.expiring_cache import ExpiringCache
-from popcube_server.services.errors import InvalidParam, NotAllowed
+from popcube_server.services.errors import InvalidParam, LimitExceeded, NotAllowed
 from popcube_server.services.platform import Platform
 from popcube_server.services.remote_queries.remote_spaces import RemoteSpace, RemoteSpaces
 from popcube_server.services.requester import Requester
@@ -80,18 +80,22 @@ class SpaceHierarchy:
         if walk_id is None or known is None:
             walk_id = self._platform.random_letters(_ID_LETTERS)
         walk = known or await self._begin(requester, room_id)
+        self._walks.put(
+            (requester.user_id, room_id, walk_id), walk, self._platform.now_ms() + WALK_LIFETIME_MS
+        )
         await walk.lock.acquire()
         try:
             # One more room tells whether there is more to come.
             await self._walk_to(walk, page, skipped + request.limit + 1)
+        except LimitExceeded:
+            # What was found is shown, and the next page goes on from there, if it comes later.
+            if len(walk.found) <= skipped:
+                raise
         finally:
             walk.lock.release()
         # The root, which may have been hidden since.
         if not await self._still_shown(walk.found[:1], page):
             raise NotAllowed("You may not see that room.")
-        self._walks.put(
-            (requester.user_id, room_id, walk_id), walk, self._platform.now_ms() + WALK_LIFETIME_MS
-        )
         found = walk.found[skipped : skipped + request.limit]
         end = skipped + len(found)
         has_more = len(walk.found) > end or not walk.is_over

@@ -252,6 +252,20 @@ class RemoteHierarchyTests(HierarchyTestCase):
         self.assertNotIn("next_batch", page)
         self.assertLess(len(self.far.asked), 112)
 
+    def test_user_who_asked_for_too_much_sees_what_was_found_and_goes_on_later(self) -> None:
+        for number in range(190):
+            self.get(f"{V1}/room_summary/{quote(f'!x{number}')}?via={FAR}", self.alice)
+        for number in range(30):
+            room_id = self.given_far_space(far_room(f"r{number}"), [])
+            self.add(self.alice, self.space, room_id, FAR, order=f"{number:02}")
+        first = self.tree(self.alice, self.space)
+        path = f"{V1}/rooms/{quote(self.space)}/hierarchy?from={first['next_batch']}"
+        self.assert_refused(self.get(path, self.alice), 429, "M_LIMIT_EXCEEDED")
+        self.clock.advance(10)
+        rest = self.ok(self.get(path, self.alice))
+        names = [room["name"] for room in (*first["rooms"], *rest["rooms"])]
+        self.assertEqual(names, ["space", *(f"r{number}" for number in range(30))])
+
     def test_pages_stay_the_same_whatever_is_said_meanwhile(self) -> None:
         rooms = [far_room(f"r{number}") for number in range(9)]
         room = far_room("root", room_type="m.space")
