@@ -7,9 +7,11 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from OpenSSL import SSL
 from twisted.internet import endpoints, ssl
 from twisted.internet import reactor as _installed_reactor
 from twisted.internet.defer import Deferred, DeferredList
@@ -20,6 +22,7 @@ from twisted.python.threadpool import ThreadPool
 from twisted.web.server import Site as WebSite
 
 from federation.room_dag.signing import EventSigner, generate_key
+from federation.sites.site_tls import SiteContextFactory, SiteTls
 from federation.transport.network import Network, make_network
 from popcube_server.connections import Connections, WatchedFactory
 from popcube_server.logs import start_logging
@@ -41,6 +44,7 @@ from storage.engines.sqlite import SqliteEngine
 from storage.migrate import SchemaTooNew
 from synapse_like_config.config import ServerConfig
 from synapse_like_config.listeners import ListenerConfig
+from synapse_like_config.sites import SitesConfig
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +52,8 @@ T = TypeVar("T")
 
 SQLITE_READERS = 4
 WORK_THREADS = 2
+MAX_LINK_BYTES = 128 * 1024 * 1024
+"""Of one request of another site: a batch of its log."""
 
 _RESOURCE_PATHS: Mapping[str, tuple[str, ...]] = {
     "client": ("/_matrix/client/", "/_synapse/", "/.well-known/", "/_matrix/static/"),
@@ -59,6 +65,15 @@ _RESOURCE_PATHS: Mapping[str, tuple[str, ...]] = {
     "static": ("/_matrix/static/", "/static/"),
     "health": ("/health", "/ping"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a listener is to be."""
+
+    scheme: str
+    address: str
+    port: int | None
 
 
 class Server:
@@ -92,9 +107,9 @@ class Server:
 
     def _make_network(self) -> Network:
         try:
-            return make_network(self._reactor, self._config.federation)
-        except (OSError, ValueError) as error:
-            raise SystemExit(f"federation_custom_ca_list: {error}") from error
+            return make_network(self._reactor, self._config.federation, self._config.sites)
+        except (OSError, ValueError, SSL.Error) as error:
+            raise SystemExit(f"federation_custom_ca_list or sites: {error}") from error
 
     async def start(self) -> None:
         """Listen, and say where."""
@@ -104,6 +119,9 @@ class Server:
         for listener in self._config.listeners:
             for address in listener.addresses if listener.path is None else ("",):
                 await self._listen(listener, address)
+        if self._config.sites is not None:
+            for address in self._config.sites.addresses:
+                await self._listen_to_sites(self._config.sites, address)
         if self._config.registration.enable_registration:
             print("Anybody may register. Point a Matrix client at the address above and create an account.")
         else:
@@ -135,23 +153,57 @@ class Server:
             new_request_id=lambda: secrets.token_hex(4),
             request_id_header=listener.request_id_header,
         )
-        largest = max(
-            self._config.media.max_upload_size_bytes, self._config.popcube.limits.max_body_size_bytes
+        largest = max(self._config.media.max_upload_size_bytes, limits.max_body_size_bytes)
+        endpoint, scheme = self._endpoint(listener, address)
+        where = Place(scheme, address, listener.port)
+        port = await self._open_port(endpoint, door, largest, where)
+        if port is not None:
+            print(f"Listening on {_shown(scheme, address, port)} ({', '.join(sorted(names))})")
+
+    async def _listen_to_sites(self, sites: SitesConfig, address: str) -> None:
+        """For the other sites of the organisation, and nobody else: they show certificates that are known."""
+        organisation = self._organisation
+        assert organisation is not None and sites.certificate_path and sites.private_key_path
+        door = FrontDoor(
+            find_site=lambda host: organisation.link_site,
+            x_forwarded=False,
+            is_trusted_proxy=lambda peer: False,
+            is_served=lambda path: True,
+            json_limits=JsonLimits(
+                MAX_LINK_BYTES, self._config.popcube.limits.max_json_depth, MAX_LINK_BYTES
+            ),
+            timer_s=time.perf_counter,
+            new_request_id=lambda: secrets.token_hex(4),
         )
+        tls = SiteTls(sites.certificate_path, sites.private_key_path)
+        try:
+            context = tls.server_context(
+                [peer.certificate_path for peer in sites.peers if peer.certificate_path]
+            )
+        except (OSError, ValueError, SSL.Error) as error:
+            raise SystemExit(f"sites: a certificate cannot be used: {error}") from error
+        factory = SiteContextFactory(context)
+        endpoint = endpoints.SSL4ServerEndpoint(self._reactor, sites.port, factory, interface=address)
+        port = await self._open_port(endpoint, door, MAX_LINK_BYTES, Place("https", address, sites.port))
+        if port is not None:
+            print(f"Listening on {_shown('https', address, port)} (other sites)")
+
+    async def _open_port(self, endpoint: Any, door: FrontDoor, largest: int, where: "Place") -> Any:
+        """None if a wildcard that was opened before takes this address, too."""
         root = RootResource(door)
         self._roots.append(root)
-        site = WebSite(root, requestFactory=limited_request(largest + 1024, max_signed_bytes, self._connections))
+        make_request = limited_request(largest + 1024, door.json_limits.max_signed_bytes, self._connections)
+        site = WebSite(root, requestFactory=make_request)
         site.displayTracebacks = False
-        endpoint, scheme = self._endpoint(listener, address)
         try:
             port = await endpoint.listen(WatchedFactory(site, self._connections))
         except OSError as error:
             # An IPv4 wildcard beside an IPv6 one that takes both is no fault.
-            if address == "0.0.0.0" and self._ports:  # noqa: S104
-                return
-            raise SystemExit(f"Cannot listen on {address} port {listener.port}: {error}") from error
+            if where.address == "0.0.0.0" and self._ports:  # noqa: S104
+                return None
+            raise SystemExit(f"Cannot listen on {where.address} port {where.port}: {error}") from error
         self._ports.append(port)
-        print(f"Listening on {_shown(scheme, address, port)} ({', '.join(sorted(names))})")
+        return port
 
     def _endpoint(self, listener: ListenerConfig, address: str) -> tuple[Any, str]:
         if listener.path is not None:
@@ -196,7 +248,8 @@ class Server:
                 logger.warning("Some requests took longer than popcube.shutdown_grace and were cut off")
             await self._organisation.stop()
         if self._network is not None:
-            await self._network.https.close()
+            for https in (self._network.https, *self._network.sites.values()):
+                await https.close()
         for pool in self._pools:
             pool.stop()
         if self._config.server.pid_file is not None:

@@ -28,7 +28,6 @@ from federation.transport.body_pipe import BodyPipe, StreamedResponse, StreamLim
 from federation.transport.errors import AnswerTooLarge, TransportError
 from federation.transport.names import NameResolver
 from federation.transport.route import Route, Target
-from federation.transport.tls import TlsPolicy
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +86,13 @@ class Https(Protocol):
         """Close the connections that nobody uses."""
 
 
+class Tls(Protocol):
+    """`TlsPolicy`, or what the links between sites have instead."""
+
+    def connection_creator(self, certificate_name: str) -> object:
+        """twisted's IOpenSSLClientConnectionCreator."""
+
+
 EndpointFor = Callable[[IPAddress, int], Any]
 """A TCP connection to be: twisted's IStreamClientEndpoint."""
 
@@ -110,7 +116,7 @@ class HttpsClient:
         endpoint_for: EndpointFor,
         names: NameResolver,
         addresses: AddressPolicy,
-        tls: TlsPolicy,
+        tls: Tls,
     ) -> None:
         self._clock = clock
         self._endpoint_for = endpoint_for
@@ -196,7 +202,7 @@ class _RouteEndpoint:
         endpoint_for: EndpointFor,
         names: NameResolver,
         policy: AddressPolicy,
-        tls: TlsPolicy,
+        tls: Tls,
     ) -> None:
         self._route = route
         self._endpoint_for = endpoint_for

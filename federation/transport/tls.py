@@ -115,10 +115,16 @@ def _is_certificate_of(certificate: Any, wanted: Any) -> bool:
 def _trust_root(authorities: Sequence[Path]) -> Any:
     if not authorities:
         return platformTrust()
-    return trustRootFromCertificates(list(_certificates(authorities)))
+    return trustRootFromCertificates(list(read_certificates(authorities)))
 
 
-def _certificates(paths: Sequence[Path]) -> Iterator[Certificate]:
+def is_certificate_of(certificate: Any, name: str) -> bool:
+    """Whether a certificate (pyOpenSSL's) is for a host name or an IP address."""
+    return _is_certificate_of(certificate, _wanted_id(name))
+
+
+def read_certificates(paths: Sequence[Path]) -> Iterator[Certificate]:
+    """Every certificate of some PEM files. Raises OSError, ValueError."""
     for path in paths:
         found = _PEM.findall(path.read_bytes())
         if not found:

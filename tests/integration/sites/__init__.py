@@ -1,0 +1,1 @@
+"""One organisation on two sites, as processes with links over TLS; a relay between them can cut the links."""

@@ -1,0 +1,121 @@
+"""Two sites of one organisation as an operator would set them up, on loopback."""
+
+import socket
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nacl.signing import SigningKey
+from unpaddedbase64 import encode_base64
+
+from tests.integration.federation.authority import Authority, Identity
+from tests.integration.federation.relay import Relay
+from tests.support.configuration import Database, write_configuration
+from tests.support.server_process import ServerProcess
+
+SERVER_NAME = "one.example"
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class SitePlan:
+    """What is known of a site before it starts."""
+
+    name: str
+    directory: Path
+    database: Database
+    identity: Identity
+    signing_key: SigningKey
+    port: int
+    """Where it listens to its peers."""
+    relay_port: int
+    """Where its peers believe that it listens."""
+
+    @property
+    def verify_key(self) -> str:
+        return f"ed25519:{self.name} {encode_base64(self.signing_key.verify_key.encode())}"
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as one:
+        one.bind((HOST, 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+class TwoSites:
+    """`anna` and `berta`. Each reaches the other through a relay."""
+
+    def __init__(
+        self, directory: Path, databases: tuple[Database, Database], durability: str = "local"
+    ) -> None:
+        self.directory = directory
+        self._authority = Authority(directory / "certificates")
+        self.plans = {
+            name: SitePlan(
+                name,
+                directory / name,
+                database,
+                self._authority.issue(name, [HOST]),
+                SigningKey.generate(),
+                free_port(),
+                free_port(),
+            )
+            for name, database in zip(("anna", "berta"), databases, strict=True)
+        }
+        self.relays = {plan.name: Relay(HOST, plan.relay_port, plan.port) for plan in self.plans.values()}
+        self.processes = {
+            plan.name: ServerProcess(self._configure(plan, durability)) for plan in self.plans.values()
+        }
+
+    def start(self) -> None:
+        self.heal()
+        for process in self.processes.values():
+            process.start()
+
+    def kill9(self) -> None:
+        """End everything. No error if it has ended."""
+        self.cut()
+        for process in self.processes.values():
+            process.kill9()
+
+    def cut(self) -> None:
+        for relay in self.relays.values():
+            relay.cut()
+
+    def heal(self) -> None:
+        for relay in self.relays.values():
+            relay.open()
+
+    def url(self, name: str) -> str:
+        """Where clients reach a site."""
+        return self.processes[name].base_url
+
+    def _configure(self, plan: SitePlan, durability: str) -> Path:
+        plan.directory.mkdir(parents=True)
+        seed = encode_base64(plan.signing_key.encode())
+        (plan.directory / "signing.key").write_text(f"ed25519 {plan.name} {seed}\n", encoding="ascii")
+        peers: list[dict[str, Any]] = [
+            {
+                "name": peer.name,
+                "url": f"https://{HOST}:{peer.relay_port}",
+                "verify_key": peer.verify_key,
+                "certificate_path": str(peer.identity.certificate),
+            }
+            for peer in self.plans.values()
+            if peer is not plan
+        ]
+        sites = {
+            "name": plan.name,
+            "bind_addresses": [HOST],
+            "port": plan.port,
+            "certificate_path": str(plan.identity.certificate),
+            "private_key_path": str(plan.identity.private_key),
+            "durability": durability,
+            "fall_back_after": "3s",
+            "peers": peers,
+        }
+        return write_configuration(
+            plan.directory, plan.database, server_name=SERVER_NAME, overrides={"sites": sites}
+        )
