@@ -45,7 +45,6 @@ from storage.database import Database, Transaction
 from storage.events import OUTLIER, REJECTED, SOFT_FAILED
 from storage.waiting_redactions import AwaitRedacted
 
-
 MAX_COVERED = 500
 """Beyond, a head stays that is none any more: that costs a little work, and no more."""
 

@@ -48,6 +48,7 @@ from popcube_server.services.rooms.append import RoomWriter
 from popcube_server.services.rooms.invite_permission import InvitePermission
 from popcube_server.services.rooms.membership_limits import MembershipLimits
 from popcube_server.services.rooms.remote_rooms import FederatedRooms
+from popcube_server.services.sync.heroes import Heroes
 from popcube_server.services.sync.stripped_state import DEFAULT_TYPES, RoomStrippedState
 from storage.account_data import AccountDataRepository
 from storage.accounts import AccountsRepository
@@ -56,6 +57,7 @@ from storage.received_transactions import ReceivedTransactionsRepository
 from storage.state_entries import StateEntriesRepository
 from storage.stripped_states import StrippedStatesRepository
 
+HEROES_CACHE_SIZE = 1000
 CLEANING_INTERVAL_S = 3600.0
 POLICY_TIMEOUT_S = 10.0
 """Somebody waits for each event that a policy server is asked about."""
@@ -118,7 +120,7 @@ def build_remote_rooms(
             core.server_name,
         ),
         JoinWithHelp(urgent, handshake, check, receive_pdu, core.server_name),
-        KnockRoom(urgent, handshake, committer, core.server_name),
+        KnockRoom(urgent, handshake, rooms, committer, core.server_name),
         LeaveRemoteRoom(urgent, handshake, events, committer, core.signer),
         InviteUser(
             urgent,
@@ -192,6 +194,7 @@ def build_inbound_rooms(
         federation.verify_events,
         remote.receive_pdu,
         _stripped_state(core, base),
+        Heroes(database, base.repositories.memberships, events, HEROES_CACHE_SIZE),
         committer,
         core.signer,
     )

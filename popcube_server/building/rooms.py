@@ -141,6 +141,7 @@ def build_rooms(core: Core, base: RoomBase, needs: RoomNeeds) -> Rooms:
 
     membership_limits = MembershipLimits(
         limiter(limits.rc_joins.local),
+        limiter(limits.rc_joins.remote),
         limiter(limits.rc_joins_per_room),
         limiter(limits.rc_invites.per_room),
         limiter(limits.rc_invites.per_user),
@@ -149,7 +150,7 @@ def build_rooms(core: Core, base: RoomBase, needs: RoomNeeds) -> Rooms:
     memberships = change_membership(permission, membership_limits)
     unlimited_memberships = change_membership(
         InvitePermission(database, account_data, only_admins_invite=False),
-        MembershipLimits(*(limiter(NO_LIMIT) for _ in range(5))),
+        MembershipLimits(*(limiter(NO_LIMIT) for _ in range(6))),
     )
     transactions = Transactions(database, TransactionsRepository(), committer, core.platform)
     # One bucket for messages and state, and one for rooms however they come about.

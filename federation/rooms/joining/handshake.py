@@ -30,7 +30,7 @@ LOCAL_ID_LENGTH = 18
 
 
 class NoServerHelped(Exception):
-    """None of the servers could be made to do it. `refusal` is what the last one said that said no."""
+    """None of the servers could be made to do it. `refusal` is the most telling no of those that said something."""
 
     def __init__(self, refusal: HttpRefusal | None) -> None:
         super().__init__("no server could help" if refusal is None else str(refusal))
@@ -130,10 +130,16 @@ async def first_that_helps(servers: Sequence[str], own_name: str, attempt: Calla
             return await attempt(destination)
         except HttpRefusal as error:
             logger.info("Refused: %s", error)
-            refusal = error
+            if refusal is None or _says_nothing(refusal):
+                refusal = error
         except FederationError as error:
             logger.info("No help: %s", error)
     raise NoServerHelped(refusal)
+
+
+def _says_nothing(refusal: HttpRefusal) -> bool:
+    # Of a server that does not know the room, or has a fault: what another says is about the room.
+    return refusal.errcode in (None, "M_NOT_FOUND", "M_UNKNOWN", "M_UNRECOGNIZED") or refusal.status >= 500
 
 
 def _references(

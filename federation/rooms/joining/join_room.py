@@ -6,6 +6,8 @@ from typing import Any
 from twisted.internet.defer import DeferredLock
 
 from federation.room_dag.auth_rules.auth_state_keys import CREATE_PAIR
+from federation.room_dag.auth_rules.check_event_auth import check_event_auth
+from federation.room_dag.auth_rules.errors import NotAllowed
 from federation.room_dag.event import Event, decode_pdu
 from federation.room_dag.room_versions import RoomRules
 from federation.rooms.accept_event import AcceptEvent
@@ -82,6 +84,7 @@ class JoinRoom:
 
     async def _through(self, destination: str, wanted: Wanted) -> None:
         event = await self._handshake.make(destination, wanted)
+        await self._check_version(destination, event)
         path = api_path(V2 + "send_join", wanted.room_id, event.event_id)
         answer = await self._servers.put(destination, path, decode_pdu(event), {"omit_members": "false"})
         # All members are needed: an answer without them is not what was asked for.
@@ -95,8 +98,9 @@ class JoinRoom:
             raise InvalidAnswer(destination, "the auth events do not allow the join")
         in_state = await self._check.check_many(state_pdus, event.rules, event.room_id)
         state = _as_state(destination, in_state, judged, event.rules)
+        _check_allowed(destination, event, state)
         others = (AddGap(event.room_id, event.event_id), DropStripped(wanted.user_id, event.room_id))
-        if await self._is_known(event.room_id):
+        if await self._find_known(event.room_id) is not None:
             await self._keep.keep({**judged.accepted, **judged.rejected})
             ids = {pair: each.event_id for pair, each in state.items()}
             await self._accept.accept_return(event, ids, *others)
@@ -104,12 +108,17 @@ class JoinRoom:
             chain = [each for each in judged.accepted.values() if each.event_id != event.event_id]
             await self._take_room.take(event.rules, event, state, chain, *others)
 
-    async def _is_known(self, room_id: str) -> bool:
+    async def _find_known(self, room_id: str) -> RoomRules | None:
+        """The rules of a room that this server was in before."""
         try:
-            await self._rooms.get(room_id)
+            return (await self._rooms.get(room_id)).rules
         except UnknownRoom:
-            return False
-        return True
+            return None
+
+    async def _check_version(self, destination: str, event: Event) -> None:
+        known = await self._find_known(event.room_id)
+        if known is not None and known is not event.rules:
+            raise InvalidAnswer(destination, "the room has another version than it had")
 
 
 def _pdus(destination: str, answer: Mapping[str, Any], key: str) -> list[Any]:
@@ -117,6 +126,17 @@ def _pdus(destination: str, answer: Mapping[str, Any], key: str) -> list[Any]:
     if not isinstance(value, list) or len(value) > MAX_STATE_EVENTS:
         raise InvalidAnswer(destination, f"{key} is not a list of a reasonable length")
     return value
+
+
+def _check_allowed(destination: str, event: Event, state: Mapping[StatePair, Event]) -> None:
+    """The join was checked against its own auth events; what state it is in, the answer says alone."""
+    # From version 12 on the room's ID names the create event.
+    if event.rules.room_create_in_auth_events and state[CREATE_PAIR].event_id not in event.auth_events:
+        raise InvalidAnswer(destination, "the state has another create event than the join")
+    try:
+        check_event_auth(event, state.get)
+    except NotAllowed as error:
+        raise InvalidAnswer(destination, f"the state does not allow the join: {error}") from None
 
 
 def _as_state(

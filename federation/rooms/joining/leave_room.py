@@ -4,6 +4,7 @@ Source: server-server API, "Knocking upon a room", "Leaving Rooms (Rejecting Inv
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from federation.room_dag.event import Event, EventTemplate, build_event, decode_pdu, reference_hash_base64
@@ -12,6 +13,7 @@ from federation.room_dag.signing import EventSigner
 from federation.rooms.event_store import EventStore
 from federation.rooms.joining.handshake import Handshake, NoServerHelped, Wanted, first_that_helps
 from federation.rooms.joining.stripped import member_outlier, strip_entry, strip_event
+from federation.rooms.live_rooms import LiveRooms, UnknownRoom
 from federation.rooms.receiving.remote import V1, V2, RemoteServers
 from federation.transport.errors import InvalidAnswer
 from federation.transport.federation_client import api_path
@@ -27,10 +29,16 @@ class KnockRoom:
     """Knocks on rooms of other servers, and remembers what they show of themselves."""
 
     def __init__(
-        self, servers: RemoteServers, handshake: Handshake, committer: Committer, server_name: str
+        self,
+        servers: RemoteServers,
+        handshake: Handshake,
+        rooms: LiveRooms,
+        committer: Committer,
+        server_name: str,
     ) -> None:
         self._servers = servers
         self._handshake = handshake
+        self._rooms = rooms
         self._committer = committer
         self._server_name = server_name
 
@@ -45,6 +53,9 @@ class KnockRoom:
 
     async def _through(self, destination: str, wanted: Wanted) -> None:
         event = await self._handshake.make(destination, wanted)
+        with suppress(UnknownRoom):
+            if (await self._rooms.get(wanted.room_id)).rules is not event.rules:
+                raise InvalidAnswer(destination, "the room has another version than it had")
         path = api_path(V1 + "send_knock", wanted.room_id, event.event_id)
         answer = await self._servers.put(destination, path, decode_pdu(event))
         entries = answer.get("knock_room_state")

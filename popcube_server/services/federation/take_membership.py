@@ -3,7 +3,7 @@
 Source: server-server API, "Joining Rooms", "Knocking upon a room", "Leaving Rooms".
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +18,12 @@ from federation.rooms.receiving.check_pdu import parse_pdu
 from federation.rooms.receiving.fetch_missing import StateUnavailable
 from federation.rooms.receiving.receive_pdu import ReceivePdu
 from federation.rooms.receiving.remote import EventVerifier
-from federation.rooms.room_state import MEMBER
+from federation.rooms.room_state import MEMBER, StatePair
 from federation.transport.errors import FederationError
 from popcube_server.services.errors import InvalidParam, NotAllowed, NotFound
 from popcube_server.services.federation.authorize_joins import AuthorizeJoins
 from popcube_server.services.federation.room_access import RoomAccess, servers_of
+from popcube_server.services.sync.heroes import Heroes
 from popcube_server.services.sync.stripped_state import RoomStrippedState
 from storage.committer import Committer
 from storage.sending import ForwardEvent
@@ -50,6 +51,7 @@ class TakeMembership:
         verifier: EventVerifier,
         receive_pdu: ReceivePdu,
         stripped: RoomStrippedState,
+        heroes: Heroes,
         committer: Committer,
         signer: EventSigner,
     ) -> None:
@@ -61,6 +63,7 @@ class TakeMembership:
         self._verifier = verifier
         self._receive_pdu = receive_pdu
         self._stripped = stripped
+        self._heroes = heroes
         self._committer = committer
         self._signer = signer
 
@@ -71,15 +74,40 @@ class TakeMembership:
         before = None if stored is None else await self._graph.state_before(stored)
         if before is None:
             raise NotFound("This server does not know the state there.")
-        ids = [each for pair, each in before.items() if not omit_members or pair[0] != MEMBER]
+        shown_members = await self._shown_members(room_id, event) if omit_members else ()
+        ids = [
+            each
+            for pair, each in before.items()
+            if not omit_members or pair[0] != MEMBER or pair[1] in shown_members
+        ]
         state = await self._graph.events_of(ids)
         shown = {each.event_id for each in state}
         chain = await self._graph.auth_chain([event_id, *ids])
         chain = [each for each in chain if not omit_members or each.event_id not in shown]
         if not omit_members:
             return Joined(event, state, chain, None)
+        return Joined(event, state, chain, await self._servers_before(room_id, event, before))
+
+    async def _shown_members(self, room_id: str, event: Event) -> Sequence[str]:
+        # "If the room to be joined has no `m.room.name` nor `m.room.canonical_alias` events in its current state, the
+        # resident server should determine the room members who would be included in the `m.heroes` property ... [and]
+        # include these members' membership events in the response `state` field".
         room = await self._rooms.get(room_id)
-        return Joined(event, state, chain, servers_of(room.committed))
+        return await self._heroes.of(room_id, room.committed, event.sender) or ()
+
+    async def _servers_before(
+        self, room_id: str, event: Event, before: Mapping[StatePair, str]
+    ) -> Sequence[str]:
+        # `servers_in_room`: "those with joined members ... before the join".
+        state = (await self._rooms.get(room_id)).committed
+        servers = servers_of(state)
+        origin = domain_of(event.sender)
+        previous_id = before.get((MEMBER, event.sender))
+        previous = None if previous_id is None else await self._events.find(previous_id)
+        was_joined = previous is not None and previous.event.membership == "join"
+        if not was_joined and state.servers.get(origin) == 1 and state.is_joined(event.sender):
+            servers.remove(origin)
+        return servers
 
     async def knock(self, origin: str, room_id: str, event_id: str, pdu: Any) -> Sequence[bytes]:
         """JSON of the stripped state. Raises `NotFound`, `NotAllowed`, `InvalidParam`."""

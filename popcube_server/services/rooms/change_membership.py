@@ -74,7 +74,7 @@ class ChangeMembership:
             await self._suspensions.check_not_suspended(requester.user_id)
             if requester.is_guest:
                 raise WithCode(403, "M_GUEST_ACCESS_FORBIDDEN", "Guests may not join this room.")
-            self._limits.spend_join(requester.user_id, room_id)
+            self._limits.spend_remote_join(requester.user_id, room_id)
             content = await member_content(self._profiles, requester.user_id, "join", reason)
             if await self._remote.join(room_id, requester.user_id, {**(extra or {}), **content}, via):
                 return

@@ -8,9 +8,11 @@ from popcube_server.services.rate_limits import RateLimiter
 
 @dataclass(frozen=True, slots=True)
 class MembershipLimits:
-    """The limits of Synapse's `rc_joins.local`, `rc_joins_per_room` and `rc_invites`."""
+    """The limits of Synapse's `rc_joins`, `rc_joins_per_room` and `rc_invites`."""
 
     joins: RateLimiter
+    remote_joins: RateLimiter
+    """Of rooms that this server is not in: they cost it, and others, more."""
     joins_per_room: RateLimiter
     invites_per_room: RateLimiter
     invites_per_user: RateLimiter
@@ -21,6 +23,12 @@ class MembershipLimits:
         # Both or none: who may not join now has not used up a join.
         self.joins_per_room.check(room_id)
         self.joins.spend(user_id)
+        self.joins_per_room.spend(room_id)
+
+    def spend_remote_join(self, user_id: str, room_id: str) -> None:
+        """Raises `LimitExceeded`."""
+        self.joins_per_room.check(room_id)
+        self.remote_joins.spend(user_id)
         self.joins_per_room.spend(room_id)
 
     def spend_invites(self, inviter: str, invitees: Collection[str]) -> None:
