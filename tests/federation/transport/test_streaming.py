@@ -8,9 +8,10 @@ from twisted.internet.task import deferLater
 from twisted.web.server import NOT_DONE_YET, Request
 
 from federation.transport.body_pipe import FULL_BYTES, StreamedResponse, StreamLimits
-from federation.transport.errors import AnswerTooLarge, TransportError
+from federation.transport.errors import AnswerTooLarge, TransportError, Unreachable
 from federation.transport.https import HttpsClient
-from tests.federation.transport.test_tls import GET, TlsCase
+from federation.transport.streaming_client import StreamingClient
+from tests.federation.transport.test_tls import GET, NAME, TlsCase, hello
 
 reactor: Any = _installed_reactor
 LARGE = StreamLimits(5, 64 * FULL_BYTES)
@@ -147,3 +148,25 @@ class StreamingTests(TlsCase):
         with self.assertRaises(TransportError):
             await client.stream(self.route(port), GET, LARGE)
         self.assertEqual(self.connected, [])
+
+    async def test_places_at_refused_addresses_are_not_gone_to(self) -> None:
+        client, port = self.make_client(excepted=[]), self.serve(hello, NAME, "127.0.0.1")
+        streaming = self.streaming(client)
+        for place in (
+            f"https://{NAME}:{port}/a",
+            f"https://127.0.0.1:{port}/a",
+            "https://[::1]/",
+            "https://10.1.2.3/",
+        ):
+            with self.assertRaises(Unreachable):
+                await streaming.get_url("far.example", place, LARGE)
+        self.assertEqual((self.connected, self.pages.hosts), ([], []))
+        allowed = self.streaming(self.make_client())
+        answer = await allowed.get_url("far.example", f"https://127.0.0.1:{port}/a", LARGE)
+        self.assertEqual((await answer.read(), await answer.read()), (b"hello ", b""))
+        answer.close()
+
+    def streaming(self, client: HttpsClient) -> StreamingClient:
+        """Only for places that somebody names: it knows no servers."""
+        unused: Any = None
+        return StreamingClient(unused, unused, client, "test", unused, reactor, unused)

@@ -242,6 +242,12 @@ class OldServerTests(FetchingCase):
         self.assert_failed(f"{HOME}/a?timeout_ms=0", 504, "M_NOT_YET_UPLOADED")
         self.assertEqual(self.fetch(f"{HOME}/a", self.alice).data, b"x")
 
+    def test_server_that_fails_is_left_alone_for_a_while(self) -> None:
+        self.answers = [answer(b"oops", "text/html", 500), multipart(b"data")]
+        self.assert_failed(f"{HOME}/a")
+        self.assert_failed(f"{HOME}/b")
+        self.assertEqual(len(self.asked), 1)
+
     def test_server_that_is_down_is_left_alone_for_a_while(self) -> None:
         self.network.down.add(FAR)
         self.answers = [multipart(b"data")]
