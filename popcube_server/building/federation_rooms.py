@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from federation.rooms.accept_event import AcceptEvent
+from federation.rooms.accept_run import AcceptRun
 from federation.rooms.joining.handshake import Handshake
 from federation.rooms.joining.invite_user import InviteUser
 from federation.rooms.joining.join_room import JoinRoom
@@ -70,6 +71,7 @@ class RemoteRooms:
     rooms: FederatedRooms
     check: CheckPdus
     receive_pdu: ReceivePdu
+    accept_run: AcceptRun
     send_event: SendEvent
     send_recommended: SendRecommended
     policy: PolicyServers
@@ -137,7 +139,8 @@ def build_remote_rooms(
         core.server_name,
     )
     send_recommended = SendRecommended(send_event, accept, policy, rooms, events)
-    return RemoteRooms(remote, check, receive_pdu, send_event, send_recommended, policy)
+    accept_run = AcceptRun(rooms, events, committer, outcomes)
+    return RemoteRooms(remote, check, receive_pdu, accept_run, send_event, send_recommended, policy)
 
 
 def build_inbound_rooms(
@@ -166,7 +169,9 @@ def build_inbound_rooms(
         committer,
         core.server_name,
     )
-    place = PlacePdu(rooms, access, remote.check, remote.receive_pdu, retract, core.server_name)
+    place = PlacePdu(
+        rooms, access, remote.check, remote.receive_pdu, remote.accept_run, retract, core.server_name
+    )
     numbers = federation.metrics
     queue = InboundQueue(place, database, InboundPdusRepository(), committer, platform, numbers)
     numbers.watch("inbound_pdus", "PDUs of other servers that are not worked off yet.", lambda: queue.waiting)

@@ -2,8 +2,8 @@
 
 Each server has a lane for each room. A lane is worked off in order; lanes do not wait for each other, so that a room in
 which something has to be fetched holds up neither the server's other rooms nor other servers. Of one server at most
-`LANES_AT_ONCE` lanes are worked on, one PDU of each in turn; in a room the servers take turns, since each has at most
-one PDU there that wants to be placed.
+`LANES_AT_ONCE` lanes are worked on, one PDU, or one run of plain messages, of each in turn; in a room the servers take
+turns, since each has at most one there that wants to be placed.
 
 A PDU is `waiting`, then `staged` if its transaction was answered before it was done (it is on disk then, and tried
 again if what it stands on cannot be had), then done. A restart goes on with what is staged.
@@ -13,6 +13,7 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice, takewhile
 from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
@@ -34,6 +35,8 @@ ALL_PLACES = ShareLimits(total=20_000, most=1_000, least=50)
 PLACES_IN_ROOM = ShareLimits(total=2_000, most=500, least=50)
 """PDUs that wait for one room, by server. More are refused one by one: they are fetched when the room goes on."""
 LANES_AT_ONCE = 20
+MAX_RUN = 50
+"""PDUs of a lane that follow each other and are plain messages are worked off in one turn."""
 MAX_ATTEMPTS = 8
 FIRST_PAUSE_S = 30.0
 """Before what could not be placed is tried again; each time twice as long, about an hour altogether."""
@@ -271,6 +274,8 @@ class InboundQueue:
                 self._origins.pop(name, None)
 
     async def _take_next(self, lane: _Lane) -> None:
+        if await self._take_run(lane):
+            return
         ticket = lane.queue.popleft()
         try:
             result = await self._decide(ticket)
@@ -287,6 +292,26 @@ class InboundQueue:
             self._try_again(lane, ticket)
             return
         await self._finish(lane, ticket, result)
+
+    async def _take_run(self, lane: _Lane) -> bool:
+        """Whether the first ones could be worked off together."""
+        run = [*takewhile(lambda ticket: ticket.pdu is not None, islice(lane.queue, MAX_RUN))]
+        for _ in run:
+            lane.queue.popleft()
+        results: Sequence[Result] = ()
+        try:
+            pdus = [ticket.pdu for ticket in run]
+            results = await self._place.place_run(lane.origin, lane.room_id, pdus) if run else ()
+        except CancelledError:
+            raise
+        except (CommitFailed, StorageError) as error:
+            logger.info("Events of %s are tried one by one: %s", lane.room_id, error)
+        except Exception:
+            logger.exception("Receiving events of %s together failed", lane.room_id)
+        lane.queue.extendleft(reversed(run[len(results) :]))
+        for ticket, result in zip(run, results, strict=False):
+            await self._finish(lane, ticket, result)
+        return bool(results)
 
     async def _decide(self, ticket: Ticket) -> Result:
         key = ticket.key

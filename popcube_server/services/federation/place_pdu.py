@@ -4,15 +4,18 @@ Source: server-server API, "Checks performed on receipt of a PDU", "Server Acces
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from federation.keys.verify_events import KeysUnavailable
-from federation.room_dag.event import InvalidEvent
+from federation.room_dag.event import Event, InvalidEvent
 from federation.room_dag.room_versions import RoomRules
 from federation.room_dag.signing import InvalidSignature
 from federation.rooms.accept_event import MissingEvents, Verdict
+from federation.rooms.accept_run import AcceptRun
+from federation.rooms.live_room import LiveRoom
 from federation.rooms.live_rooms import LiveRooms, UnknownRoom
 from federation.rooms.receiving.check_pdu import CheckPdus
 from federation.rooms.receiving.fetch_missing import StateUnavailable
@@ -68,6 +71,7 @@ class PlacePdu:
         access: RoomAccess,
         check: CheckPdus,
         receive_pdu: ReceivePdu,
+        accept_run: AcceptRun,
         retract: RetractInvite,
         server_name: str,
     ) -> None:
@@ -75,6 +79,7 @@ class PlacePdu:
         self._access = access
         self._check = check
         self._receive_pdu = receive_pdu
+        self._accept_run = accept_run
         self._retract = retract
         self._server_name = server_name
 
@@ -101,6 +106,37 @@ class PlacePdu:
         except (InvalidEvent, InvalidSignature) as error:
             return Result(Fate.INVALID, str(error))
         return _OF_VERDICT[verdict]
+
+    async def place_run(self, origin: str, room_id: str, pdus: Sequence[Any]) -> Sequence[Result]:
+        """What became of the first ones, if these are plain messages at the room's end: the others are for `place`.
+
+        On disk, all together. Raises `CommitFailed`.
+        """
+        try:
+            room = await self._rooms.get(room_id)
+            if not has_member_of(room.committed, self._server_name):
+                return ()
+            if not await self._access.is_allowed(origin, room):
+                return ()
+            events = await self._check_run(room, pdus)
+            taken = await self._accept_run.accept(room_id, events)
+        except UnknownRoom:
+            return ()
+        return [_OF_VERDICT[Verdict.ACCEPTED]] * taken
+
+    async def _check_run(self, room: LiveRoom, pdus: Sequence[Any]) -> list[Event]:
+        events: list[Event] = []
+        latest = [head.event_id for head in room.heads]
+        for pdu in pdus:
+            # Nobody's signature is looked at twice for nothing.
+            if not isinstance(pdu, dict) or "state_key" in pdu or pdu.get("prev_events") != latest:
+                break
+            try:
+                events.append(await self._check.check(pdu, room.rules, room.room_id))
+            except (FederationError, InvalidEvent, InvalidSignature):
+                break
+            latest = [events[-1].event_id]
+        return events
 
     async def _place_outside(self, origin: str, room_id: str, pdu: Any) -> Result:
         """Of a room that nobody here is in any more."""
