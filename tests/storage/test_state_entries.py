@@ -1,7 +1,7 @@
 """A few entries of many states, against the whole states."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -14,7 +14,7 @@ PAIRS = [("m.room.member", f"@user{number}") for number in range(20)] + [("m.roo
 
 
 class StateEntriesTests(StorageMixin):
-    def given_states(self, count: int) -> list[Mapping[tuple[str, str], str]]:
+    def given_states(self, count: int) -> Sequence[Mapping[tuple[str, str], str]]:
         """Snapshots 1 to `count`, each made of an earlier one; what their states are."""
         chance = random.Random(5)
         states: list[dict[tuple[str, str], str]] = [{}]

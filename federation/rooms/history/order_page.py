@@ -1,6 +1,6 @@
 """Which of the events that another server gave go into a hole, and in what order. Pure."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush
 
@@ -15,18 +15,24 @@ class OrderedPage:
     """Each behind those of its prev events that are among them; oldest first."""
     elsewhere: dict[str, int] = field(default_factory=dict)
     """Events that belong into an older hole, with its place: what leads to them is known, they are not kept."""
+    held: dict[str, int] = field(default_factory=dict)
+    """Events whose turn has not come, with their depths: what is still missing may lie behind them."""
 
 
 def order_page(
-    wanted: Iterable[str],
+    children: Sequence[Event],
     given: Mapping[str, Event],
     is_here: Callable[[str], bool],
     find_older_hole: Callable[[Event], int | None],
+    depths: Mapping[str, int],
 ) -> OrderedPage:
-    """Take what leads down from the wanted events: whatever else was given has no business in the hole."""
+    """Take what leads down from the events above the hole: whatever else was given has no business in it.
+
+    `depths` are those of missing events, as far as they are known.
+    """
     elsewhere: dict[str, int] = {}
     chosen: dict[str, Event] = {}
-    stack = list(wanted)
+    stack = [prev for child in children for prev in child.prev_events]
     seen = set(stack)
     while stack:
         event_id = stack.pop()
@@ -41,7 +47,22 @@ def order_page(
         new = set(event.prev_events) - seen
         seen |= new
         stack.extend(new)
-    return OrderedPage(_oldest_first(chosen), elsewhere)
+    missing = [
+        depth_at_most(event, prev, depths)
+        for event in (*children, *chosen.values())
+        for prev in event.prev_events
+        if prev not in chosen and prev not in elsewhere and not is_here(prev)
+    ]
+    # A place above a missing event is only for what cannot be before it.
+    lowest = max(missing, default=0)
+    held = {event_id: event.depth for event_id, event in chosen.items() if event.depth < lowest}
+    kept = {event_id: event for event_id, event in chosen.items() if event_id not in held}
+    return OrderedPage(_oldest_first(kept), elsewhere, held)
+
+
+def depth_at_most(child: Event, prev: str, depths: Mapping[str, int]) -> int:
+    """How deep a prev event can be: a child is deeper than what it stands on."""
+    return depths.get(prev, child.depth - 1)
 
 
 def _oldest_first(chosen: Mapping[str, Event]) -> list[Event]:

@@ -13,12 +13,13 @@ from federation.room_dag.event import Event
 from federation.room_dag.room_versions import RoomRules
 from federation.rooms.event_store import EventStore
 from federation.rooms.history.judge_history import Found, JudgeHistory, find_bottoms
-from federation.rooms.history.order_page import OrderedPage, order_page
+from federation.rooms.history.order_page import OrderedPage, depth_at_most, order_page
 from federation.rooms.history.patience import Patience
 from federation.rooms.history.room_holes import RoomHoles
 from federation.rooms.live_rooms import LiveRooms
 from federation.rooms.receiving.fetch_missing import FetchMissing
 from federation.rooms.receiving.keep_outliers import KeepOutliers
+from federation.rooms.receiving.remote import MAX_BACKFILL
 from federation.rooms.relation import find_relation
 from federation.rooms.room_state import StatePair
 from federation.rooms.stored_event import StoredEvent
@@ -36,6 +37,7 @@ MAX_BOTTOMS = 20
 MAX_AUTH_REQUESTS = 10
 STATE_TIMEOUT_S = 60.0
 MAX_OLDER_HOLES = 50
+MAX_DEPTHS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +76,21 @@ class PlaceHistory:
         self._database = database
         self._committer = committer
         self._gaps = GapsRepository()
+        self._depths: dict[str, int] = {}
+        """Of missing events that were seen once, before their turn came."""
 
     async def missing(self, hole: Hole) -> list[str]:
-        """The IDs of the events right below a hole's gaps."""
+        """The IDs of the events right below a hole's gaps that are to be asked for next; none if all are here."""
         children = (await self._events.get_many(hole.gaps)).values()
-        named = list(dict.fromkeys(prev for child in children for prev in child.event.prev_events))
-        stored = await self._events.get_many(named)
-        return [event_id for event_id in named if not _is_placed(stored.get(event_id))]
+        depths: dict[str, int] = {}
+        for child in children:
+            for prev in child.event.prev_events:
+                depths[prev] = max(depths.get(prev, 0), depth_at_most(child.event, prev, self._depths))
+        stored = await self._events.get_many(depths)
+        missing = [event_id for event_id in depths if not _is_placed(stored.get(event_id))]
+        # What lies far below the others has to wait for them.
+        lowest = max((depths[event_id] for event_id in missing), default=0) - MAX_BACKFILL
+        return [event_id for event_id in missing if depths[event_id] >= lowest]
 
     async def place(
         self, destination: str, rules: RoomRules, room_id: str, hole: Hole, given: Mapping[str, Event]
@@ -92,8 +102,10 @@ class PlaceHistory:
         """
         around = await self._look_around(room_id, hole, given)
         page = around.page
+        if not page.events and not page.elsewhere:
+            return self._learn(page)
         if not page.events:
-            return bool(page.elsewhere) and await self._commit(room_id, hole, around, [])
+            return await self._commit(room_id, hole, around, [])
         bottoms = find_bottoms(page.events, around.here)
         if len(bottoms) > MAX_BOTTOMS:
             logger.info("%s gave history of %s in too many pieces", destination, room_id)
@@ -111,7 +123,16 @@ class PlaceHistory:
         found = await self._database.read(
             lambda tx: self._judge.judge(tx, rules, around.children, around.here, page.events, states)
         )
-        return await self._commit(room_id, hole, around, found)
+        is_other = await self._commit(room_id, hole, around, found)
+        return self._learn(page) or is_other
+
+    def _learn(self, page: OrderedPage) -> bool:
+        """Whether something is known now of when whose turn comes, that was not known before."""
+        is_new = not page.held.keys() <= self._depths.keys()
+        self._depths.update(page.held)
+        while len(self._depths) > MAX_DEPTHS:
+            del self._depths[next(iter(self._depths))]
+        return is_new
 
     async def _look_around(self, room_id: str, hole: Hole, given: Mapping[str, Event]) -> _Surroundings:
         children = list((await self._events.get_many(hole.gaps)).values())
@@ -130,8 +151,8 @@ class PlaceHistory:
         whole = {
             event_id: stored[event_id].event if event_id in stored else given[event_id] for event_id in given
         }
-        wanted = [prev for child in children for prev in child.event.prev_events]
-        page = order_page(wanted, whole, here.__contains__, find_older_hole)
+        above = [child.event for child in children]
+        page = order_page(above, whole, here.__contains__, find_older_hole, self._depths)
         return _Surroundings(children, here, page)
 
     async def _depths_of_older_holes(self, room_id: str, hole: Hole) -> list[tuple[int, int]]:

@@ -1,5 +1,9 @@
 """An engine that joined a room late, and everything that fetches what was before."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from federation.room_dag.event import Event
@@ -8,6 +12,8 @@ from federation.rooms.history.judge_history import JudgeHistory
 from federation.rooms.history.patience import Patience
 from federation.rooms.history.place_history import PlaceHistory
 from federation.rooms.history.room_holes import RoomHoles
+from federation.rooms.receiving.fetch_missing import FetchMissing
+from federation.rooms.receiving.receive_pdu import ReceivePdu
 from federation.rooms.receiving.remote import AskServers
 from federation.rooms.stored_event import StoredEvent
 from storage.events import EventsRepository
@@ -19,6 +25,20 @@ BEGINNING = -(2**62)
 END = 2**62
 
 
+class QuietServer(BuilderServer):
+    """A server that may hear questions and say nothing."""
+
+    silent = False
+
+    async def get(
+        self, destination: str, path: str, query: Mapping[str, str | Sequence[str]] | None = None
+    ) -> dict[str, Any]:
+        answer = await super().get(destination, path, query)
+        if self.silent:
+            await Deferred()
+        return answer
+
+
 class HistoryMixin(ReceivingMixin):
     """The engine of `one.example`."""
 
@@ -27,8 +47,10 @@ class HistoryMixin(ReceivingMixin):
         self.clock = Clock()
         self.holes = RoomHoles(self.database, GapsRepository(), self.log)
 
-    def given_server(self, room: RoomBuilder) -> BuilderServer:
-        server = super().given_server(room)
+    def given_server(self, room: RoomBuilder) -> "QuietServer":
+        server = QuietServer(room)
+        self.fetch = FetchMissing(self.rooms, self.events, AskServers(server), self.check, self.keep)
+        self.receive_pdu = ReceivePdu(self.accept_event, self.fetch)
         self.connect(server)
         return server
 
@@ -98,10 +120,9 @@ class HistoryMixin(ReceivingMixin):
         self.assertEqual(len({stored.ordering for stored in timeline}), len(ids))  # type: ignore[attr-defined]
         places = {event_id: place for place, event_id in enumerate(ids)}
         for stored in timeline:
-            event = stored.event
-            self.assertTrue(
-                all(places[prev] < places[event.event_id] for prev in event.prev_events if prev in places)
-            )  # type: ignore[attr-defined]
+            for prev in stored.event.prev_events:
+                if prev in places:
+                    self.assertLess(places[prev], places[stored.event.event_id])  # type: ignore[attr-defined]
         states = self.read(
             lambda tx: self.rooms.resolving.states.read(
                 tx, {stored.snapshot_nid for stored in timeline if stored.snapshot_nid is not None}
@@ -114,5 +135,6 @@ class HistoryMixin(ReceivingMixin):
                 dict(room.state_after(room.events.get(stored.event.event_id))),
             )
         live = self.room(str(room.room_id))
-        self.assertEqual({head.event_id for head in live.heads}, set(room.heads))  # type: ignore[attr-defined]
+        # A head from before a gap stays one until the next event names it.
+        self.assertLessEqual(set(room.heads), {head.event_id for head in live.heads})  # type: ignore[attr-defined]
         self.assertEqual(dict(live.state.entries), dict(room.state))  # type: ignore[attr-defined]
