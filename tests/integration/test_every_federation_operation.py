@@ -18,6 +18,12 @@ from federation.transport.https import HttpRequest, HttpResponse
 from federation.transport.x_matrix import build_x_matrix
 from tests.federation.room_dag.builders import RoomBuilder
 from tests.popcube_server.federation_edus.test_queries import device_keys
+from tests.popcube_server.federation_rooms.test_third_party_invites import (
+    EMAIL,
+    IDENTITY,
+    TOKEN,
+    IdentityServer,
+)
 from tests.popcube_server.rest.client.witnessed_case import WitnessedTestCase
 from tests.popcube_server.server_case import ONE, TWO, TestUser
 from tests.support.far_server import FarServer
@@ -50,6 +56,7 @@ class EveryFederationOperationTests(WitnessedTestCase):
         self.visit_users()
         self.visit_directory(room_id)
         self.visit_media()
+        self.visit_third_party_invite()
         self.assertEqual(self.violations, [])
         self.assertEqual([operation.name for operation in self.never_called()], [])
 
@@ -185,3 +192,15 @@ class EveryFederationOperationTests(WitnessedTestCase):
         parts = self.ask("GET", url)
         self.assertIn(b"Content-Type: application/json", parts)
         self.witness.saw("GET", url, None, 200, {"content-type": "multipart/mixed"}, None)
+
+    def visit_third_party_invite(self) -> None:
+        """3pid/onbind, and then exchange_third_party_invite."""
+        far = self.network.far_servers[IDENTITY] = FarServer(IDENTITY)
+        identity = IdentityServer(far)
+        room_id = self.given_room(self.alice, preset="private_chat")
+        by_address = {"id_server": IDENTITY, "id_access_token": TOKEN, "medium": "email", "address": EMAIL}
+        self.act(self.alice, room_id, "invite", **by_address)
+        signed = identity.signed(self.bob.user_id)
+        bound = identity.onbind(self.bob.user_id, room_id, self.alice.user_id, signed)
+        self.ok(self.call("PUT", f"{V1}/3pid/onbind", bound, server_name=TWO))
+        self.turn()
