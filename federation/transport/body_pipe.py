@@ -42,7 +42,8 @@ class BodyPipe:
         self._limits = limits
         self._abort = abort
         self._producer: Producer | None = None
-        self._is_paused = False
+        self._paused_since_s: float | None = None
+        self._paused_s = 0.0
         self._pieces: list[bytes] = []
         self._waiting_bytes = 0
         self._received_bytes = 0
@@ -70,7 +71,8 @@ class BodyPipe:
         self._waiting_bytes += len(data)
         if self._waiting_bytes >= FULL_BYTES and self._producer is not None:
             # Said again with each piece: twisted lets go of a first pause when it has handed over what came early.
-            self._is_paused = True
+            if self._paused_since_s is None:
+                self._paused_since_s = self._clock.seconds()
             self._producer.pauseProducing()
         self._wake()
 
@@ -107,8 +109,9 @@ class BodyPipe:
             self._give_up(TransportError("the rest was not wanted"))
 
     def _resume(self) -> None:
-        if self._is_paused and self._producer is not None and not self._is_ended:
-            self._is_paused = False
+        if self._paused_since_s is not None and self._producer is not None and not self._is_ended:
+            self._paused_s += self._clock.seconds() - self._paused_since_s
+            self._paused_since_s = None
             self._producer.resumeProducing()
 
     def _give_up(self, error: Exception) -> None:
@@ -124,7 +127,10 @@ class BodyPipe:
     def _check_time(self) -> None:
         limits = self._limits
         allowed_s = min(limits.start_s + self._received_bytes / limits.min_bytes_per_s, limits.total_s)
-        left_s = self._started_s + allowed_s - self._clock.seconds()
+        now_s = self._clock.seconds()
+        # The other end is not slow while it is told to pause.
+        paused_s = self._paused_s + (0.0 if self._paused_since_s is None else now_s - self._paused_since_s)
+        left_s = self._started_s + allowed_s + paused_s - now_s
         # A float's error must not make a timer that ends at once, again and again.
         if left_s <= 0.001:
             self._timer = None

@@ -10,11 +10,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from federation.coalescing import Coalescing
 from federation.expiring_cache import ExpiringCache
 from federation.transport.errors import FederationError
+from federation.turns import FairTurns
 from popcube_server.services.errors import LimitExceeded, WithCode
 from popcube_server.services.media.ask_for_media import AskForMedia, IncomingContent
 from popcube_server.services.media.cached_remote_media import CachedRemoteMedia
 from popcube_server.services.media.delete_files import delete_files
-from popcube_server.services.media.fetch_turns import FetchTurns
 from popcube_server.services.media.media_address import MediaAddress, MediaRequest
 from popcube_server.services.media.receive_content import KEY_BYTES
 from popcube_server.services.media.remote_media_errors import (
@@ -34,6 +34,9 @@ from storage.remote_media import StoreRemoteMedia
 logger = logging.getLogger(__name__)
 
 FAILED_SIZE = 10_000
+AT_ONCE = 64
+AT_ONCE_PER_SERVER = 8
+"""A server that sends slowly keeps only this many places, so that others' media still come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class FetchRemoteMedia:
         self._ask = ask
         self._allowance = allowance
         self._limits = limits
-        self._turns = FetchTurns()
+        self._turns = FairTurns(AT_ONCE, AT_ONCE_PER_SERVER)
         self._fetches: Coalescing[MediaAddress, ContentRecord] = Coalescing()
         self._failed: ExpiringCache[MediaAddress, FailedFetch] = ExpiringCache(FAILED_SIZE, platform.now_ms)
         self._running: set[Deferred[ContentRecord]] = set()
@@ -112,7 +115,8 @@ class FetchRemoteMedia:
         await self._cached.forget(content)
 
     async def _fetch(self, request: MediaRequest) -> ContentRecord:
-        work = Deferred.fromCoroutine(self._fetch_in_turn(request))
+        server_name = request.address.server_name
+        work = Deferred.fromCoroutine(self._turns.run(server_name, lambda: self._fetch_now(request)))
         self._running.add(work)
         try:
             return await work
@@ -120,6 +124,10 @@ class FetchRemoteMedia:
             raise self._fail(request.address, describe_failure(error), error) from error
         except SourceTooLarge as error:
             raise self._fail(request.address, TOO_LARGE, error) from error
+        except OSError as error:
+            # Said here, because all who asked may have gone.
+            logger.error("Media of %s could not be stored: %s", request.address.server_name, error)
+            raise
         except CancelledError:
             raise WithCode(502, "M_UNKNOWN", "The server stops.") from None
         finally:
@@ -131,14 +139,13 @@ class FetchRemoteMedia:
             self._failed.put(address, failed, self._platform.now_ms() + failed.lifetime_ms)
         return failed.refusal()
 
-    async def _fetch_in_turn(self, request: MediaRequest) -> ContentRecord:
-        async with self._turns.turn(request.address.server_name):
-            self._allowance.check(request.client_address)
-            incoming = await self._ask.open(request.address, request.timeout_ms)
-            try:
-                return await self._keep(request, incoming)
-            finally:
-                incoming.close()
+    async def _fetch_now(self, request: MediaRequest) -> ContentRecord:
+        self._allowance.check(request.client_address)
+        incoming = await self._ask.open(request.address, request.timeout_ms)
+        try:
+            return await self._keep(request, incoming)
+        finally:
+            incoming.close()
 
     async def _keep(self, request: MediaRequest, incoming: IncomingContent) -> ContentRecord:
         key = REMOTE_PREFIX + self._platform.random_bytes(KEY_BYTES).hex()

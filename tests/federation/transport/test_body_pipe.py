@@ -85,6 +85,19 @@ class BodyPipeTests(SynchronousTestCase):
         self.assertEqual(self.events, ["abort"])
         self.assert_over()
 
+    def test_pause_that_we_make_does_not_count(self) -> None:
+        self.pipe.receive(b"x" * FULL_BYTES)
+        for _ in range(100):
+            self.clock.advance(1)
+        self.assertEqual(self.events, ["pause"])
+        self.assertEqual(len(self.successResultOf(self.read())), FULL_BYTES)
+        waiting = self.read()
+        self.clock.advance(59)
+        self.assertNoResult(waiting)
+        self.clock.advance(2)
+        self.failureResultOf(waiting, TransportError)
+        self.assert_over()
+
     def test_body_has_an_end_however_quick_it_comes(self) -> None:
         for _ in range(59):
             self.pipe.receive(b"x" * 1000)

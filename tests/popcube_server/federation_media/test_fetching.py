@@ -6,7 +6,7 @@ from typing import Any
 from federation.transport.errors import TransportError
 from federation.transport.https import HttpRequest
 from federation.transport.route import Route
-from popcube_server.services.media.fetch_turns import PER_SERVER, TOTAL
+from popcube_server.services.media.fetch_remote_media import AT_ONCE, AT_ONCE_PER_SERVER
 from tests.popcube_server.rest.client.media_case import NEW, OLD, MediaTestCase
 from tests.popcube_server.server_case import ONE, TWO
 from tests.support.loop_network import FarAnswer
@@ -393,11 +393,11 @@ class HostileTests(FetchingCase):
 
     def test_slow_server_keeps_only_its_own_places(self) -> None:
         self.answers = [lambda: FarAnswer(200, multipart(b"").headers, iter([None]))]
-        waiting = [self.begin("GET", f"{HOME}/s{number}", None, self.alice) for number in range(TOTAL + 1)]
+        waiting = [self.begin("GET", f"{HOME}/s{number}", None, self.alice) for number in range(AT_ONCE + 1)]
         bob = self.given_user("bob", TWO)
         media = self.given_media(bob)
         self.assertEqual(self.fetch(f"{NEW}/download/{media}", self.alice).data, b"data")
-        self.advance(seconds=31 * (TOTAL // PER_SERVER + 1))
+        self.advance(seconds=31 * (AT_ONCE // AT_ONCE_PER_SERVER + 1))
         for pending in waiting:
             self.assert_refused(self.finish(pending), 502, "M_UNKNOWN")
 
