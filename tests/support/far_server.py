@@ -51,6 +51,8 @@ class FarServer:
         self.name = name
         self.signer = make_signer(name)
         self.answers: dict[str, FarAnswer] = {"v1/send": lambda call: {"pdus": {}}}
+        self.more_keys: dict[str, dict[str, str]] = {}
+        """Published besides its own."""
         self.asked: list[str] = []
         self.calls: list[FarCall] = []
 
@@ -83,7 +85,10 @@ class FarServer:
         return {
             "server_name": self.name,
             "valid_until_ts": VALID_UNTIL_MS,
-            "verify_keys": {self.signer.key_id: {"key": self.signer.verify_key_base64}},
+            "verify_keys": {
+                self.signer.key_id: {"key": self.signer.verify_key_base64},
+                **self.more_keys,
+            },
             "old_verify_keys": {},
         }
 

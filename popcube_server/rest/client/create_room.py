@@ -1,6 +1,7 @@
 """Specification module create_room."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from popcube_server.rest.client.address_invite import address_invite
@@ -25,6 +26,7 @@ def _options(body: Mapping[str, Any]) -> RoomOptions:
     visibility = find_string(body, "visibility") or "private"
     if visibility not in ("public", "private"):
         raise InvalidParam("'visibility' must be 'public' or 'private'.")
+    is_direct = find_bool(body, "is_direct") or False
     return RoomOptions(
         preset=find_string(body, "preset"),
         visibility=visibility,
@@ -35,16 +37,19 @@ def _options(body: Mapping[str, Any]) -> RoomOptions:
         creation_content=find_object(body, "creation_content"),
         power_level_content_override=find_object(body, "power_level_content_override"),
         initial_state=tuple(_state_draft(item) for item in find_list(body, "initial_state") or ()),
-        invite_by_address=tuple(_address_invite(item) for item in find_list(body, "invite_3pid") or ()),
+        invite_by_address=tuple(
+            _address_invite(item, is_direct) for item in find_list(body, "invite_3pid") or ()
+        ),
         invite=tuple(dict.fromkeys(find_string_list(body, "invite") or ())),
-        is_direct=find_bool(body, "is_direct") or False,
+        is_direct=is_direct,
     )
 
 
-def _address_invite(item: Any) -> AddressInvite:
+def _address_invite(item: Any, is_direct: bool) -> AddressInvite:
     if not isinstance(item, dict):
         raise BadJson("Each entry of 'invite_3pid' must be an object.")
-    return address_invite(item)
+    # `is_direct` is for "the users in `invite` and `invite_3pid`".
+    return replace(address_invite(item), is_direct=is_direct)
 
 
 def _state_draft(item: Any) -> StateDraft:

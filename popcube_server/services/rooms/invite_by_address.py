@@ -45,6 +45,8 @@ class AddressInvite:
     id_access_token: str
     medium: str
     address: str
+    is_direct: bool = False
+    """The room is for the two of them."""
 
 
 class InviteByAddress:
@@ -86,7 +88,7 @@ class InviteByAddress:
         if user_id is not None:
             if not is_user_id(user_id):
                 raise WithCode(502, "M_UNKNOWN", "The identity server named somebody who is no user.")
-            await self._memberships.invite(requester, room_id, user_id, None)
+            await self._memberships.invite(requester, room_id, user_id, None, invite.is_direct)
 
     async def _check_may_invite(self, requester: Requester, room_id: str) -> None:
         # The identity server hears nothing of who may not invite.

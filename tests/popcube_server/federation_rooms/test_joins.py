@@ -197,9 +197,14 @@ class LyingResidentTests(MembershipsCase):
         self.ok(self.join_far(self.alice, room_id))
         self.ok(self.leave(self.alice, room_id))
         self.clock.advance(1)
-        resident.version = "11"
+        # Another room that calls itself the same.
+        other = Resident(self.given_far(), given_room("11", EVE))
+        self.assertEqual(other.room.create.room_id, room_id)
         self.assertEqual(self.join_far(self.alice, room_id)[0], 404)
-        resident.version = "10"
+        self.assertEqual(other.joined, [])
+        far = self.network.far_servers[FAR]
+        assert isinstance(far, FarServer)
+        Resident(far, resident.room)
         self.ok(self.join_far(self.alice, room_id))
 
     def test_endless_answer_is_not_read(self) -> None:

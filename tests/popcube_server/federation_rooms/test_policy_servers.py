@@ -84,9 +84,12 @@ class PolicyServersTests(MembershipsCase):
         return orjson.loads(json)
 
     def said_by_eve(self, room_id: str, text: str) -> Event:
-        """A message of a user of the far server, made from the template of a leave."""
-        answer = self.ok(self.template_as(self.far, "leave", room_id, EVE))
-        event = self.built_as(self.far, answer)
+        return self.said_by(self.far, EVE, room_id, text)
+
+    def said_by(self, far: FarServer, user_id: str, room_id: str, text: str) -> Event:
+        """A message of a user of a far server, made from the template of a leave."""
+        answer = self.ok(self.template_as(far, "leave", room_id, user_id))
+        event = self.built_as(far, answer)
         pdu = decode_pdu(event)
         auth = [each for each in pdu["auth_events"] if self.stored(each)["type"] != "m.room.join_rules"]
         template = {
@@ -96,7 +99,7 @@ class PolicyServersTests(MembershipsCase):
             "auth_events": auth,
             "state_key": None,
         }
-        return self.built_as(self.far, {"room_version": self.version, "event": template})
+        return self.built_as(far, {"room_version": self.version, "event": template})
 
     def test_messages_are_signed_before_they_are_sent(self) -> None:
         room_id = self.given_policed()
@@ -210,6 +213,21 @@ class PolicyServersTests(MembershipsCase):
         self.assertEqual(self.send_as(self.far, spam), {spam.event_id: {}})
         self.assertEqual(self.messages(self.alice, room_id), ["ham"])
         self.assertLessEqual(len(self.policy.seen), asked + 1)
+
+    def test_recommendation_is_no_signature_of_the_sender(self) -> None:
+        key = {"key": self.policy.signer.verify_key_base64}
+        self.policy_far.more_keys[KEY_ID] = key
+        room_id = self.given_policed()
+        good = self.policy.signed(self.said_by(self.policy_far, BOT, room_id, "by the bot"))
+        pdu = decode_pdu(good)
+        del pdu["signatures"][POLICY]["ed25519:test"]
+        self.assertEqual(list(pdu["signatures"][POLICY]), [KEY_ID])
+        bare = replace(good, json=orjson.dumps(pdu))
+        self.assertIn("error", self.send_as(self.policy_far, bare)[bare.event_id])
+        self.assertEqual(self.send_as(self.policy_far, good), {good.event_id: {}})
+        self.assertEqual(self.messages(self.alice, room_id), ["by the bot"])
+        # Beside its own signature the recommendation is kept.
+        self.assertEqual(set(self.stored(good.event_id)["signatures"][POLICY]), {KEY_ID, "ed25519:test"})
 
     def test_signature_by_an_old_key_is_replaced(self) -> None:
         room_id = self.given_policed()

@@ -143,6 +143,10 @@ class InviteByAddressTests(ThirdPartyCase):
         invite = {"id_server": IDENTITY, "id_access_token": TOKEN, "medium": "email", "address": EMAIL}
         room_id = self.given_room(self.alice, preset="private_chat", invite_3pid=[invite])
         self.ok(self.third_party_invite(room_id))
+        self.identity.bound[EMAIL] = self.bob.user_id
+        direct = self.given_room(self.alice, preset="private_chat", invite_3pid=[invite], is_direct=True)
+        path = self.room_path(direct, f"state/m.room.member/{self.bob.user_id}")
+        self.assertIs(self.ok(self.get(path, self.alice))["is_direct"], True)
         away = {**invite, "id_server": "gone.example"}
         room_id = self.given_room(self.alice, preset="private_chat", invite_3pid=[away])
         self.assertEqual(self.third_party_invite(room_id)[0], 404)
