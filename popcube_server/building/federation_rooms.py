@@ -14,14 +14,16 @@ from federation.rooms.outcomes import PushOutcomes
 from federation.rooms.policy.ask_policy_server import Patience, PolicyServers
 from federation.rooms.policy.send_recommended import SendRecommended
 from federation.rooms.read_graph import ReadGraph
+from federation.rooms.receiving.answer_limits import LimitedAnswers
 from federation.rooms.receiving.check_pdu import CheckPdus
 from federation.rooms.receiving.fetch_missing import FetchMissing
 from federation.rooms.receiving.keep_outliers import KeepOutliers
-from federation.rooms.receiving.receive_pdu import ReceivePdu
+from federation.rooms.receiving.receive_pdu import FETCHING_AT_ONCE, FETCHING_OF_ONE, ReceivePdu
 from federation.rooms.receiving.remote import AskServers
 from federation.rooms.send_event import Author, SendEvent
 from federation.rooms.take_room import TakeRoom
 from federation.transport.urgent_client import UrgentClient
+from federation.turns import FairTurns
 from popcube_server.building.core import Core
 from popcube_server.building.federation import Federation
 from popcube_server.building.rooms import RoomBase
@@ -105,7 +107,12 @@ def build_remote_rooms(
     accept = AcceptEvent(rooms, events, database, committer, outcomes, policy)
     author = Author(core.signer, platform.now_ms, platform.random_letters)
     send_event = SendEvent(rooms, events, committer, outcomes, author)
-    receive_pdu = ReceivePdu(accept, FetchMissing(rooms, events, AskServers(client), check, keep))
+    receive_pdu = ReceivePdu(
+        accept,
+        FetchMissing(rooms, events, AskServers(LimitedAnswers(client)), check, keep),
+        FairTurns(FETCHING_AT_ONCE, FETCHING_OF_ONE),
+        platform.now_ms,
+    )
     urgent = UrgentClient(client)
     handshake = Handshake(urgent, core.signer, platform.now_ms, platform.random_letters)
     remote = FederatedRooms(
@@ -165,7 +172,7 @@ def build_inbound_rooms(
         StrippedStatesRepository(),
         events,
         remote.check,
-        AskServers(federation.client),
+        AskServers(LimitedAnswers(federation.client)),
         committer,
         core.server_name,
     )

@@ -7,6 +7,7 @@ from federation.rooms.history.judge_history import JudgeHistory
 from federation.rooms.history.patience import Patience
 from federation.rooms.history.place_history import PlaceHistory
 from federation.rooms.history.room_holes import RoomHoles
+from federation.rooms.receiving.answer_limits import LimitedAnswers
 from federation.rooms.receiving.check_pdu import CheckPdus
 from federation.rooms.receiving.fetch_missing import FetchMissing
 from federation.rooms.receiving.keep_outliers import KeepOutliers
@@ -28,7 +29,7 @@ class History:
 def build_history(core: Core, base: RoomBase, federation: Federation) -> History:
     database, committer, clock = core.database, core.committer, core.platform.clock
     rooms, events = base.rooms, base.events
-    ask, check = AskServers(federation.client), CheckPdus(federation.verify_events)
+    ask, check = AskServers(LimitedAnswers(federation.client)), CheckPdus(federation.verify_events)
     keep = KeepOutliers(events, committer)
     holes = RoomHoles(database, GapsRepository(), core.log)
     patience = Patience(clock)

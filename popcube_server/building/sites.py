@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from federation.rooms.accept_event import AcceptEvent
 from federation.rooms.receiving.fetch_missing import FetchMissing
 from federation.rooms.receiving.keep_outliers import KeepOutliers
-from federation.rooms.receiving.receive_pdu import ReceivePdu
+from federation.rooms.receiving.receive_pdu import FETCHING_AT_ONCE, ReceivePdu
 from federation.rooms.receiving.remote import AskServers
 from federation.rooms.take_room import TakeRoom
 from federation.sites.batch import LogName
@@ -17,6 +17,7 @@ from federation.sites.read_batch import ReadBatch
 from federation.sites.site_client import LinkClient, SiteClient
 from federation.sites.take_batch import TakeBatch
 from federation.transport.network import Network
+from federation.turns import FairTurns
 from popcube_server.building.core import Core, SiteCore
 from popcube_server.building.federation_rooms import RemoteRooms
 from popcube_server.building.push import Push
@@ -115,7 +116,9 @@ def _peer_rooms(core: Core, base: RoomBase, remote: RemoteRooms, push: Push, cli
     accept = AcceptEvent(base.rooms, base.events, core.database, committer, push.outcomes, remote.policy)
     fetch = FetchMissing(base.rooms, base.events, ask, remote.check, keep)
     take_room = TakeRoom(base.rooms, base.events, committer)
-    return PeerRooms(ask, accept, ReceivePdu(accept, fetch), fetch, take_room)
+    turns = FairTurns(FETCHING_AT_ONCE, FETCHING_AT_ONCE)
+    receive_pdu = ReceivePdu(accept, fetch, turns, core.platform.now_ms)
+    return PeerRooms(ask, accept, receive_pdu, fetch, take_room)
 
 
 def _link(

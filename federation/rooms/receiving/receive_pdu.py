@@ -3,18 +3,33 @@
 Source: server-server API, "Checks performed on receipt of a PDU"; "Backfilling and retrieving missing events".
 """
 
+from collections.abc import Callable
+
 from federation.room_dag.event import Event
 from federation.rooms.accept_event import AcceptEvent, MissingEvents, Verdict
-from federation.rooms.receiving.fetch_missing import FetchMissing
+from federation.rooms.receiving.fetch_missing import FetchMissing, StateUnavailable
+from federation.turns import FairTurns
 from storage.gaps import AddGap
+
+FETCHING_AT_ONCE = 30
+"""Events that wait for what they stand on, of all servers; the others wait for that."""
+FETCHING_OF_ONE = 3
+"""Of one server."""
+MAX_FETCHING_MS = 10 * 60 * 1000
+"""For one event, with everything that it stands on."""
 
 
 class ReceivePdu:
     """The last step of receiving: the event's format, signatures and hash were checked."""
 
-    def __init__(self, accept: AcceptEvent, fetch: FetchMissing) -> None:
+    def __init__(
+        self, accept: AcceptEvent, fetch: FetchMissing, turns: FairTurns, now_ms: Callable[[], int]
+    ) -> None:
+        """`turns` are for fetching, by origin: what comes back is held in memory."""
         self._accept = accept
         self._fetch = fetch
+        self._turns = turns
+        self._now_ms = now_ms
 
     async def receive(self, origin: str, event: Event) -> Verdict:
         """Decide and store. Raises `UnknownRoom`; `FederationError`, `StateUnavailable` or `MissingEvents` if what the
@@ -22,12 +37,20 @@ class ReceivePdu:
         """
         try:
             return await self._accept.accept(event)
-        except MissingEvents as missing:
-            if missing.prev_events:
-                if await self._fetch.is_past(event):
-                    return Verdict.KNOWN
-                for ancestor in (await self._fetch.ancestors(origin, event)).values():
-                    await self._place(origin, ancestor)
+        except MissingEvents as error:
+            missing = error
+        return await self._turns.run(origin, lambda: self._receive_with_ancestors(origin, event, missing))
+
+    async def _receive_with_ancestors(self, origin: str, event: Event, missing: MissingEvents) -> Verdict:
+        until_ms = self._now_ms() + MAX_FETCHING_MS
+        if missing.prev_events:
+            if await self._fetch.is_past(event):
+                return Verdict.KNOWN
+            for ancestor in (await self._fetch.ancestors(origin, event)).values():
+                if self._now_ms() > until_ms:
+                    # Each answer came in time, and all of them together do not.
+                    raise StateUnavailable(f"what {event.event_id} stands on took too long to come")
+                await self._place(origin, ancestor)
         return await self._place(origin, event)
 
     async def _place(self, origin: str, event: Event) -> Verdict:

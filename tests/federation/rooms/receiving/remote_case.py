@@ -19,6 +19,7 @@ from federation.rooms.receiving.receive_pdu import ReceivePdu
 from federation.rooms.receiving.remote import AskServers
 from federation.rooms.take_room import TakeRoom
 from federation.transport.errors import HttpRefusal
+from federation.turns import FairTurns
 from tests.federation.room_dag.builders import RoomBuilder, make_signer
 from tests.federation.rooms.engine_case import EngineMixin
 
@@ -161,7 +162,7 @@ class ReceivingMixin(EngineMixin):
     def given_server(self, room: RoomBuilder) -> BuilderServer:
         server = BuilderServer(room)
         self.fetch = FetchMissing(self.rooms, self.events, AskServers(server), self.check, self.keep)
-        self.receive_pdu = ReceivePdu(self.accept_event, self.fetch)
+        self.receive_pdu = ReceivePdu(self.accept_event, self.fetch, FairTurns(10, 10), lambda: 0)
         return server
 
     def given_taken(self, room: RoomBuilder) -> None:
