@@ -213,7 +213,7 @@ def build_inbound_rooms(
     permission = InvitePermission(database, AccountDataRepository(), only_admins_invite=False)
     users = InvitableUsers(database, AccountsRepository(), permission)
     exchange = ExchangeInvites(
-        access, rooms, events, federation.identity, remote.rooms, writer, limits, core.server_name
+        access, rooms, events, federation.identity, remote.rooms, writer, limits, committer, core.server_name
     )
     third_party = ThirdPartyInvites(
         exchange,

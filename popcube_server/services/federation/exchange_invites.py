@@ -19,10 +19,13 @@ from federation.rooms.live_room import LiveRoom
 from federation.rooms.live_rooms import LiveRooms, UnknownRoom
 from federation.rooms.receiving.remote import V1, RemoteServers
 from federation.rooms.room_state import MEMBER
-from federation.transport.errors import FederationError
+from federation.rooms.send_event import Sent
+from federation.transport.errors import FederationError, HttpRefusal
 from federation.transport.federation_client import api_path
 from popcube_server.services.errors import BadJson, InvalidParam, NotAllowed, NotFound, Refusal, WithCode
 from popcube_server.services.federation.room_access import RoomAccess, has_member_of
+from storage.committer import Committer
+from storage.sending import ForwardEvent
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +42,7 @@ class InviteRemotely(Protocol):
 class InviteHere(Protocol):
     """`popcube_server.services.rooms.append.RoomWriter`. Raises refusals."""
 
-    async def append(self, draft: Draft) -> object: ...
+    async def append(self, draft: Draft) -> Sent: ...
 
 
 class InviteLimits(Protocol):
@@ -79,6 +82,7 @@ class ExchangeInvites:
         remotely: InviteRemotely,
         here: InviteHere,
         limits: InviteLimits,
+        committer: Committer,
         server_name: str,
     ) -> None:
         self._access = access
@@ -88,6 +92,7 @@ class ExchangeInvites:
         self._remotely = remotely
         self._here = here
         self._limits = limits
+        self._committer = committer
         self._server_name = server_name
 
     async def exchange(self, origin: str, room_id: str, body: Mapping[str, Any]) -> None:
@@ -107,11 +112,7 @@ class ExchangeInvites:
         if room.committed.membership_of(wanted.user_id) in ("join", "invite"):
             # Asked a second time.
             return
-        name = await self._check_key(room, wanted)
-        self._limits.spend_invite(wanted.sender, wanted.room_id, wanted.user_id)
-        invite = {"display_name": name, "signed": dict(wanted.signed)}
-        content = {"membership": "invite", "third_party_invite": invite}
-        draft = Draft(wanted.room_id, MEMBER, wanted.sender, wanted.user_id, content)
+        draft = await self._draft(room, wanted)
         if domain_of(wanted.user_id) == self._server_name:
             await self._here.append(draft)
             return
@@ -119,6 +120,24 @@ class ExchangeInvites:
             await self._remotely.invite(draft)
         except InvalidEvent as error:
             raise InvalidParam(f"That makes no event: {error}") from None
+
+    async def invite_here(self, wanted: Exchange) -> None:
+        """For a user of this server, in the name of a user of another server that cannot be reached. Raises refusals,
+        and the auth rules' `NotAllowed`.
+        """
+        room = await self._rooms.get(wanted.room_id)
+        if room.committed.membership_of(wanted.user_id) in ("join", "invite"):
+            return
+        sent = await self._here.append(await self._draft(room, wanted))
+        # Events of other servers' users are not sent on but when somebody says so.
+        await self._committer.commit(ForwardEvent(wanted.room_id, sent.event_id))
+
+    async def _draft(self, room: LiveRoom, wanted: Exchange) -> Draft:
+        name = await self._check_key(room, wanted)
+        self._limits.spend_invite(wanted.sender, wanted.room_id, wanted.user_id)
+        invite = {"display_name": name, "signed": dict(wanted.signed)}
+        content = {"membership": "invite", "third_party_invite": invite}
+        return Draft(wanted.room_id, MEMBER, wanted.sender, wanted.user_id, content)
 
     async def _check_key(self, room: LiveRoom, wanted: Exchange) -> str:
         """The name to display of the invited person."""
@@ -199,7 +218,15 @@ class AcceptBinding:
             },
         }
         path = api_path(V1 + "exchange_third_party_invite", wanted.room_id)
-        await self._servers.put(domain_of(wanted.sender), path, body)
+        try:
+            await self._servers.put(domain_of(wanted.sender), path, body)
+        except HttpRefusal:
+            raise
+        except FederationError:
+            # "If the invited homeserver is in the room the invite came from, it can auth the event and send it."
+            if not await self._is_in_room(wanted.room_id):
+                raise
+            await self._exchange.invite_here(wanted)
 
     async def _is_in_room(self, room_id: str) -> bool:
         try:

@@ -375,6 +375,28 @@ class ExchangeTests(ThirdPartyCase):
         self.ok(self.bind(self.bob, room_id))
         self.assertIsNone(self.membership(self.alice, room_id, self.bob.user_id))
 
+    def test_server_in_the_room_invites_while_the_inviters_is_away(self) -> None:
+        for number, version in enumerate(("1", "10", "12"), 1):
+            room_id = self.given_invited(version)
+            dave = self.given_user(f"dave{number}", TWO)
+            self.ok(self.invite(self.alice, room_id, dave.user_id))
+            self.ok(self.join(dave, room_id))
+            self.network.down.add(ONE)
+            signed = self.identity.signed(self.bob.user_id, f"invite{number}")
+            body = self.identity.onbind(self.bob.user_id, room_id, self.alice.user_id, signed)
+            answer = self.patiently("PUT", f"{V1}3pid/onbind", body, self.bob)
+            self.ok(answer)
+            self.assertIn(room_id, self.synced_rooms(self.bob, "invite"), version)
+            self.network.down.clear()
+            # The next event of the room brings it to the inviter's server.
+            self.ok(self.join(self.bob, room_id))
+            self.clock.advance(3600)
+            self.given_message(self.alice, room_id)
+            self.wait(10)
+            self.given_message(dave, room_id)
+            self.wait(10)
+            self.assertEqual(self.membership(self.alice, room_id, self.bob.user_id), "join", version)
+
     def test_third_server_takes_the_invite_as_well(self) -> None:
         room_id = self.given_invited()
         carol = self.given_user("carol", TWO)
