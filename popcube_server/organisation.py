@@ -168,7 +168,11 @@ def build_organisation(core: Core, network: Network) -> Organisation:
     user_data = build_user_data(core, room_base, push, room_reads.event_json, edus.typing_notices)
     media = build_media(core, federation)
     key_needs = KeyNeeds(
-        rooms.transactions, accounts.confirmation, sending.remote_keys, sending.outgoing_messages
+        rooms.transactions,
+        accounts.confirmation,
+        sending.remote_keys,
+        sending.outgoing_messages,
+        room_base.places,
     )
     end_to_end = build_keys(core, key_needs)
     sync = build_sync(core, room_base, SyncNeeds(room_reads, user_data, end_to_end, push.personal))

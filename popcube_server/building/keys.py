@@ -23,6 +23,7 @@ from popcube_server.services.keys.upload_keys import UploadKeys
 from popcube_server.services.keys.upload_signatures import UploadSignatures
 from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.rooms.transactions import Transactions
+from popcube_server.services.sync.places import Places
 from popcube_server.services.to_device.inbox import ToDeviceInbox
 from popcube_server.services.to_device.send_to_device import RemoteInboxes, SendToDevices
 
@@ -39,6 +40,7 @@ class KeyNeeds:
     confirmation: Confirmation
     remote_keys: RemoteKeys
     remote_inboxes: RemoteInboxes
+    places: Places
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ def build_keys(core: Core, needs: KeyNeeds) -> EndToEnd:
             QueryKeys(core.server_name, database, needs.remote_keys),
             ClaimKeys(core.server_name, database, committer, needs.remote_keys),
             changes,
+            needs.places,
         ),
         CrossSigning(
             UploadCrossSigningKeys(database, committer),

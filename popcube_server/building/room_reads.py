@@ -130,19 +130,30 @@ def build_room_reads(
     options = core.config.directory
     public_rooms = PublicRooms(database, directory, room_summaries, options.enable_room_list_search)
     history_pages = HistoryPages(pages, history.holes, history.backfill, visibility, core.platform.clock)
-    read_messages = ReadMessages(views, history_pages, MembersAt(states, events), event_json)
+    read_messages = ReadMessages(views, history_pages, MembersAt(states, events), event_json, base.places)
     servlets = (
         Rooms(
             read_event,
             read_state,
-            ReadMembers(views, states, event_json),
+            ReadMembers(views, states, event_json, base.places),
             base.user_rooms,
         ),
         MessagePagination(read_messages),
-        EventContext(ReadContext(read_event, history_pages, states, event_json)),
-        RelationsEndpoint(ReadRelations(read_event, pages, relations, event_json)),
+        EventContext(ReadContext(read_event, history_pages, states, event_json, base.places)),
+        RelationsEndpoint(ReadRelations(read_event, pages, relations, event_json, base.places)),
         ThreadsList(
-            ListThreads(views, database, relations, events, visibility, summaries, personal, event_json, log)
+            ListThreads(
+                views,
+                database,
+                relations,
+                events,
+                visibility,
+                summaries,
+                personal,
+                event_json,
+                log,
+                base.places,
+            )
         ),
         ListPublicRooms(
             public_rooms,

@@ -40,6 +40,8 @@ from popcube_server.services.rooms.suspensions import Suspensions
 from popcube_server.services.rooms.transactions import Transactions
 from popcube_server.services.rooms.upgrade_room import UpgradeRoom
 from popcube_server.services.rooms.user_rooms import UserRooms
+from popcube_server.services.sync.places import Places
+from popcube_server.services.sync.tokens import ONLY_SITE
 from storage.account_data import AccountDataRepository
 from storage.directory import DirectoryRepository
 from storage.events import EventsRepository
@@ -63,6 +65,8 @@ class RoomBase:
     events: EventStore
     rooms: LiveRooms
     user_rooms: UserRooms
+    places: Places
+    """What clients' tokens mean in this site's log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,9 @@ def build_room_base(core: Core) -> RoomBase:
     rooms = LiveRooms(core.database, repositories, events, core.log, core.config.popcube.memory.live_rooms)
     core.metrics.cache("rooms", lambda: len(rooms), lambda: rooms.hits, lambda: rooms.loads)
     user_rooms = UserRooms(core.database, repositories.memberships, rooms, core.log, USER_ROOMS_CACHE_SIZE)
-    return RoomBase(repositories, events, rooms, user_rooms)
+    log_id = ONLY_SITE if core.sites is None else core.sites.log_id
+    places = Places(log_id, core.database, core.log, core.platform)
+    return RoomBase(repositories, events, rooms, user_rooms, places)
 
 
 def build_rooms(core: Core, base: RoomBase, needs: RoomNeeds) -> Rooms:

@@ -25,9 +25,6 @@ from popcube_server.services.sync.sync import Sync
 from popcube_server.services.sync.timelines import Timelines
 from storage.stripped_states import StrippedStatesRepository
 
-SITE = "main"
-"""TODO(#4): the site's own name, once there are several."""
-
 
 @dataclass(frozen=True, slots=True)
 class SyncNeeds:
@@ -71,6 +68,7 @@ def build_sync(core: Core, base: RoomBase, needs: SyncNeeds) -> SyncPart:
         reads.event_memberships,
         reads.holes,
         reads.sent,
+        base.places,
         core.platform.now_ms,
     )
     sections = RoomSections(
@@ -100,10 +98,10 @@ def build_sync(core: Core, base: RoomBase, needs: SyncNeeds) -> SyncPart:
         sections,
         StrippedRooms(base.rooms, stripped, received, needs.personal),
         sources,
-        SITE,
+        base.places,
         config.rooms.exclude_rooms_from_sync,
     )
     notifier = Notifier(core.log, base.rooms, base.user_rooms, core.platform)
-    sync = Sync(core.log, notifier, answers, sources, core.platform, SITE)
+    sync = Sync(core.log, notifier, answers, sources, core.platform, base.places)
     endpoint = SyncEndpoint(sync, user_data.filters, config.rooms.filter_timeline_limit)
     return SyncPart(sync, notifier, stripped, (endpoint,))

@@ -14,6 +14,7 @@ from popcube_server.services.keys.device_list_changes import DeviceListChanges
 from popcube_server.services.keys.query_keys import QueryKeys
 from popcube_server.services.keys.remote_keys import FoundKeys
 from popcube_server.services.keys.upload_keys import UploadKeys
+from popcube_server.services.sync.places import Places
 from popcube_server.services.sync.tokens import parse_sync_token
 
 # "10 seconds is the recommended default."
@@ -30,11 +31,13 @@ class Keys:
         query_keys: QueryKeys,
         claim_keys: ClaimKeys,
         device_list_changes: DeviceListChanges,
+        places: Places,
     ) -> None:
         self._upload_keys = upload_keys
         self._query_keys = query_keys
         self._claim_keys = claim_keys
         self._device_list_changes = device_list_changes
+        self._places = places
 
     @endpoint("POST", "/_matrix/client/v3/keys/upload", Access.GUEST)
     async def upload(self, call: Call) -> Mapping[str, Any]:
@@ -83,7 +86,11 @@ class Keys:
         since = parse_sync_token(query_string(call, "from"))
         # "This may be used by the server as a hint to check its caches are up to date": they are.
         upto = parse_sync_token(query_string(call, "to"))
-        lists = await self._device_list_changes.between(call.requester.user_id, since.position, upto.position)
+        lists = await self._device_list_changes.between(
+            call.requester.user_id,
+            await self._places.position_of(since),
+            await self._places.end_of(upto),
+        )
         return {"changed": sorted(lists.changed), "left": sorted(lists.left)}
 
 

@@ -13,7 +13,7 @@ from popcube_server.services.rooms.read_event import BUNDLED_STYLE
 from popcube_server.services.rooms.relation_summaries import RelationSummaries
 from popcube_server.services.rooms.room_views import RoomViews
 from popcube_server.services.rooms.visibility import Visibility
-from popcube_server.services.sync.tokens import PaginationToken, parse_pagination_token
+from popcube_server.services.sync.places import Places
 from storage.database import Database
 from storage.log import Log
 from storage.relations import RelationsRepository, ThreadRow
@@ -43,6 +43,7 @@ class ListThreads:
         personal: PersonalRules,
         event_json: EventJson,
         log: Log,
+        places: Places,
     ) -> None:
         self._views = views
         self._database = database
@@ -53,6 +54,7 @@ class ListThreads:
         self._personal = personal
         self._event_json = event_json
         self._log = log
+        self._places = places
 
     async def all(self, requester: Requester, room_id: str, start: str | None, limit: int) -> Threads:
         """Raises `NotAllowed`, `InvalidParam` for a wrong token."""
@@ -74,7 +76,7 @@ class ListThreads:
     ) -> Threads:
         upto = live_ordering(self._log.position)
         if start is not None:
-            upto = min(upto, parse_pagination_token(start).ordering)
+            upto = min(upto, await self._places.behind(start))
         await self._views.of(requester.user_id, room_id)
         found: list[StoredEvent] = []
         next_upto: int | None = upto
@@ -94,7 +96,7 @@ class ListThreads:
         found = await self._without_ignored(requester.user_id, found)
         return Threads(
             await self._event_json.render(found, requester, BUNDLED_STYLE),
-            None if next_upto is None else str(PaginationToken(next_upto)),
+            None if next_upto is None else str(self._places.token(next_upto)),
         )
 
     async def _read(self, room_id: str, upto: int, limit: int) -> list[ThreadRow]:

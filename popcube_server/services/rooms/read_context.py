@@ -13,6 +13,7 @@ from popcube_server.services.rooms.read_event import BUNDLED_STYLE, ReadEvent
 from popcube_server.services.rooms.state_at import StatesAt
 from popcube_server.services.rooms.timeline_pages import Span
 from popcube_server.services.rooms.visibility import BEGINNING, END
+from popcube_server.services.sync.places import Places
 from popcube_server.services.sync.tokens import PaginationToken
 
 
@@ -30,12 +31,18 @@ class Context:
 
 class ReadContext:
     def __init__(
-        self, read_event: ReadEvent, pages: HistoryPages, states: StatesAt, event_json: EventJson
+        self,
+        read_event: ReadEvent,
+        pages: HistoryPages,
+        states: StatesAt,
+        event_json: EventJson,
+        places: Places,
     ) -> None:
         self._read_event = read_event
         self._pages = pages
         self._states = states
         self._event_json = event_json
+        self._places = places
 
     async def read(
         self, requester: Requester, room_id: str, event_id: str, limit: int, wanted: RoomEventFilter
@@ -53,8 +60,8 @@ class ReadContext:
         rendered = await self._event_json.render(events, requester, BUNDLED_STYLE)
         middle = len(before.events)
         return Context(
-            PaginationToken(events[0].ordering - 1),
-            PaginationToken(events[-1].ordering),
+            self._places.token(events[0].ordering - 1),
+            self._places.token(events[-1].ordering),
             rendered[:middle][::-1],
             rendered[middle],
             rendered[middle + 1 :],

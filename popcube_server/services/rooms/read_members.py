@@ -11,7 +11,7 @@ from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import STYLE, EventJson
 from popcube_server.services.rooms.room_views import RoomViews
 from popcube_server.services.rooms.state_at import Entries, StatesAt
-from popcube_server.services.sync.tokens import parse_pagination_token
+from popcube_server.services.sync.places import Places
 
 MEMBERSHIPS = ("join", "invite", "knock", "leave", "ban")
 
@@ -35,10 +35,11 @@ class MemberChoice:
 
 
 class ReadMembers:
-    def __init__(self, views: RoomViews, states: StatesAt, event_json: EventJson) -> None:
+    def __init__(self, views: RoomViews, states: StatesAt, event_json: EventJson, places: Places) -> None:
         self._views = views
         self._states = states
         self._event_json = event_json
+        self._places = places
 
     async def events(self, requester: Requester, room_id: str, choice: MemberChoice) -> list[bytes]:
         """The JSON of the member events. Raises `NotAllowed`, `InvalidParam` for a wrong token."""
@@ -46,7 +47,7 @@ class ReadMembers:
         if choice.at is None:
             entries = await self._states.seen_by(view)
         else:
-            ordering = parse_pagination_token(choice.at).ordering
+            ordering = await self._places.behind(choice.at)
             if view.left_at is not None:
                 ordering = min(ordering, view.left_at)
             entries = await self._states.at(room_id, ordering)

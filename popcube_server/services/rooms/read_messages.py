@@ -12,7 +12,7 @@ from popcube_server.services.rooms.read_event import BUNDLED_STYLE
 from popcube_server.services.rooms.room_views import RoomViews
 from popcube_server.services.rooms.timeline_pages import Page, Span
 from popcube_server.services.rooms.visibility import BEGINNING, END
-from popcube_server.services.sync.tokens import PaginationToken, parse_pagination_token
+from popcube_server.services.sync.places import Places
 
 NO_FILTER = RoomEventFilter()
 
@@ -41,17 +41,24 @@ class Messages:
 
 class ReadMessages:
     def __init__(
-        self, views: RoomViews, pages: HistoryPages, members: MembersAt, event_json: EventJson
+        self,
+        views: RoomViews,
+        pages: HistoryPages,
+        members: MembersAt,
+        event_json: EventJson,
+        places: Places,
     ) -> None:
         self._views = views
         self._pages = pages
         self._members = members
         self._event_json = event_json
+        self._places = places
 
     async def read(self, requester: Requester, room_id: str, request: MessagesRequest) -> Messages:
         """Raises `NotAllowed`, `InvalidParam` for a wrong token."""
-        begin = None if request.start is None else parse_pagination_token(request.start).ordering
-        to = None if request.to is None else parse_pagination_token(request.to).ordering
+        read_place = self._places.behind if request.is_backward else self._places.ahead
+        begin = None if request.start is None else await read_place(request.start)
+        to = None if request.to is None else await self._places.ahead(request.to)
         await self._views.of(requester.user_id, room_id)
         if request.is_backward:
             # "If it is not provided, the homeserver shall return a list of messages from the first or last (per the
@@ -65,9 +72,9 @@ class ReadMessages:
             read = self._pages.forward
         page = await read(requester.user_id, room_id, span, request.limit, request.wanted)
         return Messages(
-            request.start or str(PaginationToken(begin)),
+            request.start or str(self._places.token(begin)),
             # "If no further events are available ..., this property is omitted from the response."
-            None if page.next is None else str(PaginationToken(page.next)),
+            None if page.next is None else str(self._places.token(page.next)),
             await self._event_json.render(page.events, requester, BUNDLED_STYLE),
             await self._state(room_id, page) if request.wanted.lazy_load_members else None,
         )

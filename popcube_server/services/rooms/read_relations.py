@@ -9,7 +9,7 @@ from popcube_server.services.rooms.read_event import BUNDLED_STYLE, ReadEvent
 from popcube_server.services.rooms.read_messages import NO_FILTER
 from popcube_server.services.rooms.timeline_pages import Backward, Fetch, Forward, Span, TimelinePages
 from popcube_server.services.rooms.visibility import BEGINNING, END
-from popcube_server.services.sync.tokens import PaginationToken, parse_pagination_token
+from popcube_server.services.sync.places import Places
 from storage.database import Transaction
 from storage.events import EventRow
 from storage.relations import ChildrenQuery, RelationsRepository
@@ -46,18 +46,21 @@ class ReadRelations:
         pages: TimelinePages,
         repository: RelationsRepository,
         event_json: EventJson,
+        places: Places,
     ) -> None:
         self._read_event = read_event
         self._pages = pages
         self._repository = repository
         self._event_json = event_json
+        self._places = places
 
     async def read(
         self, requester: Requester, room_id: str, event_id: str, request: RelationsRequest
     ) -> Relations:
         """Raises `NotFound` if the user may not see the parent, `InvalidParam` for a wrong token."""
-        begin = None if request.start is None else parse_pagination_token(request.start).ordering
-        to = None if request.to is None else parse_pagination_token(request.to).ordering
+        read_place = self._places.behind if request.is_backward else self._places.ahead
+        begin = None if request.start is None else await read_place(request.start)
+        to = None if request.to is None else await self._places.ahead(request.to)
         await self._read_event.get(requester.user_id, room_id, event_id)
         fetch = self._fetch(room_id, event_id, request)
         way: Backward | Forward
@@ -70,7 +73,7 @@ class ReadRelations:
         page = await self._pages.walk(way, requester.user_id, span, request.limit, NO_FILTER)
         return Relations(
             await self._event_json.render(page.events, requester, BUNDLED_STYLE),
-            None if page.next is None else str(PaginationToken(page.next)),
+            None if page.next is None else str(self._places.token(page.next)),
         )
 
     def _fetch(self, room_id: str, event_id: str, request: RelationsRequest) -> Fetch:

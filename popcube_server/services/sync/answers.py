@@ -11,6 +11,7 @@ import orjson
 
 from popcube_server.services.rooms.user_rooms import UserRooms
 from popcube_server.services.sync.changes import Changes, find_changes
+from popcube_server.services.sync.places import Places
 from popcube_server.services.sync.request import DataSelection, SyncRequest
 from popcube_server.services.sync.room_sections import RoomExtras, RoomSections, Span, render_entry
 from popcube_server.services.sync.room_states import RoomStates
@@ -29,7 +30,6 @@ from popcube_server.services.sync.sources import (
 )
 from popcube_server.services.sync.stripped_rooms import StrippedRooms
 from popcube_server.services.sync.timelines import RoomTask
-from popcube_server.services.sync.tokens import SyncToken
 from storage.log import Log
 from storage.memberships import MembershipRow
 
@@ -80,7 +80,7 @@ class Answers:
         sections: RoomSections,
         stripped: StrippedRooms,
         sources: Sources,
-        site: str,
+        places: Places,
         excluded_rooms: Collection[str],
     ) -> None:
         self._log = log
@@ -90,7 +90,7 @@ class Answers:
         self._sections = sections
         self._stripped = stripped
         self._sources = sources
-        self._site = site
+        self._places = places
         self._excluded_rooms = frozenset(excluded_rooms)
 
     async def make(self, request: SyncRequest, since: int | None, to_device_since: int) -> Answer:
@@ -161,7 +161,7 @@ class Answers:
     ) -> bytes:
         requester = request.requester
         counts = await self._sources.key_counts.of(requester.user_id, requester.device_id)
-        token = str(SyncToken(upto, self._site, to_device)).encode()
+        token = str(self._places.sync_token(upto, to_device)).encode()
         # A count of 0 is said outright: it is what makes a client upload new keys.
         one_time = {"signed_curve25519": 0, **counts.one_time}
         return (

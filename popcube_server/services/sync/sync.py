@@ -3,8 +3,8 @@
 from popcube_server.services.platform import Platform
 from popcube_server.services.sync.answers import Answers, Sources
 from popcube_server.services.sync.notifier import Notifier
+from popcube_server.services.sync.places import Places
 from popcube_server.services.sync.request import SyncRequest
-from popcube_server.services.sync.tokens import SyncToken
 from storage.log import Log
 
 MAX_TIMEOUT_MS = 10 * 60 * 1000
@@ -17,14 +17,20 @@ class Sync:
     """Answers syncs, and lets them wait."""
 
     def __init__(
-        self, log: Log, notifier: Notifier, answers: Answers, sources: Sources, platform: Platform, site: str
+        self,
+        log: Log,
+        notifier: Notifier,
+        answers: Answers,
+        sources: Sources,
+        platform: Platform,
+        places: Places,
     ) -> None:
         self._log = log
         self._notifier = notifier
         self._answers = answers
         self._sources = sources
         self._platform = platform
-        self._site = site
+        self._places = places
 
     async def sync(self, request: SyncRequest) -> bytes:
         """The JSON of the answer, as soon as there is news or the request's time is over."""
@@ -33,8 +39,8 @@ class Sync:
         await self._tell_presence(request)
         since, to_device_since = None, 0
         if request.since is not None:
-            since = await self._settle(request.since)
-            to_device_since = min(request.since.to_device_position, since)
+            place = await self._places.since(request.since)
+            since, to_device_since = place.position, place.to_device
             # That the token comes back says that its answer arrived.
             await self._sources.to_device.delivered(requester.user_id, requester.device_id, to_device_since)
         while True:
@@ -58,17 +64,3 @@ class Sync:
         if request.presence != "offline":
             requester = request.requester
             await self._sources.presence.seen(requester.user_id, requester.device_id, request.presence)
-
-    async def _settle(self, token: SyncToken) -> int:
-        """The position up to which the client certainly has everything.
-
-        A token of a site unknown here, or from the future (a restored backup), says nothing about this log: everything
-        is told again, with gaps marked as such, rather than nothing.
-        """
-        if token.site != self._site:
-            return 0
-        waited_s = 0.0
-        while token.position > self._log.position and waited_s < CATCH_UP_S:
-            await self._platform.sleep(CATCH_UP_STEP_S)
-            waited_s += CATCH_UP_STEP_S
-        return token.position if token.position <= self._log.position else 0

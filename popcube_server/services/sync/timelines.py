@@ -13,10 +13,10 @@ from popcube_server.services.rooms.event_json import EventJson, EventVisibility,
 from popcube_server.services.rooms.event_memberships import EventMemberships
 from popcube_server.services.rooms.sent_transactions import SentTransactions
 from popcube_server.services.sync.changes import RoomChanges
+from popcube_server.services.sync.places import Places
 from popcube_server.services.sync.recent_events import RecentEvents
 from popcube_server.services.sync.request import StateStyle, SyncRequest
 from popcube_server.services.sync.state_choice import cut_contradictions
-from popcube_server.services.sync.tokens import PaginationToken
 from storage.gaps import Hole
 
 BEGINNING = -(2**62)
@@ -56,8 +56,8 @@ class RoomTask:
 class Timeline:
     events: Sequence[StoredEvent]
     is_limited: bool
-    previous: PaginationToken
-    """Behind the events that were left out."""
+    previous: int
+    """Ordering: the place behind the events that were left out."""
 
 
 class Timelines:
@@ -71,6 +71,7 @@ class Timelines:
         memberships: EventMemberships,
         holes: RoomHoles,
         sent: SentTransactions,
+        places: Places,
         now_ms: Callable[[], int],
     ) -> None:
         self._recent = recent
@@ -79,6 +80,7 @@ class Timelines:
         self._memberships = memberships
         self._holes = holes
         self._sent = sent
+        self._places = places
         self._now_ms = now_ms
         self._shared: BoundedCache[object, tuple[bytes, int]] = BoundedCache(SHARED_SIZE)
 
@@ -93,7 +95,7 @@ class Timelines:
         upper = live_ordering(task.upto)
         lower, hole = await self._without_hole(task, upper)
         if not view.timeline.has_room(task.room_id):
-            timeline = Timeline((), False, PaginationToken(upper))
+            timeline = Timeline((), False, upper)
         elif view.timeline.matches is None and task.seen_after <= lower and not ignored:
             stretch = await self._recent.newest(task.room_id, lower, upper, view.timeline_limit)
             timeline = _timeline(stretch.events, not stretch.is_whole, upper)
@@ -101,7 +103,7 @@ class Timelines:
             timeline = await self._search(request, task, lower, ignored)
         if hole is not None and not timeline.is_limited and view.timeline.has_room(task.room_id):
             # What others have of before can be asked for from here.
-            timeline = Timeline(timeline.events, True, PaginationToken(hole.place - 1))
+            timeline = Timeline(timeline.events, True, hole.place - 1)
         if request.state_style is not StateStyle.BEFORE:
             return timeline
         kept = cut_contradictions(timeline.events, task.state.entries)
@@ -165,7 +167,7 @@ class Timelines:
         """`"timeline":{...}`."""
         events = timeline.events
         if not events:
-            return _wrap((), timeline)
+            return self._wrap((), timeline)
         reader = request.requester
         surroundings = await self._event_json.surroundings(events, reader.user_id, task.seen_after)
         if not task.is_present or events[0].ordering <= task.seen_after:
@@ -202,7 +204,7 @@ class Timelines:
         reader: Requester | None,
     ) -> bytes:
         style = request.view.style
-        return _wrap(
+        return self._wrap(
             [
                 self._event_json.one(
                     stored, surroundings, "join", reader, bundles.get(stored.event.event_id), style
@@ -222,7 +224,7 @@ class Timelines:
     ) -> bytes:
         reader = request.requester
         memberships = await self._memberships.of(reader.user_id, timeline.events)
-        return _wrap(
+        return self._wrap(
             [
                 self._event_json.one(
                     stored,
@@ -237,20 +239,19 @@ class Timelines:
             timeline,
         )
 
+    def _wrap(self, events: Sequence[bytes], timeline: Timeline) -> bytes:
+        return b'"timeline":{"events":[%b],"limited":%b,"prev_batch":"%b"}' % (
+            b",".join(events),
+            b"true" if timeline.is_limited else b"false",
+            str(self._places.token(timeline.previous)).encode(),
+        )
+
 
 def _timeline(events: Sequence[StoredEvent], is_limited: bool, upper: int) -> Timeline:
     previous = events[0].ordering - 1 if events else upper
-    return Timeline(events, is_limited, PaginationToken(previous))
+    return Timeline(events, is_limited, previous)
 
 
 def _is_ignored(stored: StoredEvent, ignored: Collection[str]) -> bool:
     # "the server MUST NOT send" what ignored users say; "State events will still be sent".
     return stored.event.sender in ignored and stored.event.state_key is None
-
-
-def _wrap(events: Sequence[bytes], timeline: Timeline) -> bytes:
-    return b'"timeline":{"events":[%b],"limited":%b,"prev_batch":"%b"}' % (
-        b",".join(events),
-        b"true" if timeline.is_limited else b"false",
-        str(timeline.previous).encode(),
-    )

@@ -3,6 +3,7 @@
 s120.main       everything up to position 120 of the log of site `main` was given to the client
 s120-80.main    the same, but of to-device messages only those up to position 80
 t7340032        in a room's timeline, right behind the events with an ordering of at most 7340032
+t7340032.paris  the same, where there are several sites: orderings follow from each site's own log
 """
 
 import re
@@ -16,7 +17,9 @@ MAX_POSITION = 2**43 - 1
 MAX_ORDERING = 2**63 - 1
 
 _SYNC = re.compile(r"s([0-9]{1,13})(?:-([0-9]{1,13}))?\.([a-z0-9_-]{1,32})", re.ASCII)
-_PAGINATION = re.compile(r"t(-?[0-9]{1,19})", re.ASCII)
+_PAGINATION = re.compile(r"t(-?[0-9]{1,19})(?:\.([a-z0-9_-]{1,32}))?", re.ASCII)
+ONLY_SITE = "main"
+"""In tokens, the ID of the log of an organisation that has (or had) one site."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +46,11 @@ class PaginationToken:
     """A place in the timeline of a room: events with at most this ordering lie before it."""
 
     ordering: int
+    site: str = ONLY_SITE
 
     def __str__(self) -> str:
-        return f"t{self.ordering}"
+        where = "" if self.site == ONLY_SITE else f".{self.site}"
+        return f"t{self.ordering}{where}"
 
 
 def parse_sync_token(text: str) -> SyncToken:
@@ -63,8 +68,9 @@ def parse_sync_token(text: str) -> SyncToken:
 def parse_pagination_token(text: str) -> PaginationToken:
     """A place in a timeline, also where a sync ended. Raises `InvalidParam`."""
     if text.startswith("s"):
-        return PaginationToken(parse_sync_token(text).position * ORDERING_STEP)
+        sync_token = parse_sync_token(text)
+        return PaginationToken(sync_token.position * ORDERING_STEP, sync_token.site)
     match = _PAGINATION.fullmatch(text)
     if match is None or abs(int(match[1])) > MAX_ORDERING:
         raise InvalidParam("The pagination token cannot be read.")
-    return PaginationToken(int(match[1]))
+    return PaginationToken(int(match[1]), match[2] or ONLY_SITE)

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from federation.rooms.accept_event import AcceptEvent
@@ -13,6 +14,7 @@ from federation.rooms.outcomes import NoPushOutcomes
 from federation.rooms.policy.ask_policy_server import NoPolicyServers
 from federation.rooms.take_room import TakeRoom
 from popcube_server.services.keys.device_list_changes import NOTHING, ChangedLists
+from popcube_server.services.platform import Platform
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import EventJson, NoAggregations
 from popcube_server.services.rooms.event_memberships import EventMemberships
@@ -25,6 +27,7 @@ from popcube_server.services.rooms.visibility_history import VisibilityHistories
 from popcube_server.services.sync.answers import Answers, Sources
 from popcube_server.services.sync.heroes import Heroes
 from popcube_server.services.sync.lazy_members import SentMembers
+from popcube_server.services.sync.places import Places
 from popcube_server.services.sync.recent_events import RecentEvents
 from popcube_server.services.sync.request import StateStyle, SyncRequest, SyncView
 from popcube_server.services.sync.room_sections import RoomSections
@@ -34,6 +37,7 @@ from popcube_server.services.sync.sources import DataEntry, RoomCounts, UserData
 from popcube_server.services.sync.stripped_rooms import StrippedRooms
 from popcube_server.services.sync.stripped_state import DEFAULT_TYPES, RoomStrippedState
 from popcube_server.services.sync.timelines import Timelines
+from popcube_server.services.sync.tokens import ONLY_SITE
 from storage.events import EventsRepository
 from storage.gaps import GapsRepository
 from storage.memberships import MembershipsRepository
@@ -42,7 +46,7 @@ from storage.snapshots import SnapshotsRepository
 from storage.state_entries import StateEntriesRepository
 from tests.federation.room_dag.builders import ALICE, BOB, CAROL, DAVE, RoomBuilder, given_room
 from tests.federation.rooms.engine_case import EngineMixin
-from tests.storage.storage_case import SqliteStorage
+from tests.storage.storage_case import SqliteStorage, synchronous
 
 USERS = (ALICE, BOB, CAROL, DAVE)
 
@@ -124,7 +128,9 @@ class ForkTests(SqliteStorage, EngineMixin, SynchronousTestCase):
         sent = SentTransactions(self.log)
         event_json = EventJson(self.events, sent, visibility, memberships, NoAggregations(), lambda: 0)
         recent = RecentEvents(self.database, repository, self.events, self.log, 100)
-        timelines = Timelines(recent, event_json, visibility, memberships, holes, sent, lambda: 0)
+        platform = Platform(Clock(), bytes, synchronous)
+        places = Places(ONLY_SITE, self.database, self.log, platform)
+        timelines = Timelines(recent, event_json, visibility, memberships, holes, sent, places, lambda: 0)
         heroes = Heroes(self.database, MembershipsRepository(), self.events, 100)
         sections = RoomSections(
             timelines, self.events, event_json, NoAggregations(), heroes, SentMembers(100)
@@ -153,7 +159,7 @@ class ForkTests(SqliteStorage, EngineMixin, SynchronousTestCase):
                 nothing,
                 nothing,
             ),
-            "main",
+            places,
             (),
         )
         self.accept_event = AcceptEvent(
