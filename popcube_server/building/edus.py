@@ -31,6 +31,7 @@ from popcube_server.services.edus.remote_device_lists import RemoteDeviceLists
 from popcube_server.services.federation.answer_queries import AnswerQueries, QuerySettings
 from popcube_server.services.federation.openid_tokens import OpenIdTokens
 from popcube_server.services.federation.room_access import RoomAccess
+from popcube_server.services.federation.rooms_for_servers import RoomsForServers
 from popcube_server.services.followers.durable_follower import DurableFollower, FollowedLog
 from popcube_server.services.keys.claim_keys import ClaimKeys
 from popcube_server.services.periodic import Periodic
@@ -79,6 +80,7 @@ def build_edus(core: Core, base: RoomBase, sending: Sending, observer: EduObserv
         sending.own_devices,
         ResolveAlias(database, DirectoryRepository(), server_name),
         sending.servers,
+        RoomsForServers(base.rooms),
     )
     claim_keys = ClaimKeys(server_name, database, committer, sending.remote_keys)
     openid = OpenIdTokens(database, committer, platform)

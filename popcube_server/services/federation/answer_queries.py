@@ -12,6 +12,7 @@ import orjson
 from federation.room_dag.identifiers import domain_of, is_room_alias, is_user_id
 from federation.sending.own_devices import OwnDevices, OwnUser
 from popcube_server.services.errors import InvalidParam, NotAllowed, NotFound
+from popcube_server.services.federation.rooms_for_servers import RoomsForServers
 from storage.accounts import AccountsRepository
 from storage.database import Database, Transaction
 from storage.profiles import ProfilesRepository
@@ -53,12 +54,14 @@ class AnswerQueries:
         own_devices: OwnDevices,
         aliases: RoomAliases,
         servers: ServersInRoom,
+        rooms: RoomsForServers,
     ) -> None:
         self._settings = settings
         self._database = database
         self._own_devices = own_devices
         self._aliases = aliases
         self._servers = servers
+        self._rooms = rooms
         self._accounts = AccountsRepository()
         self._profiles = ProfilesRepository()
         self._sending = SendingRepository()
@@ -80,7 +83,7 @@ class AnswerQueries:
         if not is_room_alias(alias) or domain_of(alias) != self._settings.server_name:
             raise InvalidParam("That is not an alias of this server.")
         found = await self._aliases.find(alias)
-        if found is None:
+        if found is None or not await self._rooms.has(found.room_id):
             raise NotFound("There is no such alias.")
         servers = {*await self._servers.get(found.room_id), self._settings.server_name}
         return found.room_id, sorted(servers)

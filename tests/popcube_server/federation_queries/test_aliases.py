@@ -48,6 +48,11 @@ class AliasTests(QueriesTestCase):
         self.assert_refused(self.ask("GET", f"{PATH}?room_alias={quote(FAR_ALIAS)}"), 400, "M_INVALID_PARAM")
         self.assert_refused(self.ask("GET", PATH), 400, "M_MISSING_PARAM")
 
+    def test_alias_of_a_room_that_does_not_federate_is_for_users_here(self) -> None:
+        self.given_alias(self.alice, "own", creation_content={"m.federate": False})
+        self.ok(self.get(directory(f"#own:{ONE}"), self.bob))
+        self.assert_refused(self.get(directory(f"#own:{ONE}"), self.carol), 404, "M_NOT_FOUND")
+
     def test_questions_are_bounded(self) -> None:
         far = self.given_far()
         far.answers[PATH] = {"room_id": "!a:far.example", "servers": [FAR]}
