@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from federation.rooms.history.backfill import Backfill
 from federation.rooms.history.judge_history import JudgeHistory
+from federation.rooms.history.jump_to_time import JumpToTime
 from federation.rooms.history.patience import Patience
 from federation.rooms.history.place_history import PlaceHistory
 from federation.rooms.history.room_holes import RoomHoles
@@ -24,6 +25,7 @@ class History:
 
     holes: RoomHoles
     backfill: Backfill
+    jump_to_time: JumpToTime
 
 
 def build_history(core: Core, base: RoomBase, federation: Federation) -> History:
@@ -45,4 +47,4 @@ def build_history(core: Core, base: RoomBase, federation: Federation) -> History
         committer,
     )
     backfill = Backfill(rooms, events, holes, ask, check, place, patience, committer, clock, core.server_name)
-    return History(holes, backfill)
+    return History(holes, backfill, JumpToTime(rooms, ask, backfill, patience, core.server_name))

@@ -28,7 +28,7 @@ from popcube_server.services.account_data.personal_rules import PersonalRules
 from popcube_server.services.federation.serve_directory import ServeDirectory, ServeHierarchy
 from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.rooms.aggregations import BundledAggregations
-from popcube_server.services.rooms.event_at_time import EventAtTime
+from popcube_server.services.rooms.event_at_time import Elsewhere, EventAtTime
 from popcube_server.services.rooms.event_json import EventJson, NoAggregations
 from popcube_server.services.rooms.event_memberships import EventMemberships
 from popcube_server.services.rooms.history_pages import HistoryPages
@@ -68,6 +68,8 @@ from synapse_like_config.ratelimits import RateLimit
 
 # Of each server: its users' clients go through spaces and directories page by page.
 SERVER_LIMIT = RateLimit(per_second=10, burst_count=200)
+# Of each user: other servers are asked each time.
+JUMP_LIMIT = RateLimit(per_second=1, burst_count=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +190,18 @@ def build_room_reads(
                 read_state, read_messages, public_rooms, base.user_rooms, database, AccountDataRepository()
             )
         ),
-        RoomEventByTimestamp(EventAtTime(views, database, repositories.events, events, visibility)),
+        RoomEventByTimestamp(
+            EventAtTime(
+                views,
+                database,
+                repositories.events,
+                events,
+                visibility,
+                Elsewhere(history.holes, history.jump_to_time),
+                RateLimiter(JUMP_LIMIT, core.platform.now_s),
+                core.platform.clock,
+            )
+        ),
     )
     return RoomReads(
         visibility,

@@ -6,10 +6,10 @@ have nothing more, or do not answer, nobody is asked again for a while: how ofte
 
 import logging
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredLock
 
@@ -26,13 +26,18 @@ from federation.rooms.receiving.remote import MAX_BACKFILL, AskServers
 from federation.transport.errors import FederationError, HttpRefusal, InvalidAnswer
 from storage.change import Change
 from storage.committer import CommitFailed, Committer
+from storage.events import OUTLIER
 from storage.gaps import CloseGap, Hole
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 MAX_SERVERS = 5
 """Asked one after the other before a hole is left alone for a while."""
 SERVER_TIMEOUT_S = 15.0
+AROUND = 20
+"""Events that come along with one that is asked for by itself."""
 MAX_WANTED = 20
 """Events that one request begins at."""
 FIRST_REST_S = 30.0
@@ -115,22 +120,47 @@ class Backfill:
         rest = self._rests.get((room_id, place))
         if rest is not None and self._clock.seconds() < rest.until_s:
             return rest.outcome
-        return await self._under_way.run((room_id, place), lambda: self._tracked(room_id, place))
+        return await self._under_way.run(
+            (room_id, place), lambda: self._tracked(room_id, lambda: self._once(room_id, place))
+        )
 
-    async def _tracked(self, room_id: str, place: int) -> Filled:
-        run = Deferred.fromCoroutine(self._locked(room_id, place))
+    async def reach(self, server: str, room_id: str, event_id: str) -> bool:
+        """Whether an event that a server named is part of the room's timeline now, with some of what is before it.
+
+        What goes wrong with the other server is a no; raises `CommitFailed`.
+        """
+        return await self._tracked(room_id, lambda: self._reach(server, room_id, event_id))
+
+    async def _reach(self, server: str, room_id: str, event_id: str) -> bool:
+        stored = await self._events.find(event_id)
+        if stored is not None and not stored.flags & OUTLIER:
+            return stored.event.room_id == room_id
+        try:
+            rules = (await self._rooms.get(room_id)).rules
+            pdus = await self._patience.wait(
+                self._ask.backfill(server, room_id, [event_id], AROUND), SERVER_TIMEOUT_S
+            )
+            given = await self._patience.wait(self._check.check_many(pdus, rules, room_id), SERVER_TIMEOUT_S)
+            event = given.get(event_id)
+            return event is not None and await self._place.place_apart(server, rules, event, given)
+        except (FederationError, StateUnavailable, UnknownRoom, CancelledError) as error:
+            logger.info("No history of %s from %s: %s", room_id, server, error)
+            return False
+
+    async def _tracked(self, room_id: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        run = Deferred.fromCoroutine(self._locked(room_id, work))
         self._runs.add(run)
         try:
             return await run
         finally:
             self._runs.discard(run)
 
-    async def _locked(self, room_id: str, place: int) -> Filled:
+    async def _locked(self, room_id: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         # Two holes of a room may be after the same events.
         lock = self._locks.setdefault(room_id, DeferredLock())
         await lock.acquire()
         try:
-            return await self._once(room_id, place)
+            return await work()
         finally:
             lock.release()
             if not lock.locked:

@@ -20,19 +20,20 @@ class OrderedPage:
 
 
 def order_page(
+    wanted: Iterable[str],
     children: Sequence[Event],
     given: Mapping[str, Event],
     is_here: Callable[[str], bool],
     find_older_hole: Callable[[Event], int | None],
     depths: Mapping[str, int],
 ) -> OrderedPage:
-    """Take what leads down from the events above the hole: whatever else was given has no business in it.
+    """Take what leads down from the wanted events: whatever else was given has no business in the hole.
 
-    `depths` are those of missing events, as far as they are known.
+    `children` stand above it; `depths` are those of missing events, as far as they are known.
     """
     elsewhere: dict[str, int] = {}
     chosen: dict[str, Event] = {}
-    stack = [prev for child in children for prev in child.prev_events]
+    stack = list(wanted)
     seen = set(stack)
     while stack:
         event_id = stack.pop()

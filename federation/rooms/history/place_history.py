@@ -36,7 +36,10 @@ MAX_BOTTOMS = 20
 """So many events of one page may lead down to what is not here yet; the state before each is asked for."""
 MAX_AUTH_REQUESTS = 10
 STATE_TIMEOUT_S = 60.0
-MAX_OLDER_HOLES = 50
+MAX_HOLES = 50
+EVENTS_PER_DEPTH = 4
+MIN_BETWEEN = 1_000
+"""How much place is left between history that was asked for by itself and what lies above it."""
 MAX_DEPTHS = 20_000
 
 
@@ -46,6 +49,8 @@ class _Surroundings:
 
     children: Sequence[StoredEvent]
     """The events above the hole that lead into it."""
+    above: Sequence[StoredEvent]
+    """Those of them that lead to what is to be placed."""
     here: frozenset[str]
     """Of the events that are named, those that have their place already."""
     page: OrderedPage
@@ -76,7 +81,7 @@ class PlaceHistory:
         self._database = database
         self._committer = committer
         self._gaps = GapsRepository()
-        self._depths: dict[str, int] = {}
+        self._known_depths: dict[str, int] = {}
         """Of missing events that were seen once, before their turn came."""
 
     async def missing(self, hole: Hole) -> list[str]:
@@ -85,7 +90,7 @@ class PlaceHistory:
         depths: dict[str, int] = {}
         for child in children:
             for prev in child.event.prev_events:
-                depths[prev] = max(depths.get(prev, 0), depth_at_most(child.event, prev, self._depths))
+                depths[prev] = max(depths.get(prev, 0), depth_at_most(child.event, prev, self._known_depths))
         stored = await self._events.get_many(depths)
         missing = [event_id for event_id in depths if not _is_placed(stored.get(event_id))]
         # What lies far below the others has to wait for them.
@@ -100,12 +105,51 @@ class PlaceHistory:
 
         Raises `FederationError`, `StateUnavailable`, `CommitFailed`.
         """
-        around = await self._look_around(room_id, hole, given)
+        around = await self._look_around(room_id, hole, given, None)
         page = around.page
         if not page.events and not page.elsewhere:
             return self._learn(page)
         if not page.events:
-            return await self._commit(room_id, hole, around, [])
+            return await self._commit(room_id, hole, hole.place, around, [])
+        is_other = await self._put(destination, rules, room_id, hole, hole.place, around)
+        return self._learn(page) or is_other
+
+    async def place_apart(
+        self, destination: str, rules: RoomRules, event: Event, given: Mapping[str, Event]
+    ) -> bool:
+        """Put an event, and what of the given leads down from it, amidst a hole, which becomes two.
+
+        Raises as `place`.
+        """
+        room_id = event.room_id
+        holes = await self._holes.of(room_id)
+        depths = await self._depths(room_id, holes)
+        hole = min(
+            (hole for hole in holes if event.depth < depths.get(hole.place, 0)),
+            key=lambda hole: hole.place,
+            default=None,
+        )
+        if hole is None:
+            return False
+        floor = await self._database.read(lambda tx: self._gaps.find_floor(tx, room_id, hole.place))
+        between = EVENTS_PER_DEPTH * (depths[hole.place] - event.depth) + MIN_BETWEEN
+        if floor is not None:
+            between = min(between, (hole.place - floor) // 2)
+        around = await self._look_around(room_id, hole, given, event.event_id)
+        if not around.page.events:
+            return False
+        return await self._put(destination, rules, room_id, hole, hole.place - between, around)
+
+    async def _put(
+        self,
+        destination: str,
+        rules: RoomRules,
+        room_id: str,
+        hole: Hole,
+        place: int,
+        around: _Surroundings,
+    ) -> bool:
+        page = around.page
         bottoms = find_bottoms(page.events, around.here)
         if len(bottoms) > MAX_BOTTOMS:
             logger.info("%s gave history of %s in too many pieces", destination, room_id)
@@ -123,46 +167,52 @@ class PlaceHistory:
         found = await self._database.read(
             lambda tx: self._judge.judge(tx, rules, around.children, around.here, page.events, states)
         )
-        is_other = await self._commit(room_id, hole, around, found)
-        return self._learn(page) or is_other
+        return await self._commit(room_id, hole, place, around, found)
 
     def _learn(self, page: OrderedPage) -> bool:
         """Whether something is known now of when whose turn comes, that was not known before."""
-        is_new = not page.held.keys() <= self._depths.keys()
-        self._depths.update(page.held)
-        while len(self._depths) > MAX_DEPTHS:
-            del self._depths[next(iter(self._depths))]
+        is_new = not page.held.keys() <= self._known_depths.keys()
+        self._known_depths.update(page.held)
+        while len(self._known_depths) > MAX_DEPTHS:
+            del self._known_depths[next(iter(self._known_depths))]
         return is_new
 
-    async def _look_around(self, room_id: str, hole: Hole, given: Mapping[str, Event]) -> _Surroundings:
+    async def _look_around(
+        self, room_id: str, hole: Hole, given: Mapping[str, Event], apart: str | None
+    ) -> _Surroundings:
+        """What leads down from the events above the hole, or from one that lies apart from them."""
         children = list((await self._events.get_many(hole.gaps)).values())
         named = dict.fromkeys(prev for child in children for prev in child.event.prev_events)
         named.update((prev, None) for event in given.values() for prev in event.prev_events)
         stored = await self._events.get_many({*named, *given})
         here = frozenset(event_id for event_id, each in stored.items() if _is_placed(each))
-        depths = await self._depths_of_older_holes(room_id, hole)
+        older = [each for each in await self._holes.of(room_id) if each.place < hole.place]
+        depths = await self._depths(room_id, older)
 
         def find_older_hole(event: Event) -> int | None:
             # What is less deep than where an older hole goes on lies in that one, or below it.
-            return min((place for place, depth in depths if event.depth < depth), default=None)
+            return min((place for place, depth in depths.items() if event.depth < depth), default=None)
 
         # What is stored as an outlier may be more than what was given: the other server shows redacted copies of what
         # this one may not see there.
         whole = {
             event_id: stored[event_id].event if event_id in stored else given[event_id] for event_id in given
         }
-        above = [child.event for child in children]
-        page = order_page(above, whole, here.__contains__, find_older_hole, self._depths)
-        return _Surroundings(children, here, page)
+        above = children if apart is None else []
+        tops = [child.event for child in above]
+        wanted = [prev for top in tops for prev in top.prev_events] if apart is None else [apart]
+        page = order_page(wanted, tops, whole, here.__contains__, find_older_hole, self._known_depths)
+        return _Surroundings(children, above, here, page)
 
-    async def _depths_of_older_holes(self, room_id: str, hole: Hole) -> list[tuple[int, int]]:
-        older = [each for each in await self._holes.of(room_id) if each.place < hole.place][:MAX_OLDER_HOLES]
-        stored = await self._events.get_many(event_id for each in older for event_id in each.gaps)
-        return [
-            (each.place, min(stored[event_id].event.depth for event_id in each.gaps))
-            for each in older
+    async def _depths(self, room_id: str, holes: Sequence[Hole]) -> dict[int, int]:
+        """By place, below which depth lies what a hole misses."""
+        nearest = holes[:MAX_HOLES]
+        stored = await self._events.get_many(event_id for each in nearest for event_id in each.gaps)
+        return {
+            each.place: min(stored[event_id].event.depth for event_id in each.gaps)
+            for each in nearest
             if all(event_id in stored for event_id in each.gaps)
-        ]
+        }
 
     async def _fetch_auth_events(self, destination: str, events: Sequence[Event]) -> None:
         in_page = {event.event_id for event in events}
@@ -177,11 +227,13 @@ class PlaceHistory:
                 # Nothing came of it: what stands on these events cannot be judged.
                 return
 
-    async def _commit(self, room_id: str, hole: Hole, around: _Surroundings, found: Sequence[Found]) -> bool:
-        floor = await self._database.read(lambda tx: self._gaps.find_floor(tx, room_id, hole.place))
-        orderings = free_places(hole.place, floor, len(found))
+    async def _commit(
+        self, room_id: str, hole: Hole, place: int, around: _Surroundings, found: Sequence[Found]
+    ) -> bool:
+        floor = await self._database.read(lambda tx: self._gaps.find_floor(tx, room_id, place))
+        orderings = free_places(place, floor, len(found))
         if orderings is None:
-            logger.warning("There is no place left in %s for history below %d", room_id, hole.place)
+            logger.warning("There is no place left in %s for history below %d", room_id, place)
             return False
         if not found and not around.page.elsewhere:
             return False
@@ -195,7 +247,7 @@ class PlaceHistory:
                 changes.append(_store(one, ordering, stored.get(one.event.event_id)))
                 if one.awaits is not None:
                     changes.append(AwaitRedacted(room_id, one.awaits, one.event.event_id))
-            changes += _moved_gaps(room_id, hole, around, found, orderings[-1] if orderings else hole.place)
+            changes += _moved_gaps(room_id, hole, around, found, orderings[-1] if orderings else place)
             waiter = self._committer.submit(changes)
         await waiter
         return True
@@ -223,7 +275,7 @@ def _is_placed(stored: StoredEvent | None) -> bool:
 
 def _is_plain_chain(around: _Surroundings, bottoms: Sequence[Event]) -> bool:
     """Whether only messages, one behind the other, lead down from one event: then the state is the same all along."""
-    children, events = around.children, around.page.events
+    children, events = around.above, around.page.events
     if len(children) != 1 or len(bottoms) != 1 or around.page.elsewhere:
         return False
     above: Event = children[0].event
@@ -267,7 +319,7 @@ def _moved_gaps(
     here = around.here | {one.event.event_id for one in found}
     elsewhere = around.page.elsewhere
     changes: list[Change] = []
-    for event in (*(child.event for child in around.children), *(one.event for one in found)):
+    for event in (*(child.event for child in around.above), *(one.event for one in found)):
         missing = [prev for prev in event.prev_events if prev not in here]
         if not missing:
             if event.event_id in hole.gaps:

@@ -93,6 +93,18 @@ class AskServers:
         answer = await self._servers.get(destination, api_path(V1 + "event_auth", room_id, event_id))
         return _list(destination, answer, "auth_chain", MAX_STATE_EVENTS)
 
+    async def event_at(
+        self, destination: str, room_id: str, at_ms: int, is_backward: bool
+    ) -> tuple[str, int]:
+        """ID and time of the event that is nearest to a time, in one direction."""
+        path = api_path(V1 + "timestamp_to_event", room_id)
+        query = {"ts": str(at_ms), "dir": "b" if is_backward else "f"}
+        answer = await self._servers.get(destination, path, query)
+        event_id, event_ms = answer.get("event_id"), answer.get("origin_server_ts")
+        if not isinstance(event_id, str) or not isinstance(event_ms, int) or "\x00" in event_id:
+            raise InvalidAnswer(destination, "an event and its time are not in the answer")
+        return event_id, event_ms
+
     async def backfill(
         self, destination: str, room_id: str, event_ids: Sequence[str], limit: int
     ) -> list[Any]:

@@ -3,6 +3,9 @@
 from typing import Any
 from urllib.parse import quote
 
+import orjson
+
+from federation.transport.https import HttpResponse
 from tests.popcube_server.server_case import ONE, TWO, ServerTestCase, TestUser
 
 
@@ -309,3 +312,73 @@ class GapsTests(HistoryCase):
         seen = ids(self.read_on(self.bob, room_id, token))
         self.assertEqual([event_id for event_id in seen if event_id in missed], missed)
         self.assertEqual(ids(self.read_back(self.bob, room_id)), ids(self.read_back(self.alice, room_id)))
+
+
+class JumpToTimeTests(HistoryCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.room_id = self.given_room(self.alice)
+        self.sent: list[tuple[int, str]] = []
+        for number in range(300):
+            self.clock.advance(60)
+            event_id = self.given_message(self.alice, self.room_id, str(number))
+            self.sent.append((int(self.clock.seconds() * 1000), event_id))
+        self.join(self.bob, self.room_id)
+
+    def find(self, at_ms: int, direction: str) -> tuple[int, Any]:
+        path = f"/_matrix/client/v1/rooms/{quote(self.room_id)}/timestamp_to_event?ts={at_ms}&dir={direction}"
+        return self.get(path, self.bob)
+
+    def test_event_of_others_is_found_and_can_be_looked_around_at(self) -> None:
+        at_ms, wanted = self.sent[100]
+        self.assertEqual(self.ok(self.find(at_ms - 1000, "f"))["event_id"], wanted)
+        self.assertEqual(self.ok(self.find(at_ms + 1000, "b"))["event_id"], wanted)
+        path = f"/_matrix/client/v3/rooms/{quote(self.room_id)}/context/{quote(wanted)}?limit=20"
+        context = self.ok(self.get(path, self.bob))
+        ids_there = [event_id for _, event_id in self.sent]
+        self.assertEqual(ids(context["events_before"]), ids_there[90:100][::-1])
+        self.assertEqual(ids(context["events_after"])[:10], ids_there[101:111])
+        self.assertEqual(
+            ids(self.read_back(self.bob, self.room_id)), ids(self.read_back(self.alice, self.room_id))
+        )
+        self.restart(TWO)
+        self.assertEqual(
+            ids(self.read_back(self.bob, self.room_id)), ids(self.read_back(self.alice, self.room_id))
+        )
+
+    def test_nobody_is_asked_for_what_is_here(self) -> None:
+        self.read_back(self.bob, self.room_id)
+        self.network.requests.clear()
+        for at_ms, wanted in self.sent[::50]:
+            self.assertEqual(self.ok(self.find(at_ms, "f"))["event_id"], wanted)
+        self.assertEqual(self.network.requests, [])
+
+    def test_others_are_not_asked_as_often_as_somebody_likes(self) -> None:
+        self.network.down.add(ONE)
+        self.network.requests.clear()
+        for number in range(100):
+            pending = self.begin(
+                "GET",
+                f"/_matrix/client/v1/rooms/{quote(self.room_id)}/timestamp_to_event?ts={number}&dir=f",
+                None,
+                self.bob,
+            )
+            self.clock.advance(0)
+            if number == 0:
+                for _ in range(20):
+                    self.clock.advance(1)
+            self.assertEqual(self.ok(self.finish(pending))["origin_server_ts"], self.sent[-1][0])
+        self.assertLess(len(self.network.requests), 20)
+
+    def test_lie_about_a_time_is_not_believed(self) -> None:
+        at_ms, _ = self.sent[100]
+
+        def lie(route: Any, request: Any) -> HttpResponse:
+            answer = {"event_id": self.sent[5][1], "origin_server_ts": at_ms}
+            if "timestamp_to_event" not in request.uri:
+                answer = {"pdus": []}
+            return HttpResponse(200, {"content-type": "application/json"}, orjson.dumps(answer))
+
+        self.network.far_servers[ONE] = lie
+        # Only the join is here.
+        self.assertEqual(self.ok(self.find(at_ms, "f"))["origin_server_ts"], self.sent[-1][0])

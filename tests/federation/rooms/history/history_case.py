@@ -12,8 +12,6 @@ from federation.rooms.history.judge_history import JudgeHistory
 from federation.rooms.history.patience import Patience
 from federation.rooms.history.place_history import PlaceHistory
 from federation.rooms.history.room_holes import RoomHoles
-from federation.rooms.receiving.fetch_missing import FetchMissing
-from federation.rooms.receiving.receive_pdu import ReceivePdu
 from federation.rooms.receiving.remote import AskServers
 from federation.rooms.stored_event import StoredEvent
 from storage.events import EventsRepository
@@ -25,18 +23,30 @@ BEGINNING = -(2**62)
 END = 2**62
 
 
-class QuietServer(BuilderServer):
-    """A server that may hear questions and say nothing."""
+class MaybeSilent:
+    """A RemoteServers that hears questions and, if told so, says nothing."""
 
-    silent = False
+    def __init__(self, server: BuilderServer) -> None:
+        self._server = server
+        self.is_silent = False
 
     async def get(
         self, destination: str, path: str, query: Mapping[str, str | Sequence[str]] | None = None
     ) -> dict[str, Any]:
-        answer = await super().get(destination, path, query)
-        if self.silent:
+        answer = await self._server.get(destination, path, query)
+        if self.is_silent:
             await Deferred()
         return answer
+
+    async def put(
+        self, destination: str, path: str, body: Any, query: Mapping[str, str | Sequence[str]] | None = None
+    ) -> dict[str, Any]:
+        return await self._server.put(destination, path, body, query)
+
+    async def post(
+        self, destination: str, path: str, body: Any, query: Mapping[str, str | Sequence[str]] | None = None
+    ) -> dict[str, Any]:
+        return await self._server.post(destination, path, body, query)
 
 
 class HistoryMixin(ReceivingMixin):
@@ -47,14 +57,13 @@ class HistoryMixin(ReceivingMixin):
         self.clock = Clock()
         self.holes = RoomHoles(self.database, GapsRepository(), self.log)
 
-    def given_server(self, room: RoomBuilder) -> "QuietServer":
-        server = QuietServer(room)
-        self.fetch = FetchMissing(self.rooms, self.events, AskServers(server), self.check, self.keep)
-        self.receive_pdu = ReceivePdu(self.accept_event, self.fetch)
-        self.connect(server)
+    def given_server(self, room: RoomBuilder) -> BuilderServer:
+        server = super().given_server(room)
+        self.ears = MaybeSilent(server)
+        self.connect(self.ears)
         return server
 
-    def connect(self, server: BuilderServer) -> None:
+    def connect(self, server: MaybeSilent) -> None:
         patience = Patience(self.clock)
         place = PlaceHistory(
             self.rooms,

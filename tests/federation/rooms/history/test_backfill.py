@@ -169,7 +169,7 @@ class BackfillTests(HistoryMixin):
         server = self.given_server(room)
         self.given_joined_late(room, DAVE)
         place = self.room_holes(room)[0].place
-        server.silent = True
+        self.ears.is_silent = True
         filling = Deferred.fromCoroutine(self.backfill.fill(str(room.room_id), place))
         also = Deferred.fromCoroutine(self.backfill.fill(str(room.room_id), place))
         self.assertNoResult(filling)  # type: ignore[attr-defined]
