@@ -145,7 +145,7 @@ def build_remote_rooms(
         StrippedStatesRepository(),
         core.server_name,
     )
-    send_recommended = SendRecommended(send_event, accept, policy, rooms, events)
+    send_recommended = SendRecommended(send_event, accept, policy, rooms, events, platform.now_ms)
     accept_run = AcceptRun(rooms, events, committer, outcomes)
     return RemoteRooms(remote, check, receive_pdu, accept_run, send_event, send_recommended, policy)
 

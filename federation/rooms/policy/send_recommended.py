@@ -3,6 +3,8 @@
 While it is asked, the room goes on: the event then stands where it stood when it was made, beside what came meanwhile.
 """
 
+from collections.abc import Callable
+
 from federation.room_dag.auth_rules.errors import NotAllowed
 from federation.rooms.accept_event import AcceptEvent, Verdict
 from federation.rooms.draft import Draft, TransactionKey
@@ -26,12 +28,14 @@ class SendRecommended:
         policy: PolicyServers,
         rooms: LiveRooms,
         events: EventStore,
+        now_ms: Callable[[], int],
     ) -> None:
         self._send_event = send_event
         self._accept = accept
         self._policy = policy
         self._rooms = rooms
         self._events = events
+        self._now_ms = now_ms
 
     async def send(self, draft: Draft, transaction: TransactionKey | None = None, *others: Change) -> Sent:
         """Raises as `SendEvent.send`, and `NotRecommended` or `PolicyServerAway`."""
@@ -51,9 +55,7 @@ class SendRecommended:
         changes = list(others)
         if transaction is not None:
             changes.append(
-                RecordTransaction(
-                    transaction.scope, transaction.request, event.event_id, event.origin_server_ts
-                )
+                RecordTransaction(transaction.scope, transaction.request, event.event_id, self._now_ms())
             )
         await self._check_place(draft)
         sent_by = None if transaction is None else (transaction.scope, transaction.txn_id)
@@ -67,7 +69,7 @@ class SendRecommended:
         if draft.instead_of is None or draft.state_key is None:
             return
         room = await self._rooms.get(draft.room_id)
-        if room.committed.entries.get((draft.type, draft.state_key)) != draft.instead_of:
+        if room.state.entries.get((draft.type, draft.state_key)) != draft.instead_of:
             raise StateMoved(draft.room_id)
 
     async def _is_there(self, draft: Draft) -> bool:
