@@ -4,14 +4,14 @@ Source: server-server API, "Checks performed on receipt of a PDU", from the auth
 format, the signatures and the content hash were checked before; the events that it names were fetched before.
 """
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol
 
 from immutables import Map
 
-from federation.room_dag.auth_rules.auth_state_keys import CREATE_PAIR, auth_state_keys
+from federation.room_dag.auth_rules.auth_state_keys import CREATE_PAIR
 from federation.room_dag.auth_rules.check_auth_events import check_auth_events
 from federation.room_dag.auth_rules.check_event_auth import check_event_auth
 from federation.room_dag.auth_rules.errors import NotAllowed
@@ -19,23 +19,26 @@ from federation.room_dag.event import Event
 from federation.room_dag.power_levels import POWER_LEVELS_PAIR, PowerLevels
 from federation.room_dag.redaction import is_redaction_allowed
 from federation.room_dag.room_versions import RoomRules
-from federation.rooms.branch import Branch, Snapshot
+from federation.rooms.branch import NO_STATE, Branch, Snapshot
 from federation.rooms.event_store import EventStore
 from federation.rooms.live_room import (
-    RULES_PAIRS,
     Facts,
-    Head,
     LiveRoom,
     Placement,
     branch_after,
-    changed_pairs,
 )
 from federation.rooms.live_rooms import LiveRooms
 from federation.rooms.outcomes import PushOutcome, PushOutcomes
+from federation.rooms.placing import (
+    check_against,
+    new_memberships,
+    placement_of,
+    rules_events,
+)
 from federation.rooms.policy.ask_policy_server import Checked
 from federation.rooms.reading import Reading
 from federation.rooms.relation import THREAD, find_relation
-from federation.rooms.room_state import MEMBER, StatePair
+from federation.rooms.room_state import StatePair
 from federation.rooms.send_event import PushRoom
 from federation.rooms.stored_event import StoredEvent
 from federation.rooms.transaction_lookup import TransactionLookup
@@ -163,7 +166,7 @@ class AcceptEvent:
                 return Verdict.KNOWN
             await self._settled(room)
             await self._outcomes.prepare(event.room_id, _invited(event))
-            plan = await self._database.read(lambda tx: decide(tx, room, event))
+            plan = await self._rooms.decide(event.room_id, lambda tx: decide(tx, room, event))
             if not checked.is_recommended and plan.verdict is Verdict.ACCEPTED:
                 plan = _not_recommended(plan)
             if stored is not None:
@@ -209,28 +212,20 @@ class AcceptEvent:
             flags = REJECTED if verdict is Verdict.REJECTED else SOFT_FAILED
             return _Plan(Placement(before, flags, None, {}, {}), verdict, None, None)
         covered = _covered([named[prev] for prev in event.prev_events if prev in named], lookup)
-        current = self._current_after(room, event, before, covered, lookup)
-        placement = Placement(
-            before,
-            0,
-            current,
-            _new_memberships(room.state.entries, event, current, lookup),
-            _rules_events(event, current, lookup),
-            covered=covered,
-        )
+        placement = placement_of(self._rooms.resolving, room, event, before, covered, lookup)
         return _Plan(placement, verdict, _redacts(event, before, lookup), _thread(event, lookup))
 
     def _decide_return(self, tx: Transaction, event: Event, given: Branch) -> _Plan:
         lookup = self._rooms.resolving.lookup(tx)
-        _check_against(event, given.entries, lookup)
+        check_against(event, given.entries, lookup)
         after, _ = branch_after(event, given, 0)
         placement = Placement(
             given,
             0,
             after,
             # All of them: what this server remembers of members is as old as the rest.
-            _new_memberships(Map(), event, after, lookup),
-            _rules_events(event, after, lookup),
+            new_memberships(after.entries, event, after, lookup),
+            rules_events(event, after, lookup),
             is_only_head=True,
         )
         return _Plan(placement, Verdict.ACCEPTED, None, None)
@@ -260,6 +255,8 @@ class AcceptEvent:
         ]
         if given is not None:
             branches.append(given)
+        if not branches:
+            return NO_STATE
         return self._rooms.resolving.branches.merge(event.room_id, rules, branches, lookup)
 
     def _verdict(
@@ -271,6 +268,9 @@ class AcceptEvent:
         named: Mapping[str, StoredEvent],
         lookup: TransactionLookup,
     ) -> Verdict:
+        if event.type == "m.room.create" or not event.prev_events:
+            # A room begins once, and everything after stands on something.
+            return Verdict.REJECTED
         auth_events = {event_id: named[event_id].event for event_id in event.auth_events}
         by_pair = {auth.state_pair: auth for auth in auth_events.values() if auth.is_state}
         if not event.rules.room_create_in_auth_events:
@@ -281,51 +281,15 @@ class AcceptEvent:
             check_auth_events(event, auth_events, lookup.rejected)
             check_event_auth(event, by_pair.get)
             # 5. "Passes authorization rules based on the state before the event, otherwise it is rejected."
-            _check_against(event, before.entries, lookup)
+            check_against(event, before.entries, lookup)
         except NotAllowed:
             return Verdict.REJECTED
         try:
             # 6. "Passes authorization rules based on the current state of the room, otherwise it is 'soft failed'."
-            _check_against(event, now.entries, lookup)
+            check_against(event, now.entries, lookup)
         except NotAllowed:
             return Verdict.SOFT_FAILED
         return Verdict.ACCEPTED
-
-    def _current_after(
-        self,
-        room: LiveRoom,
-        event: Event,
-        before: Branch,
-        covered: Container[str],
-        lookup: TransactionLookup,
-    ) -> Branch:
-        after, _ = branch_after(event, before, 0)
-        rest: Sequence[Head] = [
-            head
-            for head in room.heads
-            if head.event_id not in event.prev_events and head.event_id not in covered
-        ]
-        if not rest:
-            return after
-        lookup.add(event)
-        branches = [after, *(head.branch for head in rest)]
-        return self._rooms.resolving.branches.merge(
-            event.room_id, room.rules, branches, lookup, {event.event_id: event}
-        )
-
-
-def _check_against(event: Event, entries: Mapping[StatePair, str], lookup: TransactionLookup) -> None:
-    pairs = {
-        *auth_state_keys(event.rules, event.type, event.sender, event.state_key, event.content),
-        CREATE_PAIR,
-    }
-    lookup.load(entries[pair] for pair in pairs if pair in entries)
-
-    def find(pair: StatePair) -> Event | None:
-        event_id = entries.get(pair)
-        return None if event_id is None else lookup.get(event_id)
-
-    check_event_auth(event, find)
 
 
 def _not_recommended(plan: _Plan) -> _Plan:
@@ -359,25 +323,6 @@ def _given_branch(state: Mapping[StatePair, str]) -> Branch:
     return Branch(
         Map(state), Snapshot(None, None, tuple((*pair, event_id) for pair, event_id in state.items()))
     )
-
-
-def _new_memberships(
-    known: "Map[StatePair, str]", event: Event, current: Branch, lookup: TransactionLookup
-) -> dict[str, str]:
-    wanted = {
-        current.entries[pair]
-        for pair in changed_pairs(known, current.entries)
-        if pair[0] == MEMBER and pair in current.entries
-    }
-    members = {event_id: stored.event for event_id, stored in lookup.load(wanted - {event.event_id}).items()}
-    if event.event_id in wanted:
-        members[event.event_id] = event
-    return {event_id: member.membership or "leave" for event_id, member in members.items()}
-
-
-def _rules_events(event: Event, current: Branch, lookup: TransactionLookup) -> dict[str, Event]:
-    wanted = {current.entries[pair] for pair in RULES_PAIRS if pair in current.entries} - {event.event_id}
-    return {event_id: stored.event for event_id, stored in lookup.load(wanted).items()}
 
 
 def _redacts(event: Event, before: Branch, lookup: TransactionLookup) -> str | None:

@@ -54,6 +54,8 @@ class IndexedAuthChains:
                 found[link.base] = found.get(link.base, 0) | bits
                 reached_by[link.base] = reached_by.get(link.base, 0) | bits
         difference = {nid for nid, bits in found.items() if bits != everybody}
+        # Nearly always these are all: what took an entry's place in some states names what it had before.
+        difference.difference_update(numbers[each] for each in conflicted if each in numbers)
         # What an unconflicted event depends on is in the chain of every state.
         rest, seen = iter(unconflicted()), set[int]()
         while difference and (some := list(islice(rest, AT_ONCE))):

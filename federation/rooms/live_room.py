@@ -3,15 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from immutables import Map
-
 from federation.room_dag.event import Event
 from federation.room_dag.power_levels import POWER_LEVELS_PAIR, PowerLevels
 from federation.room_dag.room_versions import RoomRules
 from federation.rooms.branch import Branch, Snapshot
 from federation.rooms.outcomes import PushOutcome
 from federation.rooms.relation import find_relation
-from federation.rooms.room_state import MEMBER, RoomState, StatePair
+from federation.rooms.room_state import MEMBER, RoomState, StatePair, changed_pairs
 from storage.committer import Fence
 from storage.database import Waiter
 from storage.events import REJECTED, NewState, StateChange, StoreEvent
@@ -76,6 +74,10 @@ class Placement:
     """The event's number, if it is stored already as an outlier."""
     is_only_head: bool = False
     """The event takes the place of all heads, whether it names them or not."""
+    after: Branch | None = None
+    """The state after it, if that was made already: that there is one value for one state saves comparing them."""
+    changed: Sequence[StatePair] | None = None
+    """The entries in which `current` differs from what was current before; None: the states must be compared."""
     covered: frozenset[str] = frozenset()
     """Events that it stands on by way of events that are no part of the timeline: none of them is a head any more."""
 
@@ -129,6 +131,7 @@ class LiveRoom:
         state = self.state
         if event.is_state:
             state = state.with_entry(event.state_pair, event.event_id, event.membership)
+            state = replace(state, entries=branch.entries)
         heads = [Head(event.event_id, event.depth, branch)]
         change = self._change(event, branch, new_state, facts, replaces, 0, heads, _own_membership(event))
         self._move(event, change, heads, branch, state)
@@ -140,6 +143,8 @@ class LiveRoom:
         """Make an event from elsewhere part of the room as it was decided; describe what is to be stored."""
         replaces = placement.before.entries.get(event.state_pair) if event.is_state else None
         branch, new_state = branch_after(event, placement.before, placement.flags)
+        if placement.after is not None:
+            branch = replace(branch, entries=placement.after.entries)
         if placement.current is None:
             # Rejected or soft failed: stored, with its state, and the room stays as it is.
             change = self._change(
@@ -174,7 +179,8 @@ class LiveRoom:
         assert placement.current is not None
         state, entries = self.state, placement.current.entries
         memberships, resets = [], []
-        for pair in changed_pairs(state.entries, entries):
+        changed = placement.changed
+        for pair in changed_pairs(state.entries, entries) if changed is None else changed:
             event_id = entries.get(pair)
             membership = None
             if pair[0] == MEMBER:
@@ -184,7 +190,7 @@ class LiveRoom:
             if event_id != event.event_id:
                 resets.append((*pair, event_id))
             state = state.with_entry(pair, event_id, membership)
-        return state, tuple(memberships), tuple(resets)
+        return replace(state, entries=entries), tuple(memberships), tuple(resets)
 
     def _change(
         self,
@@ -258,16 +264,6 @@ def branch_after(event: Event, before: Branch, flags: int) -> tuple[Branch, NewS
     kept = tuple(change for change in unsaved if change[:2] != pair)
     entries = before.entries.set(pair, event.event_id)
     return Branch(entries, Snapshot(event.event_id, None)), NewState(before.snapshot.name, (*kept, own))
-
-
-def changed_pairs(old: "Map[StatePair, str]", new: "Map[StatePair, str]") -> list[StatePair]:
-    """The entries in which two states differ."""
-    if old is new:
-        return []
-    changed = [pair for pair, event_id in new.items() if old.get(pair) != event_id]
-    if len(new) - len(changed) < len(old):
-        changed.extend(pair for pair in old if pair not in new)
-    return changed
 
 
 def _own_membership(event: Event) -> tuple[MembershipChange, ...]:

@@ -1,9 +1,10 @@
 """The rooms in memory: loaded when asked for, bounded, moved on by the log."""
 
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from immutables import Map
 
@@ -14,6 +15,7 @@ from federation.rooms.event_store import EventStore, live_ordering
 from federation.rooms.live_room import RULES_PAIRS, Head, LiveRoom
 from federation.rooms.resolving import Resolving
 from federation.rooms.room_state import MEMBER, StatePair, make_state
+from federation.rooms.slow_rooms import SlowRooms
 from federation.rooms.stored_event import StoredEvent
 from storage.change import LogEntry
 from storage.database import Database, Transaction, Waiter
@@ -22,6 +24,8 @@ from storage.log import Log
 from storage.memberships import MembershipsRepository
 from storage.rooms import RoomsRepository
 from storage.snapshots import SnapshotsRepository, StateNids
+
+T = TypeVar("T")
 
 
 class UnknownRoom(Exception):
@@ -66,6 +70,7 @@ class LiveRooms:
         self._log = log
         log.follow(self._follow)
         self.resolving = Resolving(repositories.snapshots, events, log)
+        self._slow = SlowRooms(database)
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -90,7 +95,7 @@ class LiveRooms:
                 return room
             self.loads += 1
             start = self._log.position
-            loaded = await self._database.read(lambda tx: self._load(tx, room_id))
+            loaded = await self.decide(room_id, lambda tx: self._load(tx, room_id))
             # While the database was read, somebody else may have been quicker; their room may have moved on already,
             # and may be gone from memory again.
             room = self.find(room_id)
@@ -227,6 +232,10 @@ class LiveRooms:
         # What the room's members are by the state that was current last is in a table of its own.
         members = self._repositories.memberships.get_of_room(tx, room_id)
         return _Loaded(rules, heads, current, {row.user_id: row.membership for row in members}, rules_events)
+
+    async def decide(self, room_id: str, work: Callable[[Transaction], T]) -> T:
+        """Read for a decision about a room, which may take long: other rooms go on meanwhile."""
+        return await self._slow.decide(room_id, work)
 
     def read_branches(self, tx: Transaction, nids: Iterable[int]) -> dict[int, Branch]:
         """The states of stored snapshots, within a reading transaction."""

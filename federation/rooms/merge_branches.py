@@ -19,10 +19,11 @@ from federation.room_dag.state_resolution.conflict import (
     conflict_of,
     find_differences,
 )
+from federation.room_dag.state_resolution.interfaces import StateMap
 from federation.room_dag.state_resolution.resolve import resolve_conflict
 from federation.rooms.branch import Branch, Snapshot
 from federation.rooms.indexed_auth_chains import IndexedAuthChains
-from federation.rooms.room_state import StatePair
+from federation.rooms.room_state import StatePair, changed_pairs
 from federation.rooms.transaction_lookup import TransactionLookup
 from storage.auth_chains import AuthChains, LinkCache, Unindexed
 from storage.event_numbers import EventNumbers
@@ -70,6 +71,8 @@ class MergeBranches:
         resolved = self._find_result(distinct)
         if resolved is None:
             resolved = self._resolve(rules, conflict, lookup, unstored or {})
+            found = {pair: resolved.get(pair) for pair in conflict.candidates}
+            self.derive(room_id, conflict.base, resolved, found)
             self._keep_result(distinct, resolved)
         changed = {(change[0], change[1]): change[2] for change in first.snapshot.unsaved}
         for pair in conflict.candidates:
@@ -77,6 +80,23 @@ class MergeBranches:
                 changed[pair] = resolved.get(pair)
         unsaved = tuple((*pair, event_id) for pair, event_id in changed.items())
         return Branch(resolved, Snapshot(first.snapshot.name, first.snapshot.nid, unsaved))
+
+    def derive(self, room_id: str, before: StateMap, after: State, changes: Differences) -> None:
+        """Know how a state differs from others that came of a known one by some changes, without comparing them."""
+        room = self._rooms.get(room_id)
+        if room is not None:
+            room.derive(before, after, changes)
+
+    def changed(self, room_id: str, old: State, new: State) -> list[StatePair]:
+        """The entries in which two states of a room differ."""
+        if old is new:
+            return []
+        room = self._rooms.get(room_id)
+        if room is None:
+            return changed_pairs(old, new)
+        # What neither has different from the measure is the same in both.
+        pairs = room.of(old).keys() | room.of(new).keys()
+        return [pair for pair in pairs if old.get(pair) != new.get(pair)]
 
     def _resolve(
         self,
@@ -138,8 +158,27 @@ class _Differences:
         known = self._known.get(id(state))
         if known is not None and known[0]() is state:
             return known[1]
-        differences = find_differences(self.reference, state)
-        self._known[id(state)] = (ref(state), differences)
+        return self._keep(state, find_differences(self.reference, state))
+
+    def derive(self, before: StateMap, after: State, changes: Differences) -> None:
+        known = self._known.get(id(before))
+        if known is None or known[0]() is not before or before is after:
+            return
+        differences = {**known[1], **changes}
+        for pair in changes:
+            if differences[pair] == self.reference.get(pair):
+                del differences[pair]
+        self._keep(after, differences)
+
+    def _keep(self, state: State, differences: Differences) -> Differences:
+        key = id(state)
+
+        def forget(gone: ref[State]) -> None:
+            if (known := self._known.get(key)) is not None and known[0] is gone:
+                del self._known[key]
+
+        self._known[key] = (ref(state, forget), differences)
+        self._known.move_to_end(key)
         if len(self._known) > MAX_DIFFERENCES:
             self._known.popitem(last=False)
         return differences

@@ -75,6 +75,16 @@ def make_state(entries: "Map[StatePair, str]", memberships: "Map[str, str]") -> 
     return RoomState(entries, memberships, values.count("join"), values.count("invite"), Map(servers))
 
 
+def changed_pairs(old: "Map[StatePair, str]", new: "Map[StatePair, str]") -> list[StatePair]:
+    """The entries in which two states differ."""
+    if old is new:
+        return []
+    changed = [pair for pair, event_id in new.items() if old.get(pair) != event_id]
+    if len(new) - len(changed) < len(old):
+        changed.extend(pair for pair in old if pair not in new)
+    return changed
+
+
 def _counted(servers: "Map[str, int]", user_id: str, came: int) -> "Map[str, int]":
     server_name = domain_of(user_id)
     count = servers.get(server_name, 0) + came

@@ -1,22 +1,27 @@
 """Append events to a room: read what is needed, then decide and submit without a pause, then wait for the disk."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from federation.room_dag.auth_rules.auth_state_keys import auth_state_keys
 from federation.room_dag.auth_rules.check_event_auth import check_event_auth
+from federation.room_dag.auth_rules.errors import NotAllowed
 from federation.room_dag.canonical_json import encode_lenient
 from federation.room_dag.event import Event, EventTemplate, build_event, reference_hash_base64
+from federation.room_dag.event_format import MAX_PREV_EVENTS, max_depth
 from federation.room_dag.power_levels import PowerLevels
 from federation.room_dag.redaction import is_redaction_allowed
 from federation.room_dag.room_versions import EventFormat, EventIdFormat
 from federation.room_dag.signing import EventSigner
+from federation.rooms.choose_heads import ChosenHeads, choose_heads
 from federation.rooms.draft import Draft, TransactionKey
 from federation.rooms.event_store import EventStore
-from federation.rooms.live_room import Facts, LiveRoom
+from federation.rooms.live_room import Facts, Head, LiveRoom, Placement
 from federation.rooms.live_rooms import LiveRooms
 from federation.rooms.outcomes import PushOutcome, PushOutcomes
-from federation.rooms.reading import Reading
+from federation.rooms.placing import place_own
+from federation.rooms.reading import Reading, needed_pairs
 from federation.rooms.relation import THREAD, find_relation
 from storage.change import Change
 from storage.committer import Committed, Committer
@@ -112,6 +117,8 @@ class SendEvent:
         self._committer.check_not_busy()
         _check_place(room, draft)
         same = _find_same(reading, room, draft)
+        if same is None and len(room.heads) > MAX_PREV_EVENTS:
+            return await self._send_over_some(draft, transaction, others)
         if same is None:
             sent_by = None if transaction is None else (transaction.scope, transaction.txn_id)
             change = self.append(room, reading, draft, sent_by)
@@ -119,14 +126,56 @@ class SendEvent:
         else:
             event_id, changes = same, list(others)
         if transaction is not None:
-            changes.append(
-                RecordTransaction(transaction.scope, transaction.request, event_id, self._author.now_ms())
-            )
+            changes.append(self._record(transaction, event_id))
         if same is not None and same not in room.pending:
             return Sent(event_id, (await self._committer.commit(*changes)).position if changes else 0)
         # Also an event that is there already is no answer before it is on disk.
         committed = await self.finish(room, self._committer.submit(changes, room.fence))
         return Sent(event_id, committed.position)
+
+    async def _send_over_some(
+        self, draft: Draft, transaction: TransactionKey | None, others: Sequence[Change]
+    ) -> Sent:
+        """As `send`, in a room with more heads than an event may name: the state over some of them must be resolved."""
+        reading = Reading(self._events)
+        async with self._rooms.hold(draft.room_id) as room:
+            if room.pending:
+                # What is resolved is read from the database, which must know all heads.
+                await self._committer.commit(fence=room.fence)
+            while missing := reading.missing(room, draft):
+                await reading.load(missing)
+            _check_place(room, draft)
+            self._committer.check_not_busy()
+            event, placement = await self._place_over_some(room, reading, draft)
+            sent_by = None if transaction is None else (transaction.scope, transaction.txn_id)
+            change = room.place(event, self._facts(room, reading, event, sent_by), placement)
+            changes: list[Change] = [change, *others]
+            if transaction is not None:
+                changes.append(self._record(transaction, event.event_id))
+            waiter = self._committer.submit(changes, room.fence)
+        committed = await self.finish(room, waiter)
+        return Sent(event.event_id, committed.position)
+
+    async def _place_over_some(
+        self, room: LiveRoom, reading: Reading, draft: Draft
+    ) -> tuple[Event, Placement]:
+        chosen = self._choose(room, draft)
+        for heads in (chosen.heads, chosen.agreeing):
+            event = self._build_on(room, reading, draft, heads)
+            check_event_auth(event, lambda pair: reading.find_state(room, pair))
+            try:
+                place = partial(place_own, resolving=self._rooms.resolving, room=room, event=event)
+                placement = await self._rooms.decide(room.room_id, place)
+            except NotAllowed:
+                # The room as a whole allows it, and so do these heads if each of them does.
+                if heads is chosen.agreeing or not chosen.agreeing:
+                    raise
+            else:
+                return event, placement
+        raise AssertionError("one of the two ways returned or raised")
+
+    def _record(self, transaction: TransactionKey, event_id: str) -> RecordTransaction:
+        return RecordTransaction(transaction.scope, transaction.request, event_id, self._author.now_ms())
 
     async def make_template(self, draft: Draft) -> Event:
         """The event as it would be appended, for another server to sign in its own name; nothing is stored.
@@ -157,19 +206,29 @@ class SendEvent:
         """Build, check and append, with everything needed in memory. Raises as `send`."""
         event = self.build(room, reading, draft)
         check_event_auth(event, lambda pair: reading.find_state(room, pair))
-        facts = Facts(
+        return room.append(event, self._facts(room, reading, event, sent_by))
+
+    def _facts(
+        self, room: LiveRoom, reading: Reading, event: Event, sent_by: tuple[str, str] | None
+    ) -> Facts:
+        return Facts(
             self._outcome(room, reading, event),
             _effective_redaction(room, reading, event),
             _thread(room, reading, event),
             sent_by,
         )
-        return room.append(event, facts)
 
     def build(self, room: LiveRoom, reading: Reading, draft: Draft) -> Event:
         """The signed event at the room's end, not yet checked against the auth rules."""
+        return self._build_on(room, reading, draft, self._choose(room, draft).heads)
+
+    def _choose(self, room: LiveRoom, draft: Draft) -> ChosenHeads:
+        return choose_heads(room.heads, room.state.entries, needed_pairs(room, draft))
+
+    def _build_on(self, room: LiveRoom, reading: Reading, draft: Draft, heads: Sequence[Head]) -> Event:
         keys = auth_state_keys(room.rules, draft.type, draft.sender, draft.state_key, draft.content)
         auth_ids = [event_id for pair in keys if (event_id := room.state.entries.get(pair)) is not None]
-        prev_ids = [head.event_id for head in room.heads]
+        prev_ids = [head.event_id for head in heads]
         reference_hashes = {}
         if room.rules.event_format is EventFormat.ID_AND_HASH_PAIRS:
             for event_id in (*auth_ids, *prev_ids):
@@ -185,7 +244,8 @@ class SendEvent:
             origin_server_ts=self._author.now_ms()
             if draft.origin_server_ts is None
             else draft.origin_server_ts,
-            depth=room.depth + 1,
+            # "If the room's depth is already at the limit, the depth must be set to the limit."
+            depth=min(1 + max((head.depth for head in heads), default=0), max_depth(room.rules)),
             prev_events=prev_ids,
             auth_events=auth_ids,
             redacts=draft.redacts,

@@ -20,13 +20,13 @@ class WalkedAuthChains:
     def difference(
         self, conflicted: Mapping[str, int], states: int, unconflicted: Callable[[], Iterable[str]]
     ) -> set[str]:
-        """Every event in the auth chain of at least one state, but not of all of them."""
+        """Every event in the auth chain of at least one state, but not of all, that is not conflicted itself."""
         chains = [
             self.chain(event_id for event_id, bits in conflicted.items() if bits >> state & 1)
             for state in range(states)
         ]
         common = set.intersection(*chains)
-        difference = set.union(*chains) - common
+        difference = set.union(*chains) - common - conflicted.keys()
         if difference:
             # What an unconflicted event depends on is in the chain of every state. What is below a common
             # event is common too, so that most unconflicted events are done after one step.

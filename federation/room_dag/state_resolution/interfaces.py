@@ -25,7 +25,8 @@ class AuthChains(Protocol):
         """The auth difference: every event in the auth chain of at least one state, but not of all of them.
 
         `conflicted` are the events that only some of the states have, each with a bit for each state that has it;
-        `states` is the number of states, all of which have the events of `unconflicted` too.
+        `states` is the number of states, all of which have the events of `unconflicted` too. Those of `conflicted` are
+        left out: they are looked at anyway.
         """
 
     def subgraph(self, conflicted: Collection[str]) -> set[str]:

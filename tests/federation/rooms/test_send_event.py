@@ -65,7 +65,9 @@ class SendEventTests(EngineMixin):
         room_id = self.given_room()
         first = self.set_state(room_id, ALICE, "m.thing", "", {"b": 1, "a": {"d": 2, "c": 3}})
         self.open()
-        self.assertEqual(self.set_state(room_id, ALICE, "m.thing", "", {"b": 1, "a": {"d": 2, "c": 3}}), first)
+        self.assertEqual(
+            self.set_state(room_id, ALICE, "m.thing", "", {"b": 1, "a": {"d": 2, "c": 3}}), first
+        )
 
     def test_same_state_is_not_sent_again(self) -> None:
         room_id = self.given_room()
