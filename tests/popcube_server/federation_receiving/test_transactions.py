@@ -1,6 +1,7 @@
 """What is taken of a transaction, and what is not."""
 
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import quote
 
 import orjson
@@ -9,6 +10,9 @@ from twisted.internet.defer import Deferred
 
 from federation.room_dag.canonical_json import encode_lenient
 from federation.room_dag.signing import EventSigner
+from federation.rooms.receiving import receive_pdu
+from popcube_server.services.edus import receive_typing
+from popcube_server.services.edus.remote_device_lists import MAX_RESYNCS, RemoteDeviceLists
 from tests.popcube_server.federation_receiving.far_server import DAY_MS, V1, FarRoom, ReceivingCase, found
 from tests.popcube_server.server_case import ONE, START_S, TWO
 
@@ -380,3 +384,43 @@ class FetchingTests(ReceivingCase):
             self.far.answers[self.MISSING] = lambda request, body=body: found(body)  # type: ignore[misc]
             results = self.results(self.far, f"t{spaces}", [late])
             self.assertEqual(results[late.event_id] == {}, is_taken)
+
+    def test_event_whose_ancestors_take_too_long_together_is_given_up(self) -> None:
+        room = self.given_far_room()
+        hidden = room.build()
+        late = room.build(prev=[hidden])
+        self.far.answers[self.MISSING] = lambda request: found({"events": [orjson.loads(hidden.json)]})
+        with patch.object(receive_pdu, "MAX_FETCHING_MS", -1):
+            results = self.results(self.far, "1", [late])
+        self.assertIn("too long", results[late.event_id]["error"])
+        self.assertEqual(self.results(self.far, "2", [late]), {late.event_id: {}})
+
+
+class ManyUsersTests(ReceivingCase):
+    def test_few_users_of_other_servers_type_in_a_room(self) -> None:
+        room = self.given_far_room()
+        other = self.given_far("other.example")
+        self.given_far_join(other, room.room_id)
+        with patch.object(receive_typing, "MAX_TYPING", 1):
+            for far in (self.far, other):
+                content = {"room_id": room.room_id, "user_id": far.user, "typing": True}
+                self.ok(self.send(far, "1", [], [{"edu_type": "m.typing", "content": content}]))
+        events = self.ok(self.get("/_matrix/client/v3/sync", self.alice))["rooms"]["join"][room.room_id]
+        typing = [event for event in events["ephemeral"]["events"] if event["type"] == "m.typing"]
+        self.assertEqual(typing[0]["content"]["user_ids"], [self.far.user])
+
+    def test_few_device_lists_are_fetched_at_a_time(self) -> None:
+        asked: list[str] = []
+
+        class SilentServers:
+            async def devices(self, user_id: str) -> dict[str, Any]:
+                asked.append(user_id)
+                return await Deferred()
+
+        core = self.organisations[ONE].core
+        lists = RemoteDeviceLists(SilentServers(), core.database, core.committer)
+        for number in range(MAX_RESYNCS + 5):
+            lists.resync(f"@u{number}:far.example")
+            lists.resync(f"@u{number}:far.example")
+        self.assertEqual(len(asked), MAX_RESYNCS)
+        self.successResultOf(Deferred.fromCoroutine(lists.stop()))
