@@ -3,11 +3,13 @@
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 
 from psycopg2 import sql
 
+from benchmarks.database_size import database_bytes
 from benchmarks.processes import process_tree
 from benchmarks.results import Results
 from benchmarks.servers import OurServer, Process, SynapseServer
@@ -88,7 +90,8 @@ class _Builder:
                 process = SynapseServer(self._synapse_python, directory, database, self._authority)
             stack.callback(process.kill9)
             process.start()
-            yield Site(name, process, database_pid, lambda: self.site(name))
+            size = partial(database_bytes, database, directory)
+            yield Site(name, process, database_pid, size, lambda: self.site(name))
 
 
 def _start_postgres(stack: ExitStack) -> RunningPostgres:

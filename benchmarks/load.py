@@ -26,6 +26,8 @@ class Result:
     database_cpu_s: float
     latencies_s: Sequence[float]
     peak_mib: float
+    grown_bytes: int = 0
+    """By how much the database grew, where that was measured."""
 
     @property
     def per_second(self) -> float:

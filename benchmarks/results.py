@@ -19,6 +19,8 @@ class Figures:
     server_cpu_ms: float
     database_cpu_ms: float
     peak_mib: float
+    grown_bytes: float = 0.0
+    """By how much the database grew; 0 where that was not measured."""
 
     @property
     def cpu_ms(self) -> float:
@@ -33,6 +35,7 @@ def figures_of(result: Result) -> Figures:
         server_cpu_ms=result.server_ms,
         database_cpu_ms=result.database_ms,
         peak_mib=result.peak_mib,
+        grown_bytes=result.grown_bytes / result.operations,
     )
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from benchmarks.client import Account, Client
@@ -31,12 +31,15 @@ class Site:
         name: SiteName,
         process: Process,
         database_pid: int | None,
+        database_bytes: Callable[[], int],
         another: Callable[[], AbstractContextManager["Site"]],
     ) -> None:
         """`another`: a running site of the same kind, with an empty database, that can reach this one."""
         self.name = name
         self._process = process
         self._database_pid = database_pid
+        self.database_bytes = database_bytes
+        """How large the database is on disk."""
         self.another = another
         self._people: dict[str, list[Account]] = {}
 
@@ -62,6 +65,13 @@ class Site:
 
     def measure(self, work: Callable[[], Sequence[float]]) -> Result:
         return self.watched.measure(work)
+
+    def measure_growth(self, work: Callable[[], Sequence[float]]) -> Result:
+        """As `measure`, with how much the database grows."""
+        self.watched.settle()
+        before = self.database_bytes()
+        result = self.measure(work)
+        return replace(result, grown_bytes=self.database_bytes() - before)
 
     def client(self, account: Account | None = None) -> Client:
         return Client(self._process.port, None if account is None else account.access_token)

@@ -45,6 +45,11 @@ class Sizes:
     federated_events: int
     federated_sends: int
     federated_flood: int
+    small_members: int
+    large_members: int
+    history_steps: int
+    state_changes: int
+    growth_sends: int
 
 
 FULL = Sizes(
@@ -86,6 +91,11 @@ FULL = Sizes(
     federated_events=3_000,
     federated_sends=300,
     federated_flood=60,
+    small_members=10,
+    large_members=1000,
+    history_steps=5000,
+    state_changes=1000,
+    growth_sends=100,
 )
 QUICK = Sizes(
     turns=1,
@@ -126,6 +136,11 @@ QUICK = Sizes(
     federated_events=300,
     federated_sends=60,
     federated_flood=15,
+    small_members=10,
+    large_members=100,
+    history_steps=500,
+    state_changes=100,
+    growth_sends=30,
 )
 SMOKE = Sizes(
     turns=1,
@@ -166,4 +181,9 @@ SMOKE = Sizes(
     federated_events=6,
     federated_sends=2,
     federated_flood=1,
+    small_members=2,
+    large_members=4,
+    history_steps=4,
+    state_changes=2,
+    growth_sends=2,
 )

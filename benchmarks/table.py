@@ -15,6 +15,7 @@ HEAD = (
     "database CPU ms",
     "CPU, ratio",
     "peak MiB",
+    "growth B",
 )
 UNKNOWN = "–"  # noqa: RUF001 - a dash is what stands in an empty cell
 
@@ -52,6 +53,7 @@ def _cells(ours: Figures | None, synapse: Figures | None) -> Sequence[str]:
         _cell(ours, synapse, lambda one: one.database_cpu_ms, is_more_better=False),
         UNKNOWN if cpu is None else f"{cpu:.1f}",
         _cell(ours, synapse, lambda one: one.peak_mib, is_more_better=False),
+        _growth(ours, synapse),
     ]
 
 
@@ -61,6 +63,13 @@ def _cell(
     shown = " / ".join(UNKNOWN if one is None else short(figure(one)) for one in (ours, synapse))
     times = ratio(synapse, ours, figure) if is_more_better else ratio(ours, synapse, figure)
     return shown if times is None else f"{shown} ({times:.1f})"
+
+
+def _growth(ours: Figures | None, synapse: Figures | None) -> str:
+    """Empty in the rows where it was not measured."""
+    if not any(one is not None and one.grown_bytes for one in (ours, synapse)):
+        return ""
+    return _cell(ours, synapse, lambda one: one.grown_bytes, is_more_better=False)
 
 
 def ratio(below: Figures | None, above: Figures | None, figure: Callable[[Figures], float]) -> float | None:

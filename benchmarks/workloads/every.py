@@ -6,6 +6,7 @@ from benchmarks.workloads.big_room import BigRoom
 from benchmarks.workloads.create_rooms import CreateRooms
 from benchmarks.workloads.fan_out import FanOut
 from benchmarks.workloads.federation import Federating
+from benchmarks.workloads.growth import RoomHistories, RoomSizes
 from benchmarks.workloads.idle_polls import IdlePolls
 from benchmarks.workloads.keys import Keys
 from benchmarks.workloads.media import Media
@@ -24,6 +25,8 @@ KINDS = (
     Kind("fan-out", FanOut),
     Kind("sync", Syncing),
     Kind("idle-polls", IdlePolls),
+    Kind("room-sizes", RoomSizes),
+    Kind("room-histories", RoomHistories),
     Kind("big-room", BigRoom),
     Kind("paging", Paging),
     Kind("media", Media),

@@ -1,6 +1,7 @@
 """Figures of several turns become one table and one picture."""
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -42,6 +43,15 @@ class ResultsTests(SynchronousTestCase):
         self.assertAlmostEqual(table.cpu_ratio(sites, "postgres") or 0.0, 15.0)
         self.assertIsNone(table.cpu_ratio(sites, "sqlite"))
         self.assertIn("15.0", table.render(results))
+
+    def test_growth_is_shown_where_it_was_measured(self) -> None:
+        results = Results()
+        results.add("grows", OURS, replace(taking(0.1, 0.1), grown_bytes=12_000))
+        results.add("does not", OURS, taking(0.1, 0.1))
+        grows, other = table.render(results).splitlines()[-2:]
+        self.assertIn("1,200 / ", grows)
+        self.assertNotIn("1,200", other)
+        self.assertTrue(other.endswith("|"))
 
     def test_picture_has_a_bar_for_each_row_that_can_be_compared(self) -> None:
         results = Results()
