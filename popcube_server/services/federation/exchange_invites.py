@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from twisted.internet.defer import DeferredSemaphore
+
 from federation.identity.identity_servers import IdentityServerFailed, IdentityServers
 from federation.identity.third_party_keys import find_signing_key
 from federation.room_dag.auth_rules.errors import NotAllowed as AuthRulesNotAllowed
@@ -30,7 +32,9 @@ from storage.sending import ForwardEvent
 logger = logging.getLogger(__name__)
 
 THIRD_PARTY_INVITE = "m.room.third_party_invite"
-MAX_BOUND_INVITES = 50
+MAX_BOUND_INVITES = 20
+BINDINGS_AT_ONCE = 5
+"""Anybody may say that an address was bound, and name servers that do not answer."""
 
 
 class InviteRemotely(Protocol):
@@ -179,6 +183,7 @@ class AcceptBinding:
         self._users = users
         self._rooms = rooms
         self._exchange = exchange
+        self._turns = DeferredSemaphore(BINDINGS_AT_ONCE)
         self._servers = servers
         self._server_name = server_name
 
@@ -196,10 +201,13 @@ class AcceptBinding:
         if await self._users.blocks_invites(user_id):
             return
         for wanted in _pending(user_id, invites):
+            await self._turns.acquire()
             try:
                 await self._accept(wanted)
             except (Refusal, AuthRulesNotAllowed, FederationError) as error:
                 logger.info("A third-party invite into %s led nowhere: %s", wanted.room_id, error)
+            finally:
+                self._turns.release()
 
     async def _accept(self, wanted: Exchange) -> None:
         if domain_of(wanted.sender) == self._server_name and await self._is_in_room(wanted.room_id):

@@ -362,11 +362,29 @@ class ExchangeTests(ThirdPartyCase):
             ({"mxid": self.alice.user_id, "invites": 3}, 400),
             ({"mxid": self.bob.user_id, "invites": []}, 400),
             ({"mxid": f"@nobody:{ONE}", "invites": []}, 404),
-            ({"mxid": self.alice.user_id, "invites": [{}] * 51}, 400),
+            ({"mxid": self.alice.user_id, "invites": [{}] * 21}, 400),
         ):
             self.assertEqual(self.call("PUT", uri, body)[0], status, body)
         odd = [None, {}, {"room_id": 1}, {"room_id": "!x", "sender": self.alice.user_id, "signed": []}]
         self.ok(self.call("PUT", uri, {"mxid": self.alice.user_id, "invites": odd}))
+
+    def test_servers_that_do_not_answer_are_asked_a_few_at_a_time(self) -> None:
+        room_id = "!room:silent.example"
+        pending = []
+        for number in range(8):
+            name = f"silent{number}.example"
+            self.network.silent.add(name)
+            signed = self.identity.signed(self.bob.user_id)
+            body = self.identity.onbind(self.bob.user_id, room_id, f"@eve:{name}", signed)
+            pending.append(self.begin("PUT", f"{V1}3pid/onbind", body, server_name=TWO))
+        asked = {host for host, _, _ in self.network.requests if host.startswith("silent")}
+        self.assertEqual(len(asked), 5)
+        for _ in range(3):
+            self.clock.advance(61)
+        for each in pending:
+            self.ok(self.finish(each))
+        asked = {host for host, _, _ in self.network.requests if host.startswith("silent")}
+        self.assertEqual(len(asked), 8)
 
     def test_user_who_blocks_invites_gets_none(self) -> None:
         room_id = self.given_invited()
