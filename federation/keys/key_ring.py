@@ -29,6 +29,8 @@ MAX_FETCHES = 20
 STRANGERS = TurnLimits(at_once=20, waiting=100, per_minute=600)
 """For servers that anybody names, signing a request in their name or asking us as a notary: this is work that strangers
 make, and requests to whom they want. It has turns of its own, so that it does not get in the way of events."""
+CALLERS = TurnLimits(at_once=20, waiting=500, per_minute=2_000)
+"""For new keys of servers that are known: whoever signs a request can name any of these, too."""
 ATTEMPTS_SIZE = 20_000
 # "Requesting servers should limit how frequently they query for certificates to avoid flooding a server with requests."
 PAUSE_MS = 60 * 1000
@@ -56,6 +58,7 @@ class KeyRing:
         self._refreshes: Coalescing[str, None] = Coalescing()
         self._turns = DeferredSemaphore(MAX_FETCHES)
         self._strangers_turns = BoundedTurns(STRANGERS, now_ms)
+        self._callers_turns = BoundedTurns(CALLERS, now_ms)
 
     async def get_verify_keys(
         self, server_name: str, key_ids: Collection[str], valid_at_ms: int | None
@@ -73,7 +76,7 @@ class KeyRing:
     async def get_keys_of_caller(self, server_name: str, key_ids: Collection[str]) -> Mapping[str, VerifyKey]:
         """Those of the keys that are in use now, for whoever says to be that server.
 
-        Raises `Busy` if too many servers that nobody knows are being asked already.
+        Raises `Busy` if too many servers are being asked already on the word of such callers.
         """
         now_ms = self._now_ms()
         wanted: dict[str, int | None] = {key_id: now_ms for key_id in key_ids if is_usable_key_id(key_id)}
@@ -81,11 +84,9 @@ class KeyRing:
             return {}
         keys = await self._known(server_name)
         if _is_lacking(keys, wanted) and self._may_ask(server_name):
-            if keys:
-                # No stranger: it need not wait behind names that are made up.
-                await self._in_turn(server_name, wanted, self._notaries)
-            else:
-                await self._strangers_turns.run(lambda: self._refresh(server_name, wanted, self._notaries))
+            # Who is no stranger need not wait behind names that are made up.
+            turns = self._callers_turns if keys else self._strangers_turns
+            await turns.run(lambda: self._refresh(server_name, wanted, self._notaries))
             keys = await self._known(server_name)
         # Old keys are "only valid for signing events".
         return {

@@ -25,6 +25,9 @@ class FairShares:
 
     def has_room(self, holder: str, amount: int) -> bool:
         """Whether the holder may have this much more."""
+        if not amount:
+            # Who has more than its share since others came may still do what takes nothing.
+            return True
         held = self._held.get(holder, 0)
         others = len(self._held) + (holder not in self._held)
         limits = self._limits

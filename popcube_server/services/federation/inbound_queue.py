@@ -69,6 +69,11 @@ class Ticket:
     def is_done(self) -> bool:
         return self.result is not None or self.failure is not None
 
+    @property
+    def is_worth_waiting_for(self) -> bool:
+        """Not if others waited for it, or for what is before it, and gave up."""
+        return not (self.is_done or self.is_behind or self.is_staged)
+
     def wait(self) -> "Deferred[None]":
         """Fires once it is done; never fails."""
         waiter: Deferred[None] = Deferred()

@@ -109,7 +109,7 @@ class ReceiveTransaction:
             [Deferred.fromCoroutine(self._receive_edus(origin, edus))], consumeErrors=True
         )
         results: dict[str, dict[str, str]] = {}
-        waiting = [ticket.wait() for ticket in tickets.values() if not (ticket.is_done or ticket.is_behind)]
+        waiting = [ticket.wait() for ticket in tickets.values() if ticket.is_worth_waiting_for]
         waiting += [Deferred.fromCoroutine(self._take_outside(origin, *pdu, results)) for pdu in outside]
         await self._done_or_late(waiting)
         for succeeded, failure in await receiving:

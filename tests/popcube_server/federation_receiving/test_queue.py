@@ -103,6 +103,9 @@ class QueueTests(ReceivingCase):
             self.assertEqual(self.ok(self.finish(one))["pdus"], {late.event_id: {}})
         self.assertEqual(self.far.asked(MISSING), 1)
         self.assertEqual(self.on_disk(), 1)
+        # Nobody waits for it once more.
+        self.assertEqual(self.results(self.far, "4", [late]), {late.event_id: {}})
+        self.assertEqual(self.on_disk(), 1)
 
     def test_what_cannot_be_had_is_given_up_in_the_end(self) -> None:
         room = self.given_far_room()
@@ -192,6 +195,7 @@ class FairSharesTests(ReceivingCase):
         self.assertTrue(shares.has_room("c", 10))
         self.assertFalse(shares.has_room("c", 11))
         self.assertFalse(shares.has_room("b", 1))
+        self.assertTrue(shares.has_room("b", 0))
         shares.give_back("a", 60)
         shares.give_back("b", 40)
         self.assertEqual((shares.used, shares.holders), (0, 0))

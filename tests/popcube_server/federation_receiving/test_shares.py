@@ -3,9 +3,11 @@
 from typing import Any
 from unittest.mock import patch
 
+from nacl.signing import SigningKey
 from twisted.internet.defer import Deferred
 
 from federation.keys import key_ring
+from federation.room_dag.signing import EventSigner
 from federation.transport.errors import TransportError
 from federation.transport.https import HttpRequest, HttpResponse
 from federation.transport.route import Route
@@ -151,6 +153,21 @@ class StrangersTests(ReceivingCase):
         self.assertEqual(answers, [401] * 4 + [429] * 4)
         self.clock.advance(61)
         self.assertEqual(self.finish(self.begin_as("s9.example"))[0], 401)
+
+    def test_known_servers_are_asked_so_often_too(self) -> None:
+        with patch.object(key_ring, "CALLERS", TurnLimits(at_once=3, waiting=2, per_minute=2)):
+            self.restart()
+        known = [self.given_far(f"k{number}.example") for number in range(4)]
+        for far in known:
+            self.ok(self.ask(far, "GET", PROFILE))
+        # Keys that are known need no asking; those that are made up are asked for a few times.
+        self.clock.advance(120)
+        answers = []
+        for far in known:
+            impostor = FarServer(far.name)
+            impostor.signer = EventSigner(far.name, "ed25519:made_up", SigningKey(b"m" * 32))
+            answers.append(self.ask(impostor, "GET", PROFILE)[0])
+        self.assertEqual(answers, [401, 401, 429, 429])
 
     def test_notary_asks_few_unknown_servers_however_many_are_wanted(self) -> None:
         with patch.object(key_ring, "STRANGERS", TurnLimits(at_once=3, waiting=2, per_minute=10)):
