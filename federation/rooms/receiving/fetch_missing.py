@@ -77,7 +77,12 @@ class FetchMissing:
         for _ in range(MAX_ROUNDS):
             pdus = await self._ask.missing_events(origin, event.room_id, earliest, latest, min_depth)
             checked = await self._check.check_many(pdus, event.rules, event.room_id)
-            new = {event_id: each for event_id, each in checked.items() if event_id not in found}
+            # What lies lower is history, however it came: it belongs into a hole, and is no news.
+            new = {
+                event_id: each
+                for event_id, each in checked.items()
+                if event_id not in found and each.depth >= min_depth
+            }
             new.pop(event.event_id, None)
             if not new:
                 break
