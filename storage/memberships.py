@@ -9,6 +9,7 @@ from storage.database import Transaction, WriteTransaction
 from storage.engines.engine import Row
 
 _NUMBERS = {"join": 1, "invite": 2, "knock": 3, "leave": 4, "ban": 5}
+_OUTSIDE = (_NUMBERS["invite"], _NUMBERS["knock"])
 _WORDS = {number: word for word, number in _NUMBERS.items()}
 
 
@@ -46,6 +47,11 @@ def write_memberships(
         " ON CONFLICT (room, user_nid) DO UPDATE SET membership = excluded.membership, event = excluded.event,"
         " position = excluded.position, forgotten = excluded.forgotten",
         list(newest.values()),
+    )
+    # What a room of others showed of itself goes with the invite or the knock that it came with.
+    tx.many(
+        "DELETE FROM stripped_states WHERE user_nid = ? AND room = ?",
+        [(user, room) for room, user, membership, *_ in newest.values() if membership not in _OUTSIDE],
     )
 
 
