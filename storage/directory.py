@@ -1,12 +1,15 @@
 """Aliases and the public list of rooms."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from storage.change import Change, Conflict
 from storage.database import Transaction, WriteTransaction
 from storage.engines.engine import UniqueViolation
+
+ALIAS_ROOM: Final = "alias.room"
+"""The record of which room an alias leads to; whose it is, is one of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +19,14 @@ class AliasRow:
     alias: str
     room_id: str
     creator: str
+
+
+@dataclass(frozen=True, slots=True)
+class AliasClaim:
+    """An alias that is, or (`alias` is None) was; a claim after a removal is of the next generation."""
+
+    generation: int
+    alias: AliasRow | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +43,54 @@ class AddAlias(Change):
     def key(self) -> tuple[str, ...]:
         return (self.alias,)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((self.kind, self.key()), (ALIAS_ROOM, self.key()))
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         names = tx.intern(name for _, change in changes for name in (change.room_id, change.creator))
         try:
             tx.many(
-                "INSERT INTO room_aliases (alias, room, creator) VALUES (?, ?, ?)",
+                "INSERT INTO room_aliases (alias, room, creator, generation) VALUES (?, ?, ?, ?)",
                 [
-                    (change.alias.encode(), names[change.room_id], names[change.creator])
+                    (
+                        change.alias.encode(),
+                        names[change.room_id],
+                        names[change.creator],
+                        _next_generation(tx, change.alias),
+                    )
                     for _, change in changes
                 ],
             )
         except UniqueViolation as error:
             raise Conflict("the alias exists") from error
+
+
+@dataclass(frozen=True, slots=True)
+class MergeAlias(Change):
+    """An alias as another site has it, in place of what is here."""
+
+    kind: ClassVar[str] = "alias"
+    area: ClassVar[str] = "directory"
+
+    alias: str
+    room_id: str
+    creator: str
+    generation: int
+
+    def key(self) -> tuple[str, ...]:
+        return (self.alias,)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        names = tx.intern(name for _, change in changes for name in (change.room_id, change.creator))
+        for _, change in changes:
+            tx.run(
+                "INSERT INTO room_aliases (alias, room, creator, generation) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (alias) DO UPDATE SET room = excluded.room, creator = excluded.creator,"
+                " generation = excluded.generation",
+                (change.alias.encode(), names[change.room_id], names[change.creator], change.generation),
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +105,50 @@ class RemoveAlias(Change):
     def key(self) -> tuple[str, ...]:
         return (self.alias,)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((self.kind, self.key()),)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
-        tx.many(
-            "DELETE FROM room_aliases WHERE alias = ?", [(change.alias.encode(),) for _, change in changes]
-        )
+        for _, change in changes:
+            rows = tx.all(
+                "DELETE FROM room_aliases WHERE alias = ? RETURNING generation", (change.alias.encode(),)
+            )
+            for (generation,) in rows:
+                _write_removal(tx, change.alias, generation)
+
+
+def _write_removal(tx: WriteTransaction, alias: str, generation: int) -> None:
+    tx.run(
+        "INSERT INTO removed_aliases (alias, generation) VALUES (?, ?)"
+        " ON CONFLICT (alias) DO UPDATE SET generation = excluded.generation",
+        (alias.encode(), generation),
+    )
+
+
+def _next_generation(tx: Transaction, alias: str) -> int:
+    removed = tx.value("SELECT generation FROM removed_aliases WHERE alias = ?", (alias.encode(),))
+    return 0 if removed is None else int(removed) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class MergeRemovedAlias(Change):
+    """An alias that was removed on another site."""
+
+    kind: ClassVar[str] = "alias"
+    area: ClassVar[str] = "directory"
+
+    alias: str
+    generation: int
+
+    def key(self) -> tuple[str, ...]:
+        return (self.alias,)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        for _, change in changes:
+            tx.run("DELETE FROM room_aliases WHERE alias = ?", (change.alias.encode(),))
+            _write_removal(tx, change.alias, change.generation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +164,24 @@ class MoveAliases(Change):
     def key(self) -> tuple[str, ...]:
         return (self.old_room_id, self.new_room_id)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        assert isinstance(result, tuple)
+        return ((ALIAS_ROOM, (alias,)) for alias in result)
+
     @classmethod
-    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> Sequence[object]:
+        """Gives the aliases that were moved."""
         names = tx.intern(name for _, change in changes for name in change.key())
-        tx.many(
-            "UPDATE room_aliases SET room = ? WHERE room = ?",
-            [(names[change.new_room_id], names[change.old_room_id]) for _, change in changes],
-        )
+        return [
+            tuple(
+                bytes(row[0]).decode()
+                for row in tx.all(
+                    "UPDATE room_aliases SET room = ? WHERE room = ? RETURNING alias",
+                    (names[change.new_room_id], names[change.old_room_id]),
+                )
+            )
+            for _, change in changes
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +196,9 @@ class PublishRoom(Change):
 
     def key(self) -> tuple[str, ...]:
         return (self.room_id,)
+
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((self.kind, self.key()),)
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
@@ -121,6 +220,14 @@ class DirectoryRepository:
             return None
         names = tx.names_of(row)
         return AliasRow(alias, names[row[0]], names[row[1]])
+
+    def find_claim(self, tx: Transaction, alias: str) -> AliasClaim | None:
+        """How an alias stands between sites; None if it never was."""
+        row = tx.one("SELECT generation FROM room_aliases WHERE alias = ?", (alias.encode(),))
+        if row is not None:
+            return AliasClaim(row[0], self.find_alias(tx, alias))
+        row = tx.one("SELECT generation FROM removed_aliases WHERE alias = ?", (alias.encode(),))
+        return None if row is None else AliasClaim(row[0], None)
 
     def get_aliases(self, tx: Transaction, room_id: str) -> list[str]:
         """The aliases of a room, in order."""

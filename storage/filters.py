@@ -1,6 +1,6 @@
 """Filters that clients left here."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Self
 
@@ -24,6 +24,9 @@ class StoreFilter(Change):
 
     def key(self) -> tuple[str, ...]:
         return (self.user_id, self.filter_id)
+
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((self.kind, self.key()),)
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:

@@ -1,6 +1,6 @@
 """Who is in which room: the present memberships, kept beside the rooms' state because they are asked by user."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -67,6 +67,9 @@ class ForgetRoom(Change):
 
     def key(self) -> tuple[str, ...]:
         return (self.user_id, self.room_id)
+
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((self.kind, self.key()),)
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:

@@ -1,6 +1,6 @@
 """Push rules: of each user only what differs from the server-default rules."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Self
 
@@ -27,6 +27,9 @@ class SetPushRules(Change):
     def key(self) -> tuple[str, ...]:
         return (self.user_id,)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((self.kind, self.key()),)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         users = tx.intern(change.user_id for _, change in changes)
@@ -40,11 +43,25 @@ class SetPushRules(Change):
             if present != change.based_on:
                 raise Conflict("the push rules have changed meanwhile")
             newest[user] = (change.rules, position)
-        tx.many(
-            "INSERT INTO push_rules (user_nid, rules, position) VALUES (?, ?, ?)"
-            " ON CONFLICT (user_nid) DO UPDATE SET rules = excluded.rules, position = excluded.position",
-            [(user, *value) for user, value in newest.items()],
-        )
+        _write_rules(tx, newest)
+
+
+def _write_rules(tx: WriteTransaction, newest: Mapping[int, tuple[bytes, int]]) -> None:
+    tx.many(
+        "INSERT INTO push_rules (user_nid, rules, position) VALUES (?, ?, ?)"
+        " ON CONFLICT (user_nid) DO UPDATE SET rules = excluded.rules, position = excluded.position",
+        [(user, *value) for user, value in newest.items()],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MergePushRules(SetPushRules):
+    """A user's rules as another site has them, whatever is here."""
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        users = tx.intern(change.user_id for _, change in changes)
+        _write_rules(tx, {users[change.user_id]: (change.rules, position) for position, change in changes})
 
 
 @dataclass(frozen=True, slots=True)

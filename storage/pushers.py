@@ -1,11 +1,12 @@
 """Pushers: where users want notifications to be sent."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
+from storage.engines.engine import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +28,27 @@ class SetPusher(Change):
     def key(self) -> tuple[str, ...]:
         return (self.user_id, self.app_id, self.pushkey)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        assert isinstance(result, tuple)
+        return ((self.kind, key) for key in (self.key(), *result))
+
     @classmethod
-    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> Sequence[object]:
+        """Gives the keys of other users' pushers that it ended."""
         users = tx.intern(change.user_id for _, change in changes)
+        ended: list[object] = []
         # One by one: what one sets, the next may end.
         for position, change in changes:
             user = users[change.user_id]
             app_id, pushkey = change.app_id.encode(), change.pushkey.encode()
+            others: list[Row] = []
             if change.only_this_user:
-                tx.run(
-                    "DELETE FROM pushers WHERE app_id = ? AND pushkey = ? AND user_nid <> ?",
+                others = tx.all(
+                    "DELETE FROM pushers WHERE app_id = ? AND pushkey = ? AND user_nid <> ? RETURNING user_nid",
                     (app_id, pushkey, user),
                 )
+            names = tx.names_of(row[0] for row in others)
+            ended.append(tuple((name, change.app_id, change.pushkey) for name in names.values()))
             tx.run(
                 "INSERT INTO pushers (user_nid, app_id, pushkey, device_id, content, position)"
                 " VALUES (?, ?, ?, ?, ?, ?)"
@@ -46,6 +56,7 @@ class SetPusher(Change):
                 " content = excluded.content, position = excluded.position",
                 (user, app_id, pushkey, change.device_id, change.content, position),
             )
+        return ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +72,9 @@ class DeletePusher(Change):
 
     def key(self) -> tuple[str, ...]:
         return (self.user_id, self.app_id, self.pushkey)
+
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((self.kind, self.key()),)
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
@@ -87,16 +101,36 @@ class DeletePushersOfDevices(Change):
     def key(self) -> tuple[str, ...]:
         return (self.user_id, *self.device_ids)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        assert isinstance(result, tuple)
+        return ((SetPusher.kind, key) for key in result)
+
     @classmethod
-    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> Sequence[object]:
+        """Gives the keys of the pushers that were there."""
         users = tx.intern(change.user_id for _, change in changes)
-        tx.many(
-            "DELETE FROM pushers WHERE user_nid = ? AND device_id = ?",
-            [(users[change.user_id], device_id) for _, change in changes for device_id in change.device_ids],
-        )
+        return [
+            tuple(
+                (change.user_id, bytes(row[0]).decode(), bytes(row[1]).decode())
+                for device_id in change.device_ids
+                for row in tx.all(
+                    "DELETE FROM pushers WHERE user_nid = ? AND device_id = ? RETURNING app_id, pushkey",
+                    (users[change.user_id], device_id),
+                )
+            )
+            for _, change in changes
+        ]
 
 
 class PushersRepository:
+    def find(self, tx: Transaction, user_id: str, app_id: str, pushkey: str) -> tuple[str, bytes] | None:
+        """The device that set a pusher, and its content."""
+        row = tx.one(
+            "SELECT device_id, content FROM pushers WHERE user_nid = ? AND app_id = ? AND pushkey = ?",
+            (tx.name_id(user_id), app_id.encode(), pushkey.encode()),
+        )
+        return None if row is None else (row[0], bytes(row[1]))
+
     def get_of_user(self, tx: Transaction, user_id: str) -> list[bytes]:
         """JSON objects as clients see them, in the order in which they were set."""
         rows = tx.all(

@@ -6,6 +6,9 @@ from typing import Final
 from storage.replication.kinds.account_data import ACCOUNT_DATA
 from storage.replication.kinds.accounts import ACCOUNTS
 from storage.replication.kinds.devices import DEVICES
+from storage.replication.kinds.directory import DIRECTORY
+from storage.replication.kinds.filters import FILTERS
+from storage.replication.kinds.notifications import NOTIFICATIONS
 from storage.replication.kinds.profiles import PROFILES
 from storage.replication.kinds.sessions import SESSION
 from storage.replication.record import RecordKind
@@ -16,4 +19,7 @@ ALL_KINDS: Final[Sequence[RecordKind]] = (
     SESSION,
     PROFILES,
     ACCOUNT_DATA,
+    *NOTIFICATIONS,
+    FILTERS,
+    *DIRECTORY,
 )
