@@ -21,6 +21,7 @@ from federation.rooms.policy.policy_server import (
 )
 from federation.transport.errors import FederationError, HttpRefusal, InvalidAnswer
 from federation.transport.federation_client import Body, Query, RequestPolicy
+from storage.events import OUTLIER
 
 logger = logging.getLogger(__name__)
 
@@ -104,6 +105,10 @@ class PolicyServers:
         try:
             server = await self._server_for(event)
             if server is None or is_recommended(event, server):
+                return Checked(event, True)
+            stored = await self._events.find(event.event_id)
+            if stored is not None and not stored.flags & OUTLIER:
+                # It came before, and was decided about then.
                 return Checked(event, True)
             # A signature that is wrong may be of a key that the room has changed since: it is asked for again.
             return Checked(await self._ask(server, event, self._patience.receiving), True)
