@@ -95,7 +95,23 @@ class FetchMissing:
             ][:20]
             if not latest:
                 break
-        return _ancestors_of(event, found)
+        return await self._without_past(_ancestors_of(event, found))
+
+    async def _without_past(self, ancestors: Mapping[str, Event]) -> dict[str, Event]:
+        """Other servers tell of what was before our join as well, down to the create event. Not wanted is what is here
+        as state or as an auth event, unless all that it stands on can be placed. `ancestors` are in order.
+        """
+        mentioned = {prev for event in ancestors.values() for prev in event.prev_events}
+        stored = await self._events.get_many({*ancestors, *mentioned})
+        placed = {event_id for event_id, each in stored.items() if not each.flags & OUTLIER}
+        wanted: dict[str, Event] = {}
+        for event_id, event in ancestors.items():
+            stands_on = event.prev_events and all(
+                prev in placed or prev in wanted for prev in event.prev_events
+            )
+            if event_id not in stored or stands_on:
+                wanted[event_id] = event
+        return wanted
 
     async def state_before(self, origin: str, event: Event) -> Mapping[StatePair, str]:
         """The state before an event as another server has it; its events are stored here now.

@@ -35,6 +35,9 @@ class ReceivePdu:
         """Decide and store. Raises `UnknownRoom`; `FederationError`, `StateUnavailable` or `MissingEvents` if what the
         event stands on cannot be had; `CommitFailed`. Then the event is not stored and may be sent again.
         """
+        if not event.prev_events and await self._fetch.is_past(event):
+            # The room's create event, of a room that this server joined later.
+            return Verdict.KNOWN
         try:
             return await self._accept.accept(event)
         except MissingEvents as error:

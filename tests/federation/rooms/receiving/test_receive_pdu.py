@@ -10,6 +10,7 @@ from federation.room_dag.signing import InvalidSignature
 from federation.rooms.accept_event import MissingEvents, Verdict
 from federation.rooms.receiving.fetch_missing import StateUnavailable
 from federation.transport.errors import FederationError, HttpRefusal
+from storage.events import OUTLIER
 from tests.federation.room_dag.builders import ALICE, BOB, CAROL, RoomBuilder, given_room
 from tests.federation.rooms.receiving.remote_case import ReceivingMixin
 from tests.storage.storage_case import PostgresStorage, SqliteStorage
@@ -106,6 +107,38 @@ class ReceivePduTests(ReceivingMixin):
         self.assertIs(self.receive(joined), Verdict.KNOWN)
         self.assertEqual(server.asked, [])
         self.assertEqual({head.event_id for head in self.room(str(room.room_id)).heads}, heads)
+
+    def given_joined(self, room: RoomBuilder) -> Event:
+        """Alice joins a room of another server, of which this one knows nothing else. What the join stands on."""
+        last = room.events.get(room.heads[0])
+        state = {pair: room.events.get(event_id) for pair, event_id in room.state.items()}
+        join = room.join(ALICE)
+        self.result(self.take_room.take(room.rules, join, state, ()))
+        return last
+
+    def test_branch_that_leaves_the_room_before_the_join_is_taken_in_all_versions(self) -> None:
+        for version in ROOM_VERSIONS:
+            self.setUp()
+            room = given_room(version, creator=BOB)
+            self.given_server(room)
+            last = self.given_joined(room)
+            # Its prev event is state here, and nothing before it is known, down to the create event.
+            room.join(CAROL, prev=[last])
+            self.assertIs(self.receive(room.say(BOB)), Verdict.ACCEPTED)
+            self.assert_same(room)
+            self.assertIs(self.receive(room.say(CAROL)), Verdict.ACCEPTED)
+            self.assert_same(room)
+
+    def test_create_event_that_comes_again_is_no_news(self) -> None:
+        room = given_room("10", creator=BOB)
+        self.given_server(room)
+        self.given_joined(room)
+        self.assertIs(self.receive(room.create), Verdict.KNOWN)
+        stored = self.result(self.events.find(room.create.event_id))
+        assert stored is not None
+        self.assertEqual(stored.flags, OUTLIER)
+        self.assertIs(self.receive(room.say(BOB)), Verdict.ACCEPTED)
+        self.assert_same(room)
 
     def test_forged_ancestors_are_not_believed(self) -> None:
         room = given_room("12")
