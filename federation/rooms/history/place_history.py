@@ -95,7 +95,9 @@ class PlaceHistory:
         missing = [event_id for event_id in depths if not _is_placed(stored.get(event_id))]
         # What lies far below the others has to wait for them.
         lowest = max((depths[event_id] for event_id in missing), default=0) - MAX_BACKFILL
-        return [event_id for event_id in missing if depths[event_id] >= lowest]
+        wanted = [event_id for event_id in missing if depths[event_id] >= lowest]
+        # The deepest first: an answer may be too short for all.
+        return sorted(wanted, key=lambda event_id: -depths[event_id])
 
     async def place(
         self, destination: str, rules: RoomRules, room_id: str, hole: Hole, given: Mapping[str, Event]

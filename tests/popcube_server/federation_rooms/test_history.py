@@ -271,6 +271,24 @@ class HistoryBeforeTheJoinTests(HistoryCase):
 
 
 class GapsTests(HistoryCase):
+    def cut(self, room_id: str) -> list[str]:
+        """More happens while Bob's server cannot be reached than it fetches afterwards; the messages."""
+        self.network.down.add(TWO)
+        missed = []
+        for number in range(230):
+            missed.append(self.given_message(self.alice, room_id, f"cut {number}"))
+            if number % 50 == 0:
+                self.deliver()
+        self.network.down.clear()
+        for _ in range(200):
+            self.clock.advance(60)
+            self.network.flush()
+        return missed
+
+    def assert_gaps(self, count: int) -> None:
+        database = self.organisations[TWO].core.database
+        self.assertEqual(database.read_now(lambda tx: tx.value("SELECT COUNT(*) FROM gaps")), count)
+
     def test_gap_after_a_partition_is_told_and_filled(self) -> None:
         room_id = self.given_room(self.alice)
         self.join(self.bob, room_id)
@@ -278,19 +296,10 @@ class GapsTests(HistoryCase):
         self.given_message(self.alice, room_id, "before the cut")
         self.deliver()
         since = self.sync(self.bob)["next_batch"]
-        self.network.down.add(TWO)
-        for number in range(230):
-            self.given_message(self.alice, room_id, f"cut {number}")
-            if number % 50 == 0:
-                self.deliver()
-        self.network.down.clear()
-        for _ in range(200):
-            self.clock.advance(60)
-            self.network.flush()
+        self.cut(room_id)
         last = self.given_message(self.alice, room_id, "healed")
         self.deliver()
-        database = self.organisations[TWO].core.database
-        self.assertEqual(database.read_now(lambda tx: tx.value("SELECT COUNT(*) FROM gaps")), 2)
+        self.assert_gaps(2)
         room = self.sync(self.bob, since)["rooms"]["join"][room_id]
         self.assertTrue(room["timeline"]["limited"])
         self.assertEqual(room["timeline"]["events"][-1]["event_id"], last)
@@ -299,6 +308,30 @@ class GapsTests(HistoryCase):
             ids(self.read_on(self.bob, room_id, since)),
             ids(self.read_on(self.alice, room_id))[-231:],
         )
+
+    def test_who_came_later_does_not_see_what_others_here_may(self) -> None:
+        rule = {"type": "m.room.history_visibility", "content": {"history_visibility": "joined"}}
+        room_id = self.given_room(self.alice, initial_state=[rule])
+        self.join(self.bob, room_id)
+        self.deliver()
+        missed = self.cut(room_id)
+        self.given_message(self.alice, room_id, "healed")
+        self.deliver()
+        self.assert_gaps(2)
+        carol = self.given_user("carol", TWO)
+        self.join(carol, room_id)
+        messages = [
+            event["event_id"] for event in self.read_back(carol, room_id) if "body" in event["content"]
+        ]
+        self.assertEqual(messages, [])
+        seen = ids(self.read_back(self.bob, room_id))
+        self.assertEqual([event_id for event_id in seen if event_id in missed], missed[::-1])
+        self.assertEqual(
+            [event for event in self.read_back(carol, room_id) if "body" in event["content"]], []
+        )
+        path = f"/_matrix/client/v3/rooms/{quote(room_id)}/event/"
+        self.ok(self.get(path + quote(missed[0]), self.bob))
+        self.assert_refused(self.get(path + quote(missed[0]), carol), 404, "M_NOT_FOUND")
 
     def test_way_forward_leads_through_a_gap(self) -> None:
         room_id = self.given_room(self.alice)

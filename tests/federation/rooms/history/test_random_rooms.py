@@ -8,6 +8,7 @@ from federation.room_dag.event import Event
 from federation.rooms.history.backfill import Filled
 from tests.federation.room_dag.builders import RoomBuilder, given_room
 from tests.federation.rooms.history.history_case import HistoryMixin
+from tests.federation.rooms.receiving.remote_case import BuilderServer
 from tests.storage.storage_case import PostgresStorage, SqliteStorage
 
 ALICE = "@alice:two.example"
@@ -62,6 +63,7 @@ class RandomRoomsTests(HistoryMixin):
             room, chance = story.room, story.chance
             story.go_on(chance.randint(5, 120))
             server = self.given_server(room)
+            self.give_little(server, chance.randint(1, 20))
             self.given_joined_late(room, DAVE)
             for _ in range(chance.randrange(4)):
                 new = story.go_on(chance.randint(1, 25))
@@ -72,6 +74,12 @@ class RandomRoomsTests(HistoryMixin):
             self.fill_all(room)
             with self.subTest(seed=seed):  # type: ignore[attr-defined]
                 self.assert_found(room)
+
+    def give_little(self, server: BuilderServer, most: int) -> None:
+        """Small pages: most of them end amidst the history."""
+        server.lies["backfill"] = lambda arguments, query, body: {
+            "pdus": server.pdus(server._back(query["v"], most))
+        }
 
     def deliver(self, room: RoomBuilder, new: list[Event]) -> None:
         """What is sent to this server of what happens: the last event always, and what it takes from there."""
