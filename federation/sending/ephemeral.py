@@ -128,5 +128,5 @@ def receipt_passing(receipt: StoreReceipt, position: int) -> Passing:
     return Passing((StoreReceipt.kind, *receipt.key()), position, receipt)
 
 
-def presence_passing(presence: SetPresence, position: int) -> Passing:
+def presence_passing(presence: SetPresence, position: int | None) -> Passing:
     return Passing((SetPresence.kind, presence.user_id), position, presence)

@@ -17,6 +17,7 @@ from federation.sending.deliveries import Deliveries
 from federation.sending.destination_queue import Clock, QueuedEvent, Timer
 from federation.sending.device_changes import DeviceChanges
 from federation.sending.ephemeral import EphemeralEdus, SharingServers
+from federation.sending.presence_renewal import PresenceRenewal
 from federation.sending.receipt_pace import ReceiptPace
 from federation.sending.room_servers import RoomServers
 from storage.change import LogEntry
@@ -54,6 +55,8 @@ class SenderSources:
     sharing: SharingServers
     ephemeral: EphemeralEdus
     receipts: ReceiptPace
+    presence: PresenceRenewal | None
+    """None if it is not tracked."""
     devices: DeviceChanges
     entries: LogRepository
     cursors: FollowersRepository
@@ -91,6 +94,8 @@ class Sender:
     def start(self) -> None:
         self._position.value = self._saved = self._sources.log.position
         self._sources.log.follow(self._hear)
+        if self._sources.presence is not None:
+            self._sources.presence.start()
         self._schedule(0)
 
     async def stop(self) -> None:
@@ -98,6 +103,8 @@ class Sender:
         self._stopping = True
         self._sources.log.unfollow(self._hear)
         self._sources.receipts.stop()
+        if self._sources.presence is not None:
+            self._sources.presence.stop()
         for timer in (self._timer, self._save_timer, self._renewal):
             if timer is not None and timer.active():
                 timer.cancel()

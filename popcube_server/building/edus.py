@@ -21,6 +21,8 @@ from popcube_server.rest.federation.openid import OpenIdUserInfo
 from popcube_server.rest.federation.queries import Queries
 from popcube_server.services.edus.distrust_lists import DistrustLists
 from popcube_server.services.edus.edu_rooms import EduRooms
+from popcube_server.services.edus.expire_presence import INTERVAL_S as EXPIRY_INTERVAL_S
+from popcube_server.services.edus.expire_presence import ExpirePresence
 from popcube_server.services.edus.receive_device_lists import ReceiveDeviceList, ReceiveSigningKeys
 from popcube_server.services.edus.receive_edus import EduObserver, EduService, ReceiveEdus
 from popcube_server.services.edus.receive_presence import ReceivePresence
@@ -70,10 +72,12 @@ def build_edus(core: Core, base: RoomBase, sending: Sending, observer: EduObserv
         SIGNING_KEY_UPDATE: ReceiveSigningKeys(sending.shared, sending.device_lists),
         DIRECT_TO_DEVICE: to_device,
     }
+    parts: list[Sender | RemoteDeviceLists | DurableFollower | Periodic] = []
     if core.config.presence.is_tracked:
-        services[PRESENCE] = ReceivePresence(
-            sending.shared, database, PresenceRepository(), committer, platform
-        )
+        presences = PresenceRepository()
+        expiry = ExpirePresence(server_name, database, presences, committer, platform)
+        services[PRESENCE] = ReceivePresence(sending.shared, expiry, database, presences, committer, platform)
+        parts.append(Periodic(platform, "forgetting who was online", EXPIRY_INTERVAL_S, expiry.expire))
     answer = AnswerQueries(
         QuerySettings(server_name, core.config.profiles.allow_profile_lookup_over_federation),
         database,
@@ -96,5 +100,5 @@ def build_edus(core: Core, base: RoomBase, sending: Sending, observer: EduObserv
             OpenIdUserInfo(openid),
             OpenId(openid, server_name),
         ),
-        parts=(sending.device_lists, distrust, cleaning, sending.sender),
+        parts=(*parts, sending.device_lists, distrust, cleaning, sending.sender),
     )

@@ -9,6 +9,7 @@ from federation.sending.device_changes import DeviceChanges
 from federation.sending.ephemeral import EphemeralEdus, SharingServers
 from federation.sending.missed import Missed
 from federation.sending.own_devices import OwnDevices
+from federation.sending.presence_renewal import PresenceRenewal
 from federation.sending.receipt_pace import ReceiptPace
 from federation.sending.refusals import Refusals
 from federation.sending.room_servers import RoomServers
@@ -76,6 +77,7 @@ def build_sending(core: Core, base: RoomBase, federation: Federation) -> Sending
         QueueLimits(),
     )
     deliveries = Deliveries(server_name, tools, position)
+    renewal = PresenceRenewal(server_name, database, core.platform.clock, sender_sharing, deliveries)
     sources = SenderSources(
         core.log,
         database,
@@ -86,6 +88,7 @@ def build_sending(core: Core, base: RoomBase, federation: Federation) -> Sending
         sender_sharing,
         EphemeralEdus(server_name, sender_servers, sender_sharing),
         ReceiptPace(core.platform.clock, receipts_per_second, deliveries.send_now),
+        renewal if core.config.presence.is_tracked else None,
         DeviceChanges(server_name, database, are_names_shown),
         LogRepository(),
         FollowersRepository(),

@@ -82,7 +82,9 @@ def build_user_data(
         base.user_rooms,
         platform,
     )
-    presence = Presence(committer, database, presence_rows, log, platform, config.presence.is_tracked)
+    presence = Presence(
+        core.server_name, committer, database, presence_rows, log, platform, config.presence.is_tracked
+    )
     settings = PresenceSettings(config.presence.is_tracked, config.presence.include_offline_users_on_sync)
     read_presence = ReadPresence(database, presence_rows, presence, base.user_rooms, log, platform, settings)
     counter = UnreadCounter(database, unread, log, UNREAD_COUNTS_IN_MEMORY)

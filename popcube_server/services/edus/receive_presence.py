@@ -9,6 +9,7 @@ from popcube_server.services.edus.edu_content import (
     check_user_of,
     get_string,
 )
+from popcube_server.services.edus.expire_presence import ExpirePresence
 from popcube_server.services.edus.shared_rooms import SharedRooms
 from popcube_server.services.platform import Platform
 from popcube_server.services.presence.devices_presence import STATES
@@ -27,12 +28,14 @@ class ReceivePresence:
     def __init__(
         self,
         shared: SharedRooms,
+        expiry: ExpirePresence,
         database: Database,
         repository: PresenceRepository,
         committer: Committer,
         platform: Platform,
     ) -> None:
         self._shared = shared
+        self._expiry = expiry
         self._database = database
         self._repository = repository
         self._committer = committer
@@ -44,6 +47,7 @@ class ReceivePresence:
             raise BadEdu("'push' must be a list")
         told = [self._read(origin, one) for one in push[:MAX_USERS]]
         newest = {change.user_id: change for change in told}
+        self._expiry.hear(newest)
         known = await self._database.read(
             lambda tx: {user_id: self._repository.find(tx, user_id) for user_id in newest}
         )

@@ -17,6 +17,7 @@ from federation.room_dag.event import InvalidEvent
 from federation.room_dag.room_versions import RoomRules
 from federation.rooms.live_rooms import LiveRooms, UnknownRoom
 from federation.rooms.receiving.check_pdu import parse_pdu
+from federation.sending.edus import RECEIPT
 from popcube_server.services.errors import BadJson, LimitExceeded, NotAllowed
 from popcube_server.services.federation.inbound_queue import InboundQueue, PduObserver, Ticket
 from popcube_server.services.federation.origin_turns import RefusalObserver
@@ -105,8 +106,11 @@ class ReceiveTransaction:
             self._observer.refused("waiting PDUs")
             raise
         tickets, outside = await self._queued(origin, pdus)
+        # Receipts may be of events that come beside them; nothing else waits for events.
+        receipts = [edu for edu in edus if isinstance(edu, dict) and edu.get("edu_type") == RECEIPT]
+        others = [edu for edu in edus if not isinstance(edu, dict) or edu.get("edu_type") != RECEIPT]
         receiving = DeferredList(
-            [Deferred.fromCoroutine(self._receive_edus(origin, edus))], consumeErrors=True
+            [Deferred.fromCoroutine(self._receive_edus(origin, others))], consumeErrors=True
         )
         results: dict[str, dict[str, str]] = {}
         waiting = [ticket.wait() for ticket in tickets.values() if ticket.is_worth_waiting_for]
@@ -116,6 +120,7 @@ class ReceiveTransaction:
             if not succeeded:
                 # Not on disk, so not answered with success: the origin sends it again, and all of it may come twice.
                 raise failure.value  # type: ignore[attr-defined]
+        await self._receive_edus(origin, receipts)
         return await self._answered(origin, txn_id, tickets, results)
 
     async def _queued(

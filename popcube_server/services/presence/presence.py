@@ -8,6 +8,7 @@ import logging
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
+from federation.room_dag.identifiers import domain_of
 from popcube_server.services.errors import InvalidParam, NotAllowed
 from popcube_server.services.platform import Platform, Timer
 from popcube_server.services.presence.devices_presence import (
@@ -36,6 +37,7 @@ class Presence:
 
     def __init__(
         self,
+        server_name: str,
         committer: Committer,
         database: Database,
         repository: PresenceRepository,
@@ -43,6 +45,7 @@ class Presence:
         platform: Platform,
         is_tracked: bool,
     ) -> None:
+        self._server_name = server_name
         self._committer = committer
         self._database = database
         self._repository = repository
@@ -199,6 +202,9 @@ class Presence:
 
     async def _load(self) -> None:
         for row in await self._database.read(self._repository.get_not_offline):
+            if domain_of(row.user_id) != self._server_name:
+                # Other servers say themselves when their users go.
+                continue
             user = self._users.setdefault(row.user_id, _from_row(row))
             now_ms = self._platform.now_ms()
             if not user.devices:

@@ -7,7 +7,9 @@ import orjson
 from twisted.trial.unittest import SynchronousTestCase
 
 from federation.sending.destination_queue import QueueLimits, State
+from federation.sending.presence_renewal import INTERVAL_S
 from federation.transport.errors import HttpRefusal, NotFederated
+from storage.presence import SetPresence
 from storage.receipts import PRIVATE, PUBLIC, StoreReceipt
 from storage.sending import (
     ForwardEvent,
@@ -126,7 +128,8 @@ class SenderTests(SenderMixin):
         self.assertEqual((len(self.deliveries), self.deliveries.parked_count), (0, 2))
         self.assertIsNone(self.deliveries.find_oldest())
         calls: Sequence[Any] = self.clock.getDelayedCalls()
-        retries = [call for call in calls if call.getTime() > self.clock.seconds() + 60]
+        pauses_s = [call.getTime() - self.clock.seconds() for call in calls]
+        retries = [pause_s for pause_s in pauses_s if 60 < pause_s <= PAUSE_S]
         self.assertEqual(len(retries), 1)
 
     def test_dead_server_does_not_hold_up_others(self) -> None:
@@ -348,6 +351,19 @@ class EphemeralTests(SenderMixin):
         self.assertEqual([one["user_id"] for one in told["push"]], [BOB, ALICE])
         self.assertEqual(told["push"][0]["last_active_ago"], 100_000)
         self.assertEqual(self.told(Y, "m.presence"), [])
+
+    def test_who_stays_online_is_told_again(self) -> None:
+        self.given_shared_room(X)
+        self.be_online(ALICE)
+        self.be_online(f"@remote:{X}")
+        self.pass_time(INTERVAL_S)
+        told = [[one["user_id"] for one in edu["push"]] for edu in self.told(X, "m.presence")]
+        self.assertEqual(told, [[ALICE], [ALICE]])
+        self.result(self.committer.commit(SetPresence(ALICE, "offline", None, 900_000, False)))
+        self.turn()
+        before = len(self.told(X, "m.presence"))
+        self.pass_time(INTERVAL_S)
+        self.assertEqual(len(self.told(X, "m.presence")), before)
 
     def test_what_passes_is_not_kept_for_a_dead_server(self) -> None:
         room_id = self.given_shared_room(X)

@@ -93,6 +93,34 @@ class SharedRoomTests(ServerTestCase):
         told = self.ok(self.get(path, self.bob))
         self.assertEqual((told["presence"], told["status_msg"]), ("unavailable", "tea"))
 
+    def test_users_of_a_server_that_is_gone_are_offline_after_a_while(self) -> None:
+        path = f"/_matrix/client/v3/presence/{self.alice.user_id}/status"
+        self.ok(self.put(path, {"presence": "unavailable"}, self.alice))
+        self.turn()
+        self.network.down.add(TWO)
+        shown = []
+        for _ in range(9):
+            shown.append(self.ok(self.get(path, self.bob))["presence"])
+            for _ in range(30):
+                self.clock.advance(10)
+                self.network.flush()
+        self.assertEqual((shown[6], shown[-1]), ("unavailable", "offline"))
+
+    def test_receipt_beside_its_event_is_seen(self) -> None:
+        carol = self.given_user("carol", TWO)
+        self.given_joined(carol, self.room)
+        self.turn()
+        self.network.down.add(ONE)
+        event_id = self.given_message(carol, self.room)
+        self.ok(self.post(f"/_matrix/client/v3/rooms/{self.room}/receipt/m.read/{event_id}", {}, self.bob))
+        for _ in range(100):
+            self.clock.advance(1)
+        self.network.down.clear()
+        for _ in range(80):
+            self.clock.advance(10)
+            self.network.flush()
+        self.assertIn(self.bob.user_id, self.ephemeral(self.alice)["m.receipt"][event_id]["m.read"])
+
     def test_message_to_a_device_arrives_once(self) -> None:
         path = "/_matrix/client/v3/sendToDevice/m.test/1"
         body = {"messages": {self.bob.user_id: {"*": {"hello": "bob"}}}}

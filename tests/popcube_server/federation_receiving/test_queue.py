@@ -4,6 +4,7 @@ from typing import Any
 from unittest.mock import patch
 
 import orjson
+from twisted.internet.defer import Deferred
 
 from popcube_server.services.federation import inbound_queue
 from popcube_server.services.federation.fair_shares import FairShares, ShareLimits
@@ -66,6 +67,21 @@ class QueueTests(ReceivingCase):
         self.wait(1500, step=30)
         self.assertEqual(self.bodies(slow.room_id), ["number 1", "number 2", "number 3"])
         self.assertEqual(self.on_disk(), 0)
+
+    def test_receipt_waits_for_its_event_that_comes_beside_it(self) -> None:
+        room = self.given_far_room()
+        hidden, late = self.given_gap(room)
+        answer: Deferred[Any] = Deferred()
+        self.far.answers[MISSING] = lambda request: answer
+        read = {self.far.user: {"data": {"ts": 1}, "event_ids": [late.event_id]}}
+        receipt = {"edu_type": "m.receipt", "content": {room.room_id: {"m.read": read}}}
+        pending = self.begin_send(self.far, "1", [late], [receipt])
+        answer.callback(found({"events": [orjson.loads(hidden.json)]}))
+        self.assertEqual(self.ok(self.finish(pending))["pdus"], {late.event_id: {}})
+        synced = self.ok(self.get("/_matrix/client/v3/sync", self.alice))["rooms"]["join"][room.room_id]
+        self.assertIn(
+            late.event_id, [key for event in synced["ephemeral"]["events"] for key in event["content"]]
+        )
 
     def test_slow_server_holds_up_no_other_server_in_the_same_room(self) -> None:
         room = self.given_far_room()
