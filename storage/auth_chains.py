@@ -260,13 +260,13 @@ def _read_unindexed(
     """Events without rows and all below them that have none either; None if these are more than `limit`."""
     unindexed = _Unindexed({}, set())
     level: list[int] = list(nids)
-    auth_ids: dict[int, Sequence[str]] = dict(known or {})
+    named: dict[int, Sequence[str]] = dict(known or {})
     while level:
-        auth_ids.update(_read_auth_ids(tx, [nid for nid in level if nid not in auth_ids]))
-        numbers = _read_nids(tx, {each for nid in level for each in auth_ids.get(nid, ())})
+        named.update(_read_auth_ids(tx, [nid for nid in level if nid not in named]))
+        numbers = _read_nids(tx, {each for nid in level for each in named.get(nid, ())})
         below: set[int] = set()
         for nid in level:
-            names = auth_ids.get(nid, ())
+            names = named.get(nid, ())
             auth = tuple(dict.fromkeys(numbers[each] for each in names if each in numbers))
             unindexed.auth[nid] = auth
             if any(each not in numbers for each in names):
@@ -377,13 +377,14 @@ def _read_auth_ids(tx: Transaction, nids: Sequence[int]) -> dict[int, list[str]]
         rows = tx.all(
             "SELECT nid, json FROM events WHERE nid IN (??)", (nids[start : start + IN_LIST_LIMIT],)
         )
-        found.update((nid, _auth_ids(json)) for nid, json in rows)
+        found.update((nid, auth_ids(json)) for nid, json in rows)
     return found
 
 
-def _auth_ids(json: bytes) -> list[str]:
+def auth_ids(json: bytes) -> list[str]:
+    """The auth events that an event names."""
     # Room versions 1 and 2 have pairs of an ID and hashes.
-    return [each if isinstance(each, str) else each[0] for each in orjson.loads(json)["auth_events"]]
+    return [each if isinstance(each, str) else each[0] for each in orjson.loads(json).get("auth_events", ())]
 
 
 def _read_nids(tx: Transaction, event_ids: Iterable[str]) -> dict[str, int]:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 import orjson
 
-from storage.auth_chains import write_auth_chains
+from storage.auth_chains import auth_ids, write_auth_chains
 from storage.change import Change
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 from storage.engines.engine import Row
@@ -101,8 +101,8 @@ class StoreEvent(Change):
     """Its number, if it is stored already as an outlier and takes its place in the room now."""
     redacted_by: str | None = None
     """History found later: the redaction that was here before it."""
-    auth_events: tuple[str, ...] = ()
-    """IDs, of state events."""
+    auth_events: tuple[str, ...] | None = None
+    """Of state events the IDs that they name, if the caller has them at hand; None: they are read from the JSON."""
 
     def key(self) -> tuple[str, ...]:
         return (self.room_id, self.event_id)
@@ -153,7 +153,7 @@ class _EventWriter:
         write_auth_chains(
             tx,
             {
-                position: change.auth_events
+                position: auth_ids(change.json) if change.auth_events is None else change.auth_events
                 for position, change in self._changes
                 # Only state is ever named by other events as an auth event.
                 if change.outlier_nid is None and change.state_key is not None

@@ -225,7 +225,7 @@ class LiveRoom:
             push=facts.outcome.default,
             personal_push=facts.outcome.personal,
             sent_by=facts.sent_by,
-            auth_events=event.auth_events if event.is_state else (),
+            auth_events=event.auth_events,
         )
 
     def _move(

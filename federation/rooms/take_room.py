@@ -93,5 +93,5 @@ def _outlier(event: Event) -> StoreEvent:
         json=event.json,
         snapshot=None,
         flags=OUTLIER,
-        auth_events=event.auth_events if event.is_state else (),
+        auth_events=event.auth_events,
     )

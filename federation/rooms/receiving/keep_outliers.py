@@ -48,5 +48,5 @@ def outlier(event: Event, flags: int = 0) -> StoreEvent:
         json=event.json,
         snapshot=None,
         flags=OUTLIER | flags,
-        auth_events=event.auth_events if event.is_state else (),
+        auth_events=event.auth_events,
     )

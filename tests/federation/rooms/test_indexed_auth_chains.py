@@ -204,7 +204,8 @@ def _change(event: Event) -> StoreEvent:
         snapshot=None,
         # Also what was rejected has its place in chains.
         flags=OUTLIER | (REJECTED if event.depth % 7 == 3 else 0),
-        auth_events=event.auth_events,
+        # Some callers have them at hand, others not.
+        auth_events=event.auth_events if event.depth % 2 else None,
     )
 
 
