@@ -5,7 +5,9 @@ from urllib.parse import quote
 
 import orjson
 
+from federation.room_dag.canonical_json import encode_canonical
 from federation.transport.https import HttpResponse
+from federation.transport.x_matrix import build_x_matrix
 from tests.popcube_server.server_case import ONE, TWO, ServerTestCase, TestUser
 
 
@@ -415,3 +417,48 @@ class JumpToTimeTests(HistoryCase):
         self.network.far_servers[ONE] = lie
         # Only the join is here.
         self.assertEqual(self.ok(self.find(at_ms, "f"))["origin_server_ts"], self.sent[-1][0])
+
+
+class ServeHistoryTests(HistoryCase):
+    """`two.example` asks `one.example`."""
+
+    def ask(self, method: str, url: str, body: Any = None) -> Any:
+        signer = self.organisations[TWO].core.signer
+        content = None if body is None else encode_canonical(body)
+        header = build_x_matrix(signer, ONE, method, url, content)
+        return self.ok(self.call(method, url, body, headers={"Authorization": header}))
+
+    def test_history_is_given_bounded_and_hidden_parts_redacted(self) -> None:
+        rule = {"type": "m.room.history_visibility", "content": {"history_visibility": "joined"}}
+        room_id = self.given_room(self.alice, initial_state=[rule])
+        for number in range(150):
+            self.given_message(self.alice, room_id, f"secret {number}")
+        self.join(self.bob, room_id)
+        self.deliver()
+        for number in range(5):
+            self.given_message(self.alice, room_id, f"open {number}")
+        last = self.given_message(self.alice, room_id, "last")
+        room, event = quote(room_id), quote(last)
+        pdus = self.ask("GET", f"/_matrix/federation/v1/backfill/{room}?v={event}&limit=100")["pdus"]
+        self.assertEqual(len(pdus), 100)
+        bodies = [pdu["content"].get("body") for pdu in pdus if pdu["type"] == "m.room.message"]
+        expected = ["last", *(f"open {number}" for number in range(4, -1, -1))]
+        self.assertEqual([body for body in bodies if body is not None], expected)
+        body = {"earliest_events": [], "latest_events": [last], "limit": 1000}
+        events = self.ask("POST", f"/_matrix/federation/v1/get_missing_events/{room}", body)["events"]
+        self.assertLessEqual(len(events), 20)
+        shown = [pdu["content"]["body"] for pdu in events if "body" in pdu["content"]]
+        self.assertEqual(shown, [f"open {number}" for number in range(5)])
+
+    def test_history_goes_on_behind_what_was_rejected(self) -> None:
+        room_id = self.given_room(self.alice)
+        first = self.given_message(self.alice, room_id, "first")
+        wrong = self.given_message(self.alice, room_id, "wrong")
+        last = self.given_message(self.alice, room_id, "last")
+        database = self.organisations[ONE].core.database
+        database.write_now(lambda tx: tx.run("UPDATE events SET flags = 1 WHERE event_id = ?", (wrong,)))
+        self.restart(ONE)
+        self.join(self.bob, room_id)
+        url = f"/_matrix/federation/v1/backfill/{quote(room_id)}?v={quote(last)}&limit=10"
+        self.assertGreater(len(self.ask("GET", url)["pdus"]), 3)
+        self.assertIn(first, ids(self.read_back(self.bob, room_id)))
