@@ -1,6 +1,6 @@
 """What `storage/database.py` asks of a database engine."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 Row = tuple[Any, ...]
@@ -30,6 +30,9 @@ class Connection(Protocol):
     def execute(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
         """The rows of the answer; an empty list for statements that return none."""
 
+    def stream(self, sql: str, page_rows: int) -> Iterator[list[Row]]:
+        """The rows of a long answer, a page at a time, within the transaction that was begun."""
+
     def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """The statement once per row, in as few round trips as the engine allows."""
 
@@ -49,6 +52,11 @@ class Engine(Protocol):
     def connect(self) -> Connection: ...
 
     def table_exists(self, connection: Connection, table: str) -> bool: ...
+
+    def table_names(self, connection: Connection) -> list[str]:
+        """Every table of the organisation, in order."""
+
+    def column_names(self, connection: Connection, table: str) -> list[str]: ...
 
     def translate_schema(self, sql: str) -> str:
         """A migration's text with the engine's own words for what has no common one."""

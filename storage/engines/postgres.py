@@ -1,7 +1,7 @@
 """PostgreSQL through psycopg2. One schema per organisation, chosen by the connection's search path."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg2
@@ -74,6 +74,13 @@ class PostgresConnection:
         except psycopg2.Error as error:
             raise _translate(error) from error
 
+    def stream(self, sql: str, page_rows: int) -> Iterator[list[Row]]:
+        # Spelled out: psycopg2's own named cursors want to begin transactions themselves.
+        self.execute(f"DECLARE long_answer NO SCROLL CURSOR FOR {sql}", ())
+        while rows := self.execute(f"FETCH {page_rows} FROM long_answer", ()):
+            yield rows
+        self.execute("CLOSE long_answer", ())
+
     def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         match = _VALUES.search(sql)
         try:
@@ -118,6 +125,22 @@ class PostgresEngine:
 
     def table_exists(self, connection: Connection, table: str) -> bool:
         return connection.execute("SELECT to_regclass(?)", (table,))[0][0] is not None
+
+    def table_names(self, connection: Connection) -> list[str]:
+        rows = connection.execute(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()"
+            " AND table_type = 'BASE TABLE' ORDER BY table_name",
+            (),
+        )
+        return [row[0] for row in rows]
+
+    def column_names(self, connection: Connection, table: str) -> list[str]:
+        rows = connection.execute(
+            "SELECT column_name FROM information_schema.columns WHERE table_schema = current_schema()"
+            " AND table_name = ? ORDER BY ordinal_position",
+            (table,),
+        )
+        return [row[0] for row in rows]
 
     def translate_schema(self, sql: str) -> str:
         return sql

@@ -1,7 +1,7 @@
 """SQLite: the embedded default. WAL, so that readers do not wait; `synchronous=FULL`, so that an answer is on disk."""
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,14 @@ class SqliteConnection:
         except sqlite3.Error as error:
             raise _translate(error) from error
 
+    def stream(self, sql: str, page_rows: int) -> Iterator[list[Row]]:
+        try:
+            cursor = self._connection.execute(sql)
+            while rows := cursor.fetchmany(page_rows):
+                yield rows
+        except sqlite3.Error as error:
+            raise _translate(error) from error
+
     def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         try:
             self._cursor.executemany(sql, rows)
@@ -99,6 +107,16 @@ class SqliteEngine:
         return bool(
             connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (table,))
         )
+
+    def table_names(self, connection: Connection) -> list[str]:
+        rows = connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name", ()
+        )
+        return [row[0] for row in rows]
+
+    def column_names(self, connection: Connection, table: str) -> list[str]:
+        rows = connection.execute("SELECT name FROM pragma_table_info(?) ORDER BY cid", (table,))
+        return [row[0] for row in rows]
 
     def translate_schema(self, sql: str) -> str:
         # Only a key declared exactly so is SQLite's own row number, without an index beside the table.
