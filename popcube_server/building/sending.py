@@ -77,6 +77,10 @@ def build_sending(core: Core, base: RoomBase, federation: Federation) -> Sending
         QueueLimits(),
     )
     deliveries = Deliveries(server_name, tools, position)
+    federation.metrics.watch("outbound_queues", "Servers for which something waits.", lambda: len(deliveries))
+    federation.metrics.watch(
+        "outbound_paused", "Servers that do not answer, or refuse.", lambda: deliveries.parked_count
+    )
     renewal = PresenceRenewal(server_name, database, core.platform.clock, sender_sharing, deliveries)
     sources = SenderSources(
         core.log,

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+from nacl.signing import SigningKey
 from twisted.internet.defer import Deferred
+from unpaddedbase64 import encode_base64
 
 from storage.remote_devices import SetRemoteDevices
 from tests.popcube_server.federation_edus.test_queries import KEYS, device_keys
@@ -68,6 +70,18 @@ class SharedRoomTests(ServerTestCase):
             self.clock.advance(10)
             self.network.flush()
         self.assertEqual(self.texts(self.bob), [str(number) for number in range(5)])
+
+    def test_request_of_a_server_that_was_away_ends_its_pause(self) -> None:
+        self.network.down.add(TWO)
+        self.given_message(self.alice, self.room, "missed")
+        for _ in range(100):
+            self.clock.advance(1)
+        self.network.down.clear()
+        self.turn()
+        self.assertEqual(self.texts(self.bob), [])
+        self.given_message(self.bob, self.room, "I am back")
+        self.turn()
+        self.assertEqual(sorted(self.texts(self.bob)), ["I am back", "missed"])
 
     def test_typing_is_seen_and_ends(self) -> None:
         path = f"/_matrix/client/v3/rooms/{self.room}/typing/{self.alice.user_id}"
@@ -148,6 +162,25 @@ class SharedRoomTests(ServerTestCase):
         self.turn()
         self.assertEqual(list(self.query(self.bob, self.alice)), [self.alice.device_id])
         self.assertEqual(self.asked("/user/devices/"), 1)
+
+    def test_cross_signing_keys_are_told_both_ways(self) -> None:
+        for user, other in ((self.alice, self.bob), (self.bob, self.alice)):
+            self.ok(self.post(f"{KEYS}/upload", {"device_keys": device_keys(user)}, user))
+            self.turn()
+            self.query(other, user)
+            since = self.sync(other)["next_batch"]
+            asked = self.asked("/user/")
+            master = encode_base64(bytes(SigningKey(b"7" * 32).verify_key))
+            key = {"user_id": user.user_id, "usage": ["master"], "keys": {f"ed25519:{master}": master}}
+            self.ok(self.post(f"{KEYS}/device_signing/upload", {"master_key": key}, user))
+            self.turn()
+            self.assertIn(user.user_id, self.sync(other, since)["device_lists"]["changed"])
+            pending = self.begin("POST", f"{KEYS}/query", {"device_keys": {user.user_id: []}}, other)
+            self.turn()
+            found = self.ok(self.finish(pending))["master_keys"][user.user_id]
+            self.assertEqual(found["keys"], key["keys"])
+            # They came by themselves.
+            self.assertEqual(self.asked("/user/"), asked)
 
     def test_lost_change_of_keys_is_made_up_for(self) -> None:
         self.ok(self.post(f"{KEYS}/upload", {"device_keys": device_keys(self.alice)}, self.alice))
