@@ -60,6 +60,7 @@ class IndexedAuthChains:
         rest, seen = iter(unconflicted()), set[int]()
         while difference and (some := list(islice(rest, AT_ONCE))):
             nids = self._numbers.find_numbers(self._lookup.tx, some).values()
+            difference.difference_update(nids)
             self._remove_chains(difference, nids, seen)
         return self._ids(difference)
 

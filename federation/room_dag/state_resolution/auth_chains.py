@@ -31,7 +31,9 @@ class WalkedAuthChains:
             # What an unconflicted event depends on is in the chain of every state. What is below a common
             # event is common too, so that most unconflicted events are done after one step.
             shared: set[str] = set()
-            self._walk(unconflicted(), shared, common)
+            for event_id in unconflicted():
+                difference.discard(event_id)
+                self._walk((event_id,), shared, common)
             difference -= shared
         return difference
 

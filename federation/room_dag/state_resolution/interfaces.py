@@ -27,6 +27,10 @@ class AuthChains(Protocol):
         `conflicted` are the events that only some of the states have, each with a bit for each state that has it;
         `states` is the number of states, all of which have the events of `unconflicted` too. Those of `conflicted` are
         left out: they are looked at anyway.
+
+        NOTSPEC: those of `unconflicted` are left out, too. To the letter one that is an auth event in some states only
+        would belong here, and would then come into the order of power events. But a state counts as part of its own
+        auth chain in Synapse, and all servers of a room must come to the same state.
         """
 
     def subgraph(self, conflicted: Collection[str]) -> set[str]:
