@@ -244,7 +244,7 @@ class Deliveries:
             for destination, rooms in marks.items()
         ]
         try:
-            await self._commit(*changes)
+            await self.commit(*changes)
         except CommitFailed:
             self._marks = marks
             raise
@@ -325,7 +325,7 @@ class Deliveries:
                 event.position,
             )
         since = (self._position() if queue.floor is None else queue.floor) - 1
-        await self._commit(FallBehind(queue.destination, since, tuple(rooms.values())))
+        await self.commit(FallBehind(queue.destination, since, tuple(rooms.values())))
         queue.floor = None
 
     # One destination at work
@@ -399,7 +399,7 @@ class Deliveries:
         if batch.rooms:
             changes.append(SentLatest(queue.destination, batch.rooms))
         if changes:
-            await self._commit(*changes)
+            await self.commit(*changes)
         if not queue.is_behind:
             queue.floor = None
 
@@ -433,14 +433,14 @@ class Deliveries:
         self, queue: DestinationQueue, batch: Batch, error: FederationError, pause_ms: int
     ) -> None:
         destination = queue.destination
-        await self._commit(PauseSending(destination, self._now_ms() + pause_ms, pause_ms))
+        await self.commit(PauseSending(destination, self._now_ms() + pause_ms, pause_ms))
         if not (is_poison(error) and batch.is_one_thing):
             return
         if batch.messages and is_final(error):
             logger.warning("%s refuses a message to a device, which is dropped: %s", destination, error)
-            await self._commit(RemoteDelivered(destination, batch.messages))
+            await self.commit(RemoteDelivered(destination, batch.messages))
         for room in batch.rooms:
-            committed = await self._commit(RefusedLatest(destination, room.room_id))
+            committed = await self.commit(RefusedLatest(destination, room.room_id))
             (times,) = committed.results[:1]
             assert isinstance(times, int)
             if is_final(error) or times >= MAX_REFUSED:
@@ -448,7 +448,7 @@ class Deliveries:
                 logger.warning(
                     "%s refuses an event of %s, it is dropped: %s", destination, room.room_id, error
                 )
-                await self._commit(SentLatest(destination, (room,)))
+                await self.commit(SentLatest(destination, (room,)))
 
     def _park(self, queue: DestinationQueue, delay_ms: int) -> None:
         self._queues.pop(queue.destination, None)
@@ -460,7 +460,7 @@ class Deliveries:
         self._queues.pop(queue.destination, None)
         self._lags.pop(queue.destination, None)
         if batch.messages or queue.has_messages or queue.is_behind:
-            await self._commit(ForgetDestination(queue.destination))
+            await self.commit(ForgetDestination(queue.destination))
 
     # Catching up
 
@@ -485,7 +485,7 @@ class Deliveries:
     async def _finish_catching_up(self, queue: DestinationQueue) -> None:
         lag = self._lags.pop(queue.destination)
         if lag.marks:
-            committed = await self._commit(CaughtUp(queue.destination, lag.marks))
+            committed = await self.commit(CaughtUp(queue.destination, lag.marks))
             if not committed.results[0]:
                 # It fell behind again meanwhile.
                 return
@@ -495,8 +495,14 @@ class Deliveries:
 
     # Life
 
-    async def _commit(self, *changes: Change) -> Committed:
-        return await self._tools.committer.commit(*changes, HoldDuty(self._epoch))
+    async def commit(self, *changes: Change) -> Committed:
+        """Write as the sender whose turn it is. Raises `SenderReplaced`, and then nothing is sent any more."""
+        try:
+            return await self._tools.committer.commit(*changes, HoldDuty(self._epoch))
+        except SenderReplaced:
+            self._stopping = True
+            self._parked.stop()
+            raise
 
     def _crashed(self, queue: DestinationQueue, failure: Failure) -> None:
         self._lags.pop(queue.destination, None)
@@ -511,8 +517,6 @@ class Deliveries:
     def _note(self, queue: DestinationQueue, failure: Failure) -> None:
         if failure.check(SenderReplaced):
             logger.error("Another sender has taken over: this one stops")
-            self._stopping = True
-            self._parked.stop()
         else:
             logger.error("Sending to %s failed: %s", queue.destination, failure)
 

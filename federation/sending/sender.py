@@ -114,7 +114,10 @@ class Sender:
             await waiter
         await self._deliveries.stop()
         if self._begun:
-            await self._save()
+            try:
+                await self._save()
+            except SenderReplaced:
+                logger.info("Another federation sender has taken over: it goes on from its own place")
 
     def _hear(self, entries: Sequence[LogEntry]) -> None:
         for entry in entries:
@@ -305,5 +308,6 @@ class Sender:
     async def _save(self) -> None:
         reached = self._reached()
         if reached > self._saved:
-            await self._sources.committer.commit(MoveCursor(CURSOR, reached))
+            # Not past what the sender that took over has done.
+            await self._deliveries.commit(MoveCursor(CURSOR, reached))
             self._saved = reached

@@ -8,8 +8,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from federation.sending.deliveries import MAX_REFUSED
 from federation.sending.destination_queue import State
 from federation.sending.parked import AT_ONCE, PAUSE_S
+from federation.sending.sender import CURSOR, SAVE_AFTER_S
 from federation.transport.errors import HttpRefusal
 from storage.device_keys import RemoveDeviceKeys
+from storage.followers import FollowersRepository
 from storage.sending import FallBehind, SendToRemoteDevices, TakeOver
 from tests.federation.rooms.engine_case import ALICE, BOB
 from tests.federation.sending.sender_case import SenderMixin, X, Y
@@ -203,6 +205,29 @@ class RecoveryTests(SenderMixin):
         self.result(self.committer.commit(SendToRemoteDevices(((Y, orjson.dumps(message)),))))
         self.turn()
         self.assertEqual(self.others.edus(Y), [])
+
+    def test_sender_that_was_replaced_leaves_the_place_to_the_other_one(self) -> None:
+        room_id = self.given_shared_room(X)
+        self.result(self.committer.commit(TakeOver()))
+        before = self.read(lambda tx: FollowersRepository().find_position(tx, CURSOR))
+        self.say(room_id, "sent by the wrong one")
+        self.pass_time(SAVE_AFTER_S)
+        self.result(self.sender.stop())
+        self.assertEqual(self.read(lambda tx: FollowersRepository().find_position(tx, CURSOR)), before)
+        self.open()
+
+    def test_sender_that_was_replaced_tries_nobody_again(self) -> None:
+        room_id = self.given_shared_room(X)
+        self.given_down(X)
+        self.say(room_id, "missed")
+        message = orjson.dumps({"sender": ALICE, "type": "m.test", "messages": {}})
+        self.result(self.committer.commit(SendToRemoteDevices(((X, message),))))
+        self.turn()
+        self.result(self.committer.commit(TakeOver()))
+        self.say(room_id, "written down")
+        del self.others.errors[X]
+        self.pass_time(HOUR_S)
+        self.assertEqual(self.others.bodies(X), [])
 
 
 class DeviceListTests(SenderMixin):
