@@ -41,9 +41,10 @@ class Scenarios:
         """Wait until all see the same state, and return it."""
 
         def same() -> dict[tuple[str, str], str]:
-            first, *rest = (user.state(room_id) for user in users)
-            for one in rest:
-                assert one == first, _difference(first, one)
+            first = users[0].state(room_id)
+            for user in users[1:]:
+                one = user.state(room_id)
+                assert one == first, f"{user.user_id}: {_difference(first, one)}"
             return first
 
         return eventually(same, f"the same state for {[user.user_id for user in users]}")
@@ -83,7 +84,7 @@ class Pair(SynchronousTestCase):
             except SkipTest:
                 raise
             except Exception as error:
-                logs = "".join(_shown_log(peer) for peer in (self.here, self.there))
+                logs = "".join(shown_log(peer) for peer in (self.here, self.there))
                 error.args = (f"{error}{logs}",)
                 raise
 
@@ -157,7 +158,8 @@ def _authority() -> Authority:
     return Authority(_directory() / "authority")
 
 
-def _shown_log(peer: Peer) -> str:
+def shown_log(peer: Peer) -> str:
+    """The end of what a server logged, without what tests make it say."""
     lines = [line for line in peer.log_text().splitlines() if not any(noise in line for noise in NOISE)]
     shown = "\n".join(line[:500] for line in lines[-SHOWN_LOG_LINES:])
     return f"\n--- {peer.name} ({peer.server_name}) logged:\n{shown}"

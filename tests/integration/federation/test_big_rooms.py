@@ -1,7 +1,7 @@
 """A room with many members and a long history, joined by the other side, which then pages back to its beginning.
 
-The sizes are small ones, so that every run can do it; POPCUBE_FEDERATION_BIG_ROOM=1 makes them those of a large room. It
-also prints how long the join took.
+The sizes are small ones, so that every run can do it; POPCUBE_FEDERATION_BIG_ROOM=1 makes them those of a large room,
+and prints how long joining and reading took.
 """
 
 import os
