@@ -177,9 +177,8 @@ class Server:
         )
         tls = SiteTls(sites.certificate_path, sites.private_key_path)
         try:
-            context = tls.server_context(
-                [peer.certificate_path for peer in sites.peers if peer.certificate_path]
-            )
+            own = sites.certificate_path.read_bytes()
+            context = tls.server_context([own, *(peer.read_certificate() for peer in sites.peers)])
         except (OSError, ValueError, SSL.Error) as error:
             raise SystemExit(f"sites: a certificate cannot be used: {error}") from error
         factory = SiteContextFactory(context)

@@ -124,7 +124,7 @@ def build_core(
     log.start_at(database.read_now(LogRepository().get_position))
     metrics.watch_log_position(lambda: log.position)
     limits = CommitLimits(config.popcube.commit.max_batch, config.popcube.commit.max_waiting)
-    sites = None if config.sites is None else build_site_core(config.sites, database, log, metrics, platform)
+    sites = None if config.sites is None else build_site_core(config.sites, engine, database, log, metrics, platform)
     committer = Committer(
         database,
         log,

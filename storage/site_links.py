@@ -13,6 +13,8 @@ from storage.events import OUTLIER, REJECTED, SOFT_FAILED, StoreEvent
 KEPT_MARKS: Final = 10_000
 """Newest pairs of positions kept per peer; of older ones, one in `THINNED`."""
 THINNED: Final = 100
+COPYING: Final = "(copying)"
+"""In place of a log ID: the database is being filled with a copy of another site's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,38 @@ _THIN_KNOWLEDGE: Final = (
 
 
 @dataclass(frozen=True, slots=True)
+class ShareLog(Change):
+    """A copy of this site's log up to a position is the beginning of another one."""
+
+    kind: ClassVar[str] = "site_shared_log"
+    area: ClassVar[str] = "site_links"
+    logged: ClassVar[bool] = False
+
+    log: str
+    position: int
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        for _, change in changes:
+            share_log(tx, change.log, change.position)
+
+
+def share_log(tx: WriteTransaction, log: str, position: int) -> None:
+    """Note that two logs are the same up to a position."""
+    tx.run(
+        "INSERT INTO site_shared_logs (log, position) VALUES (?, ?)"
+        " ON CONFLICT (log) DO UPDATE SET position = excluded.position",
+        (tx.intern_one(log), position),
+    )
+
+
+def set_log_id(tx: WriteTransaction, log_id: str) -> None:
+    """The ID of this site's own log from now on."""
+    tx.run("DELETE FROM site_log")
+    tx.run("INSERT INTO site_log (log_id) VALUES (?)", (log_id,))
+
+
+@dataclass(frozen=True, slots=True)
 class ForgetSiteLog(Change):
     """A log that is no peer's any more."""
 
@@ -135,6 +169,18 @@ class SiteEvent:
 
 
 class SiteLinksRepository:
+    def is_known(self, tx: Transaction, log: str) -> bool:
+        """Whether anything was ever heard of a log."""
+        nid = tx.name_id(log)
+        return any(
+            tx.one(sql, (nid,)) is not None
+            for sql in (
+                "SELECT 1 FROM site_shared_logs WHERE log = ?",
+                "SELECT 1 FROM site_cursors WHERE log = ?",
+                "SELECT 1 FROM site_knowledge WHERE log = ? LIMIT 1",
+            )
+        )
+
     def find_log_id(self, tx: Transaction) -> str | None:
         """The ID of this site's own log; None: it is the site's name."""
         log_id: str | None = tx.value("SELECT log_id FROM site_log")

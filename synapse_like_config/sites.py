@@ -44,11 +44,12 @@ def _parse_peer_url(value: Value) -> str:
 
 @dataclass(frozen=True)
 class SitePeer:
-    """Another site. `certificate_path` holds its certificate itself, or the authority that signs it, as PEM."""
+    """Another site. Its certificate, or the authority that signs it, is PEM: as text or in a file."""
 
     name: str = options.custom("", _parse_name)
     url: str = options.custom("", _parse_peer_url)
     verify_key: SiteVerifyKey = options.custom(SiteVerifyKey("", b""), _parse_verify_key)
+    certificate: str | None = options.optional_string()
     certificate_path: Path | None = options.optional_path()
     witness: bool = options.boolean(False)
 
@@ -57,21 +58,33 @@ class SitePeer:
             ("name", self.name),
             ("url", self.url),
             ("verify_key", self.verify_key.key_id),
-            ("certificate_path", self.certificate_path),
+            ("certificate", self.certificate or self.certificate_path),
         ):
             if not value:
                 raise WrongValue(f"a peer site needs `{option}`", option)
 
+    def read_certificate(self) -> bytes:
+        """PEM. Raises OSError."""
+        if self.certificate is not None:
+            return self.certificate.encode()
+        assert self.certificate_path is not None
+        return self.certificate_path.read_bytes()
+
 
 @dataclass(frozen=True)
 class SitesConfig:
-    """This site and its peers. `fall_back_after` is how long a write waits for a peer with `durability: site`."""
+    """This site and its peers.
+
+    `fall_back_after` is how long a write waits for a peer with `durability: site`; `copies_path` is where copies for
+    new sites are written (beside the media if it is not given).
+    """
 
     name: str = options.custom("", _parse_name)
     bind_addresses: tuple[str, ...] = options.string_or_strings()
     port: int = options.integer(8449, 0, 65535)
     certificate_path: Path | None = options.optional_path()
     private_key_path: Path | None = options.optional_path()
+    copies_path: Path | None = options.optional_path()
     durability: str = options.choice("local", ("local", "site"))
     fall_back_after_ms: int = options.duration_ms("5s", 10)
     peers: tuple[SitePeer, ...] = options.sections(SitePeer)

@@ -8,7 +8,7 @@ from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from zope.interface import implementer
 
-from federation.transport.tls import is_certificate_of, read_certificates
+from federation.transport.tls import is_certificate_of, parse_certificates
 
 MINIMUM: Final = SSL.TLS1_2_VERSION
 
@@ -21,8 +21,8 @@ class SiteTls:
         self._certificate = certificate
         self._private_key = private_key
 
-    def server_context(self, peers: Iterable[Path]) -> SSL.Context:
-        """For the listener: who has none of these certificates, or one of these authorities, does not get in.
+    def server_context(self, peers: Iterable[bytes]) -> SSL.Context:
+        """For the listener: who has none of these certificates (PEM), and none by them, does not get in.
 
         Raises OSError, ValueError or SSL.Error if a file cannot be used.
         """
@@ -32,13 +32,13 @@ class SiteTls:
         context.set_session_id(b"popcube site")
         return context
 
-    def client(self, peer: Path) -> "SiteConnections":
+    def client(self, peer: bytes) -> "SiteConnections":
         """For the link to one peer. Raises as `server_context` does."""
         context = self._context((peer,))
-        pinned = [certificate.dumpPEM() for certificate in read_certificates((peer,))]
+        pinned = [certificate.dumpPEM() for certificate in parse_certificates(peer, "a peer's certificate")]
         return SiteConnections(context, pinned)
 
-    def _context(self, trusted: Iterable[Path]) -> SSL.Context:
+    def _context(self, trusted: Iterable[bytes]) -> SSL.Context:
         context = SSL.Context(SSL.TLS_METHOD)
         context.set_min_proto_version(MINIMUM)
         context.use_certificate_chain_file(str(self._certificate))
@@ -49,8 +49,9 @@ class SiteTls:
             raise ValueError("OpenSSL has no certificate store")
         # A pinned certificate counts although whoever signed it is not known.
         store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
-        for certificate in read_certificates(tuple(trusted)):
-            store.add_cert(certificate.original)
+        for pem in trusted:
+            for certificate in parse_certificates(pem, "a peer's certificate"):
+                store.add_cert(certificate.original)
         return context
 
 

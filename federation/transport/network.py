@@ -48,7 +48,6 @@ def _site_clients(reactor: Any, names: NameResolver, sites: SitesConfig) -> Mapp
     anywhere = AddressPolicy((), ())
     clients: dict[str, Https] = {}
     for peer in sites.peers:
-        assert peer.certificate_path is not None
-        connections = tls.client(peer.certificate_path)
+        connections = tls.client(peer.read_certificate())
         clients[peer.name] = HttpsClient(reactor, tcp_endpoints(reactor), names, anywhere, connections)
     return clients

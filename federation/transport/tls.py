@@ -126,8 +126,13 @@ def is_certificate_of(certificate: Any, name: str) -> bool:
 def read_certificates(paths: Sequence[Path]) -> Iterator[Certificate]:
     """Every certificate of some PEM files. Raises OSError, ValueError."""
     for path in paths:
-        found = _PEM.findall(path.read_bytes())
-        if not found:
-            raise ValueError(f"{path} holds no certificate")
-        for pem in found:
-            yield Certificate.loadPEM(pem)
+        yield from parse_certificates(path.read_bytes(), str(path))
+
+
+def parse_certificates(pem: bytes, what: str) -> Iterator[Certificate]:
+    """Every certificate in a text. Raises ValueError."""
+    found = _PEM.findall(pem)
+    if not found:
+        raise ValueError(f"{what} holds no certificate")
+    for one in found:
+        yield Certificate.loadPEM(one)

@@ -8,6 +8,7 @@ from popcube_server.metrics import Metrics
 from popcube_server.services.platform import Platform
 from storage.committer import Committer
 from storage.database import Database
+from storage.engines.engine import Engine
 from storage.log import Log
 from storage.replication.hybrid_clock import HybridClock
 from synapse_like_config.config import ServerConfig
@@ -21,6 +22,7 @@ class SiteCore:
     config: SitesConfig
     log_id: str
     """Of this site's log."""
+    engine: Engine
     clock: HybridClock
     durability: SiteDurability | None
     """None: what is on this site's disk is answered."""

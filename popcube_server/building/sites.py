@@ -23,19 +23,25 @@ from popcube_server.building.federation_rooms import RemoteRooms
 from popcube_server.building.push import Push
 from popcube_server.building.rooms import RoomBase
 from popcube_server.metrics import Metrics
+from popcube_server.rest.sites.copies import SiteCopies, SiteStatusServlet
 from popcube_server.rest.sites.links import SiteLinksServlet
 from popcube_server.services.platform import Platform
 from popcube_server.services.sites.authenticate_site import AuthenticateSite
+from popcube_server.services.sites.give_copy import LOCAL_TABLES, GiveCopy
 from popcube_server.services.sites.receive_changes import ReceiveChanges
+from popcube_server.services.sites.secret_check import secret_check
+from popcube_server.services.sites.site_status import SiteStatus
 from popcube_server.site_metrics import SiteMetrics, publish_links
 from storage.committer import PeerCommitter
+from storage.copying import WriteCopy
 from storage.database import Database
+from storage.engines.engine import Engine, StorageError
 from storage.log import Log
 from storage.replication.apply_records import ApplyRecords
 from storage.replication.export_records import ExportRecords
 from storage.replication.hybrid_clock import HybridClock
 from storage.replication.kinds.all_kinds import ALL_KINDS
-from storage.site_links import SiteLinksRepository
+from storage.site_links import COPYING, SiteLinksRepository
 from synapse_like_config.sites import SitePeer, SitesConfig
 
 
@@ -61,17 +67,23 @@ class Sites:
     servlets: Sequence[object]
 
 
+class HalfCopied(StorageError):
+    """`site join` was interrupted: the database is of no use until it has run to its end."""
+
+
 def build_site_core(
-    config: SitesConfig, database: Database, log: Log, metrics: Metrics, platform: Platform
+    config: SitesConfig, engine: Engine, database: Database, log: Log, metrics: Metrics, platform: Platform
 ) -> SiteCore:
-    """What the committer needs, before there are links."""
+    """What the committer needs, before there are links. Raises `HalfCopied`."""
     log_id = database.read_now(SiteLinksRepository().find_log_id)
+    if log_id == COPYING:
+        raise HalfCopied("the copy of the other site is not complete: run `popcube-server site join` again")
     durability = None
     if config.durability == "site":
         durability = SiteDurability(
             platform.clock, config.fall_back_after_ms / 1000, lambda: log.position, SiteMetrics(metrics)
         )
-    return SiteCore(config, log_id or config.name, HybridClock(platform.now_ms), durability)
+    return SiteCore(config, log_id or config.name, engine, HybridClock(platform.now_ms), durability)
 
 
 def build_sites(
@@ -100,9 +112,34 @@ def build_sites(
         if not peer.witness
     }
     publish_links(core.metrics, links.values(), core.platform.now_ms)
-    servlet = SiteLinksServlet(ReceiveChanges(core.sites.log_id, take, links))
-    authenticator = AuthenticateSite(core.server_name, config.peers)
-    return Sites((*_ends(core.sites), *links.values()), authenticator, (servlet,))
+    status = SiteStatus(
+        config.name,
+        core.sites.log_id,
+        core.log,
+        core.database,
+        links.values(),
+        core.sites.durability,
+        core.platform.now_ms,
+    )
+    servlets = (
+        SiteLinksServlet(ReceiveChanges(core.sites.log_id, take, links)),
+        SiteCopies(_give_copy(core, core.sites), secret_check(core.config)),
+        SiteStatusServlet(config.name, status),
+    )
+    authenticator = AuthenticateSite(config.name, core.signer, config.peers)
+    return Sites((*_ends(core.sites), *links.values()), authenticator, servlets)
+
+
+def _give_copy(core: Core, sites: SiteCore) -> GiveCopy:
+    beside_media = core.config.media.media_store_path.parent / "site-copies"
+    return GiveCopy(
+        sites.log_id,
+        sites.config.copies_path or beside_media,
+        WriteCopy(sites.engine, LOCAL_TABLES),
+        core.database,
+        core.committer,
+        core.platform,
+    )
 
 
 def _ends(sites: SiteCore) -> Sequence[DurabilityEnd]:

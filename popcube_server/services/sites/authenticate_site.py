@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from federation.room_dag.canonical_json import NotCanonical, encode_lenient
-from federation.room_dag.signing import InvalidSignature, verify_bytes
+from federation.room_dag.signing import EventSigner, InvalidSignature, verify_bytes
 from federation.transport.x_matrix import InvalidHeader, parse_x_matrix, request_signed_bytes
 from popcube_server.services.errors import WithCode
 from popcube_server.services.federation.authenticate_server import SignedRequest
@@ -15,9 +15,11 @@ LINK_PATHS = "/_popcube/sites/"
 class AuthenticateSite:
     """For the listener that only sites reach."""
 
-    def __init__(self, server_name: str, peers: Sequence[SitePeer]) -> None:
-        self._server_name = server_name
-        self._peers = {peer.verify_key.key_id: peer for peer in peers}
+    def __init__(self, own_name: str, signer: EventSigner, peers: Sequence[SitePeer]) -> None:
+        """The site's own key counts too: its operator asks how it stands."""
+        self._server_name = signer.server_name
+        self._keys = {peer.verify_key.key_id: (peer.name, peer.verify_key.key) for peer in peers}
+        self._keys[signer.key_id] = (own_name, signer.verify_key)
 
     async def authenticate(self, request: SignedRequest) -> str:
         """The site's name on the links' own paths; elsewhere the server name, for a site asks as this very server.
@@ -32,16 +34,16 @@ class AuthenticateSite:
             content = None if body is None else encode_lenient(body)
         except (InvalidHeader, NotCanonical) as error:
             raise _unauthorized(f"The signature cannot be read: {error}.") from None
-        peer = self._peers.get(header.key_id)
+        site, key = self._keys.get(header.key_id, (None, b""))
         name = self._server_name
-        if peer is None or header.origin != name or header.destination != name:
+        if site is None or header.origin != name or header.destination != name:
             raise _unauthorized("The request is not signed by a site that this one knows.")
         message = request_signed_bytes(name, name, request.method, request.uri, content)
         try:
-            verify_bytes(message, header.signature, peer.verify_key.key)
+            verify_bytes(message, header.signature, key)
         except InvalidSignature:
             raise _unauthorized("The request's signature is wrong.") from None
-        return peer.name if request.uri.startswith(LINK_PATHS) else name
+        return site if request.uri.startswith(LINK_PATHS) else name
 
 
 def _unauthorized(message: str) -> WithCode:
