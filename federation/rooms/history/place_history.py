@@ -256,12 +256,13 @@ class PlaceHistory:
 
 
 def free_places(place: int, floor: int | None, count: int) -> list[int] | None:
-    """Orderings right below a place and above `floor`, the highest first; None if there are not so many.
+    """Orderings below a place and above `floor`, the highest first; None if there are not so many.
 
-    Whole steps are left out: they are for what happens.
+    Whole steps are left out: they are for what happens. So is the first one: of a hole that cannot be filled at the
+    moment clients are given two tokens in turns, since they take the same token twice for the end.
     """
     found: list[int] = []
-    at = place
+    at = place - 1
     while len(found) < count:
         at -= 1
         if floor is not None and at <= floor:

@@ -79,7 +79,8 @@ class HistoryPages:
             if found or outcome is Filled.MORE:
                 return Page(found, upto)
             if outcome is Filled.UNREACHABLE and way_back is None:
-                way_back = upto
+                # Both places lie in the hole: clients take the same token twice for the end.
+                way_back = upto if span.upto != upto else upto - 1
 
     async def forward(
         self, user_id: str, room_id: str, span: Span, limit: int, wanted: RoomEventFilter
@@ -156,7 +157,8 @@ class _Work:
 def _hole_below(holes: Sequence[Hole], upto: int, after: int, passed: set[int]) -> Hole | None:
     """The first hole on the way back from `upto`."""
     for hole in holes:
-        if after < hole.place - 1 <= upto and hole.place not in passed:
+        # Right below a place there is never an event: see `place_history.free_places`.
+        if after < hole.place - 1 and hole.place - 2 <= upto and hole.place not in passed:
             return hole
     return None
 

@@ -253,9 +253,9 @@ class BackfillTests(HistoryMixin):
         self.assertEqual(server.asked, [])
 
     def test_hole_has_no_end_that_others_could_use(self) -> None:
-        self.assertEqual(free_places(3 * ORDERING_STEP, 3 * ORDERING_STEP - 3, 2), [3145727, 3145726])
-        self.assertIsNone(free_places(3 * ORDERING_STEP, 3 * ORDERING_STEP - 3, 3))
-        self.assertEqual(free_places(2 * ORDERING_STEP + 1, None, 1), [2 * ORDERING_STEP - 1])
+        self.assertEqual(free_places(3 * ORDERING_STEP, 3 * ORDERING_STEP - 4, 2), [3145726, 3145725])
+        self.assertIsNone(free_places(3 * ORDERING_STEP, 3 * ORDERING_STEP - 4, 3))
+        self.assertEqual(free_places(2 * ORDERING_STEP + 2, None, 1), [2 * ORDERING_STEP - 1])
 
 
 class SqliteBackfillTests(SqliteStorage, BackfillTests, SynchronousTestCase):
