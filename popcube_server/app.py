@@ -22,7 +22,7 @@ from twisted.python.threadpool import ThreadPool
 from twisted.web.server import Site as WebSite
 
 from federation.room_dag.signing import EventSigner, generate_key
-from federation.sites.site_tls import SiteContextFactory, SiteTls
+from federation.sites.site_tls import SiteListenerTls, SiteTls
 from federation.transport.network import Network, make_network
 from popcube_server.connections import Connections, WatchedFactory
 from popcube_server.logs import start_logging
@@ -181,7 +181,7 @@ class Server:
             context = tls.server_context([own, *(peer.read_certificate() for peer in sites.peers)])
         except (OSError, ValueError, SSL.Error) as error:
             raise SystemExit(f"sites: a certificate cannot be used: {error}") from error
-        factory = SiteContextFactory(context)
+        factory = SiteListenerTls(context)
         endpoint = endpoints.SSL4ServerEndpoint(self._reactor, sites.port, factory, interface=address)
         port = await self._open_port(endpoint, door, MAX_LINK_BYTES, Place("https", address, sites.port))
         if port is not None:

@@ -15,6 +15,7 @@ COMMANDS = {
     "serve": ("serve", "run the server in the foreground"),
     "generate-config": ("generate_config", "write a configuration file with fresh secrets and a signing key"),
     "register-user": ("register_user", "create an account"),
+    "site": ("site", "set up, fill and watch a site of an organization on several datacenters"),
     "check-config": ("check_config", "read a configuration and say what is wrong with it"),
     "version": ("version", "print the version"),
 }

@@ -98,9 +98,11 @@ def _bytes(value: object) -> Mapping[str, str]:
 class LoadCopy:
     """Loads a copy into a database of the same schema. What was in it is gone."""
 
-    def __init__(self, engine: Engine, database: Database) -> None:
+    def __init__(self, engine: Engine, database: Database, kept: frozenset[str] = frozenset()) -> None:
+        """`kept`: tables that stay as they are; they should be left out of the copy."""
         self._engine = engine
         self._database = database
+        self._kept = kept | {"schema_changes"}
 
     def load(self, path: Path, progress: Progress) -> CopyHeader:
         """On the calling thread. Begin again after an interruption: until it is done the database is of no use.
@@ -125,7 +127,7 @@ class LoadCopy:
     def _empty(self) -> None:
         def empty(tx: WriteTransaction) -> None:
             for table in self._tables():
-                if table != "schema_changes":
+                if table not in self._kept:
                     tx.run(f"DELETE FROM {table}")  # noqa: S608
 
         self._database.write_now(empty)

@@ -60,6 +60,16 @@ class SiteClient:
     ) -> dict[str, Any]:
         return await self._request("POST", path, query, body)
 
+    async def delete(self, path: str) -> dict[str, Any]:
+        return await self._request("DELETE", path, None, None)
+
+    async def get_bytes(self, path: str, query: Query | None = None) -> bytes:
+        """An answer that is no JSON."""
+        response = await self._send(self._signed("GET", path, query, None))
+        if response.status != 200:
+            raise HttpRefusal(self.peer, response.status, self._json(response))
+        return response.body
+
     async def _request(
         self, method: str, path: str, query: Query | None, body: Body | None
     ) -> dict[str, Any]:

@@ -1,8 +1,12 @@
 """Two sites of one organisation as an operator would set them up, on loopback."""
 
+import shutil
 import socket
+import subprocess
+import sys
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +16,12 @@ from unpaddedbase64 import encode_base64
 from tests.integration.federation.authority import Authority, Identity
 from tests.integration.federation.relay import Relay
 from tests.support.configuration import Database, write_configuration
+from tests.support.postgres import CHECKOUT
 from tests.support.server_process import ServerProcess
 
 SERVER_NAME = "one.example"
 HOST = "127.0.0.1"
+COMMAND_DEADLINE_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ class TwoSites:
         self, directory: Path, databases: tuple[Database, Database], durability: str = "local"
     ) -> None:
         self.directory = directory
+        self._durability = durability
         self._authority = Authority(directory / "certificates")
         self.plans = {
             name: SitePlan(
@@ -88,11 +95,40 @@ class TwoSites:
         for relay in self.relays.values():
             relay.open()
 
+    def lose(self, name: str) -> None:
+        """The site burns: its process, its database and everything beside it are gone."""
+        self.processes[name].kill9()
+        shutil.rmtree(self.plans[name].directory)
+
+    def rebuild(
+        self, name: str, source: str, database: Database, overrides: Mapping[str, Any] | None = None
+    ) -> None:
+        """Set the site up again on an empty database, from another site; not started yet."""
+        plan = replace(self.plans[name], database=database)
+        self.plans[name] = plan
+        self.processes[name] = ServerProcess(self._configure(plan, self._durability, overrides))
+        self.command(name, "join", "--from", source)
+
+    def command(self, name: str, verb: str, *arguments: str) -> str:
+        """What `popcube-server site VERB` prints. Raises AssertionError if it fails."""
+        configuration = self.plans[name].directory / "homeserver.yaml"
+        done = subprocess.run(
+            [sys.executable, "-m", "popcube_server", "site", verb, "-c", configuration, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_DEADLINE_S,
+            cwd=CHECKOUT,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise AssertionError(f"site {verb} failed: {done.stderr}\n{done.stdout}")
+        return done.stdout
+
     def url(self, name: str) -> str:
         """Where clients reach a site."""
         return self.processes[name].base_url
 
-    def _configure(self, plan: SitePlan, durability: str) -> Path:
+    def _configure(self, plan: SitePlan, durability: str, overrides: Mapping[str, Any] | None = None) -> Path:
         plan.directory.mkdir(parents=True)
         seed = encode_base64(plan.signing_key.encode())
         (plan.directory / "signing.key").write_text(f"ed25519 {plan.name} {seed}\n", encoding="ascii")
@@ -117,5 +153,8 @@ class TwoSites:
             "peers": peers,
         }
         return write_configuration(
-            plan.directory, plan.database, server_name=SERVER_NAME, overrides={"sites": sites}
+            plan.directory,
+            plan.database,
+            server_name=SERVER_NAME,
+            overrides={"sites": sites, **(overrides or {})},
         )
