@@ -31,6 +31,7 @@ CLIENT_PREFIX = "/_matrix/client/v3"
 FIRST_POLL_S = 0.02
 LONGEST_POLL_S = 0.3
 ANSWER_DEADLINE_S = 120.0
+MAX_IDLE_S = 20.0
 # Below the ports that systems give to outgoing connections: a server that was stopped finds its port free.
 FIXED_PORTS = range(12_000, 32_000)
 PASSWORD = "correct horse battery"
@@ -63,10 +64,13 @@ OURS: Mapping[str, Any] = {"popcube": {"argon2": {"time_cost": 1, "memory": "2M"
 SYNAPSE: Mapping[str, Any] = {
     "bcrypt_rounds": 4,
     "report_stats": False,
+    "rc_presence": {"per_user": NO_LIMIT},
     "suppress_key_server_warning": True,
     "federation_ip_range_blacklist": [],
     # Else a first sync asked for twice is answered with what was so two minutes ago.
     "caches": {"sync_response_cache_duration": 0},
+    # Tests that count heads of rooms make them.
+    "cleanup_extremities_with_dummy_events": False,
 }
 
 
@@ -99,8 +103,15 @@ class Peer:
         self.name = name
         port, self._federation_port = free_port(), free_port()
         self.server_name = f"{host}:{port}"
+        self.starts = 0
+        """How often the process was started: connections to it do not outlive it."""
         address = "127.0.0.1" if host == "localhost" else host
         self._relay = Relay(address, port, self._federation_port)
+
+    @property
+    def waits_for_life(self) -> bool:
+        """Whether it tries a server that did not answer only once it hears of it, or has something new for it."""
+        return False
 
     @property
     def base_url(self) -> str:
@@ -109,6 +120,7 @@ class Peer:
 
     def start(self) -> None:
         """Returns when it answers clients and other servers."""
+        self.starts += 1
         self._start_process()
         eventually(self._is_federation_open, f"{self.name} listens to other servers")
         self._relay.open()
@@ -219,6 +231,10 @@ class OurPeer(Peer):
 class SynapsePeer(Peer):
     """The main process of Synapse."""
 
+    @property
+    def waits_for_life(self) -> bool:
+        return True
+
     def __init__(
         self, name: str, host: str, database: Database, directory: Path, authority: Authority, python: Path
     ) -> None:
@@ -271,7 +287,8 @@ class User:
         self.user_id = user_id
         self.token = token
         self._connection: http.client.HTTPConnection | None = None
-        self._connected_to = ""
+        self._connected_to = ("", 0)
+        self._used_s = 0.0
 
     def another_connection(self) -> "User":
         """The same user with the same session."""
@@ -331,7 +348,10 @@ class User:
             self._connection = None
 
     def _open_connection(self) -> http.client.HTTPConnection:
-        if self._connection is None or self._connected_to != self.peer.base_url:
+        # Servers close what was idle for a minute.
+        is_old = time.monotonic() - self._used_s > MAX_IDLE_S
+        self._used_s = time.monotonic()
+        if self._connection is None or self._connected_to != self.peer.base_url or is_old:
             self.close()
             self._connected_to = self.peer.base_url
             address = urlsplit(self._connected_to).netloc
