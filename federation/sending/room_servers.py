@@ -1,7 +1,7 @@
 """Which servers are in a room: counted once, then kept by what changes, so that a message costs no look at members."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from immutables import Map
@@ -47,6 +47,15 @@ class RoomServers:
     async def get(self, room_id: str) -> Collection[str]:
         """Names of the servers with joined members; none if the room is unknown. Valid until the next wait."""
         return (await self._get(room_id)).servers.keys()
+
+    async def count_members(self, room_id: str, server_name: str) -> int:
+        """How many joined members the server has there."""
+        return (await self._get(room_id)).servers[server_name]
+
+    async def choose_joined(self, room_id: str, user_ids: Iterable[str]) -> list[str]:
+        """Those of the users who are in the room."""
+        memberships = (await self._get(room_id)).memberships
+        return [user_id for user_id in user_ids if memberships.get(user_id) == "join"]
 
     async def apply(self, change: StoreEvent) -> Collection[str]:
         """The servers that are in the room before an event and not after it."""

@@ -17,6 +17,7 @@ from federation.sending.deliveries import Deliveries
 from federation.sending.destination_queue import Clock, QueuedEvent, Timer
 from federation.sending.device_changes import DeviceChanges
 from federation.sending.ephemeral import EphemeralEdus, SharingServers
+from federation.sending.presence_newcomers import PresenceNewcomers
 from federation.sending.presence_renewal import PresenceRenewal
 from federation.sending.receipt_pace import ReceiptPace
 from federation.sending.room_servers import RoomServers
@@ -57,6 +58,8 @@ class SenderSources:
     receipts: ReceiptPace
     presence: PresenceRenewal | None
     """None if it is not tracked."""
+    newcomers: PresenceNewcomers | None
+    """None if presence is not tracked."""
     devices: DeviceChanges
     entries: LogRepository
     cursors: FollowersRepository
@@ -248,6 +251,7 @@ class Sender:
         change, servers = entry.change, self._sources.servers
         if change.flags or change.ordering is not None or not self._is_ours(change.sender):
             servers.note(change)
+            await self._introduce(change)
             return
         leaving = {*await servers.apply(change)}
         staying = await servers.get(change.room_id)
@@ -256,6 +260,18 @@ class Sender:
             leaving |= {domain_of(change.state_key)} - set(staying)
         event = QueuedEvent(entry.position, change.room_id, change.event_id)
         self._deliveries.add_event(event, staying, leaving)
+        await self._introduce(change)
+
+    async def _introduce(self, change: StoreEvent) -> None:
+        """Whoever comes into a room learns who is online there, and the others whether he is."""
+        if self._sources.newcomers is None or not change.memberships:
+            return
+        outgoing = await self._sources.newcomers.make(change)
+        for one in outgoing:
+            self._deliveries.add_passing(one.destinations, one.passing)
+        # All of them in one EDU.
+        for one in outgoing:
+            self._deliveries.send_now(one.destinations)
 
     async def _stored_event(self, entry: LogEntry) -> None:
         """An event that was committed before a restart, or by another replica."""

@@ -9,6 +9,7 @@ from federation.sending.device_changes import DeviceChanges
 from federation.sending.ephemeral import EphemeralEdus, SharingServers
 from federation.sending.missed import Missed
 from federation.sending.own_devices import OwnDevices
+from federation.sending.presence_newcomers import PresenceNewcomers
 from federation.sending.presence_renewal import PresenceRenewal
 from federation.sending.receipt_pace import ReceiptPace
 from federation.sending.refusals import Refusals
@@ -82,6 +83,7 @@ def build_sending(core: Core, base: RoomBase, federation: Federation) -> Sending
         "outbound_paused", "Servers that do not answer, or refuse.", lambda: deliveries.parked_count
     )
     renewal = PresenceRenewal(server_name, database, core.platform.clock, sender_sharing, deliveries)
+    newcomers = PresenceNewcomers(server_name, database, sender_servers)
     sources = SenderSources(
         core.log,
         database,
@@ -93,6 +95,7 @@ def build_sending(core: Core, base: RoomBase, federation: Federation) -> Sending
         EphemeralEdus(server_name, sender_servers, sender_sharing),
         ReceiptPace(core.platform.clock, receipts_per_second, deliveries.send_now),
         renewal if core.config.presence.is_tracked else None,
+        newcomers if core.config.presence.is_tracked else None,
         DeviceChanges(server_name, database, are_names_shown),
         LogRepository(),
         FollowersRepository(),

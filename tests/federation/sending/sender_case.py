@@ -14,6 +14,7 @@ from federation.sending.device_changes import DeviceChanges
 from federation.sending.ephemeral import EphemeralEdus, SharingServers
 from federation.sending.missed import Missed
 from federation.sending.own_devices import OwnDevices
+from federation.sending.presence_newcomers import PresenceNewcomers
 from federation.sending.presence_renewal import PresenceRenewal
 from federation.sending.receipt_pace import ReceiptPace
 from federation.sending.refusals import Refusals
@@ -143,6 +144,7 @@ class SenderMixin(EngineMixin):
             EphemeralEdus(OWN, servers, sharing),
             ReceiptPace(self.clock, RECEIPTS_PER_S, self.deliveries.send_now),
             PresenceRenewal(OWN, self.database, self.clock, sharing, self.deliveries),
+            PresenceNewcomers(OWN, self.database, servers),
             DeviceChanges(OWN, self.database, are_names_shown=True),
             LogRepository(),
             FollowersRepository(),

@@ -334,6 +334,32 @@ class EphemeralTests(SenderMixin):
         told = [one[room_id]["m.read"][ALICE]["data"].get("thread_id") for one in self.told(X, "m.receipt")]
         self.assertEqual(told, ["main", "$root", None])
 
+    def test_server_that_comes_into_a_room_is_told_who_is_online_there(self) -> None:
+        room_id, elsewhere = self.given_shared_room(X), self.given_shared_room()
+        self.join(room_id, "@second:one.example")
+        self.join(elsewhere, "@apart:one.example")
+        for user_id in (ALICE, "@second:one.example", "@apart:one.example"):
+            self.be_online(user_id, "here")
+        before = len(self.told(X, "m.presence"))
+        for user_id in (f"@first:{Y}", f"@next:{Y}"):
+            self.given_remote_member(room_id, user_id)
+            self.turn()
+        told = [{one["user_id"] for one in edu["push"]} for edu in self.told(Y, "m.presence")]
+        self.assertEqual(told, [{ALICE, "@second:one.example"}])
+        self.assertEqual(len(self.told(X, "m.presence")), before)
+
+    def test_servers_in_a_room_are_told_that_who_comes_is_online(self) -> None:
+        room_id = self.given_shared_room(X)
+        self.be_online("@second:one.example", "here")
+        self.result(self.committer.commit(SetPresence("@third:one.example", "offline", None, 900_000, False)))
+        self.turn()
+        self.assertEqual(self.told(X, "m.presence"), [])
+        for user_id in ("@second:one.example", "@third:one.example"):
+            self.join(room_id, user_id)
+            self.turn()
+        told = [[one["user_id"] for one in edu["push"]] for edu in self.told(X, "m.presence")]
+        self.assertEqual(told, [["@second:one.example"]])
+
     def test_presence_goes_to_servers_that_share_a_room_in_one_edu(self) -> None:
         room_id = self.given_shared_room(X)
         self.join(room_id, BOB)
