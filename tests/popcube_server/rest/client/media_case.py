@@ -62,6 +62,8 @@ class MediaTestCase(ServerTestCase):
         headers = {
             name.decode().lower(): values[-1].decode("latin-1")
             for name, values in response.headers.getAllRawHeaders()
+            # The moment of the answer is the machine's own.
+            if name.lower() != b"date"
         }
         self.assertEqual(response.code, 200, data)
         specification().validate_response("GET", path, 200, None, headers["content-type"])
