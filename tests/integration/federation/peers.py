@@ -348,13 +348,14 @@ class User:
             self._connection = None
 
     def _open_connection(self) -> http.client.HTTPConnection:
-        # Servers close what was idle for a minute.
+        # Servers close what was idle for a minute, and everything when they stop.
         is_old = time.monotonic() - self._used_s > MAX_IDLE_S
         self._used_s = time.monotonic()
-        if self._connection is None or self._connected_to != self.peer.base_url or is_old:
+        to = (self.peer.base_url, self.peer.starts)
+        if self._connection is None or self._connected_to != to or is_old:
             self.close()
-            self._connected_to = self.peer.base_url
-            address = urlsplit(self._connected_to).netloc
+            self._connected_to = to
+            address = urlsplit(self.peer.base_url).netloc
             self._connection = http.client.HTTPConnection(address, timeout=ANSWER_DEADLINE_S)
         return self._connection
 
