@@ -27,6 +27,7 @@ from popcube_server.building.rooms import RoomNeeds, build_room_base, build_room
 from popcube_server.building.search import build_search
 from popcube_server.building.sending import build_sending
 from popcube_server.building.server import build_server
+from popcube_server.building.site_keys import build_keys_at_sites
 from popcube_server.building.sites import build_site_core, build_sites
 from popcube_server.building.sync import SyncNeeds, build_sync
 from popcube_server.building.user_data import build_user_data
@@ -124,7 +125,11 @@ def build_core(
     log.start_at(database.read_now(LogRepository().get_position))
     metrics.watch_log_position(lambda: log.position)
     limits = CommitLimits(config.popcube.commit.max_batch, config.popcube.commit.max_waiting)
-    sites = None if config.sites is None else build_site_core(config.sites, engine, database, log, metrics, platform)
+    sites = (
+        None
+        if config.sites is None
+        else build_site_core(config.sites, engine, database, log, metrics, platform)
+    )
     committer = Committer(
         database,
         log,
@@ -144,7 +149,8 @@ def build_organisation(core: Core, network: Network) -> Organisation:
     room_base = build_room_base(core)
     federation = build_federation(core, network)
     sending = build_sending(core, room_base, federation)
-    edus = build_edus(core, room_base, sending, federation.metrics)
+    keys_at_sites = build_keys_at_sites(core, network)
+    edus = build_edus(core, room_base, sending, federation.metrics, keys_at_sites.elsewhere)
     accounts = build_accounts(core, (DeviceCleanup(), PusherCleanup()))
     push = build_push(core)
     queries = build_remote_queries(core, sending.ask)
@@ -171,6 +177,7 @@ def build_organisation(core: Core, network: Network) -> Organisation:
         rooms.transactions,
         accounts.confirmation,
         sending.remote_keys,
+        keys_at_sites.elsewhere,
         sending.outgoing_messages,
         room_base.places,
     )
@@ -215,7 +222,7 @@ def build_organisation(core: Core, network: Network) -> Organisation:
     if sites is not None:
         parts.extend(sites.parts)
         link_site = Site(
-            Router((*sites.servlets, *inbound.servlets)),
+            Router((*sites.servlets, *keys_at_sites.servlets, *inbound.servlets)),
             accounts.authenticator,
             sites.authenticator,
             federation.turns,

@@ -1,6 +1,6 @@
 """Cross-signing keys, and the signatures that were uploaded for keys."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -56,16 +56,14 @@ class SetCrossSigningKeys(Change):
     def key(self) -> tuple[str, ...]:
         return (self.user_id,)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((self.kind, self.key()),)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         for position, change in changes:
             user = tx.intern_one(change.user_id)
-            old = {
-                _WORDS[row[0]]: row[1]
-                for row in tx.all(
-                    "SELECT usage, public_key FROM cross_signing_keys WHERE user_nid = ?", (user,)
-                )
-            }
+            old = _public_keys(tx, user)
             expected = None if change.expected_master is None else change.expected_master.encode()
             if old.get(MASTER) != expected:
                 raise KeysMovedOn("the cross-signing keys were changed at the same time")
@@ -75,23 +73,57 @@ class SetCrossSigningKeys(Change):
             }
             if MASTER in replaced:
                 replaced |= old.keys()
-            tx.many(
-                "DELETE FROM key_signatures WHERE user_nid = ? AND target = ?",
-                [(user, old[usage]) for usage in replaced],
-            )
-            tx.many(
-                "DELETE FROM cross_signing_keys WHERE user_nid = ? AND usage = ?",
-                [(user, _NUMBERS[usage]) for usage in replaced],
-            )
-            tx.many(
-                "INSERT INTO cross_signing_keys (user_nid, usage, public_key, position, json) VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT (user_nid, usage) DO UPDATE SET public_key = excluded.public_key,"
-                " position = excluded.position, json = excluded.json",
-                [
-                    (user, _NUMBERS[key.usage], key.public_key.encode(), position, key.json)
-                    for key in change.keys
-                ],
-            )
+            _drop(tx, user, {usage: old[usage] for usage in replaced})
+            _store(tx, user, position, change.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class MergeCrossSigningKeys(Change):
+    """All of a user's keys, as another site has them: what is not among them goes."""
+
+    kind: ClassVar[str] = SetCrossSigningKeys.kind
+    area: ClassVar[str] = "keys"
+
+    user_id: str
+    keys: tuple[CrossSigningKey, ...]
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id,)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        for position, change in changes:
+            user = tx.intern_one(change.user_id)
+            old = _public_keys(tx, user)
+            new = {key.usage: key.public_key.encode() for key in change.keys}
+            _drop(tx, user, {usage: key for usage, key in old.items() if new.get(usage) != key})
+            _store(tx, user, position, change.keys)
+
+
+def _public_keys(tx: Transaction, user: int) -> dict[str, bytes]:
+    rows = tx.all("SELECT usage, public_key FROM cross_signing_keys WHERE user_nid = ?", (user,))
+    return {_WORDS[row[0]]: row[1] for row in rows}
+
+
+def _drop(tx: WriteTransaction, user: int, public_keys: Mapping[str, bytes]) -> None:
+    """With the signatures on them."""
+    tx.many(
+        "DELETE FROM key_signatures WHERE user_nid = ? AND target = ?",
+        [(user, public_key) for public_key in public_keys.values()],
+    )
+    tx.many(
+        "DELETE FROM cross_signing_keys WHERE user_nid = ? AND usage = ?",
+        [(user, _NUMBERS[usage]) for usage in public_keys],
+    )
+
+
+def _store(tx: WriteTransaction, user: int, position: int, keys: Iterable[CrossSigningKey]) -> None:
+    tx.many(
+        "INSERT INTO cross_signing_keys (user_nid, usage, public_key, position, json) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (user_nid, usage) DO UPDATE SET public_key = excluded.public_key,"
+        " position = excluded.position, json = excluded.json",
+        [(user, _NUMBERS[key.usage], key.public_key.encode(), position, key.json) for key in keys],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,29 +153,49 @@ class AddSignature(Change):
         one = self.signature
         return (one.user_id, one.target, one.signer_id, one.signing_key)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        one = self.signature
+        return ((self.kind, (one.signer_id, one.user_id, one.target, one.signing_key)),)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
-        names = tx.intern(
-            name for _, change in changes for name in (change.signature.user_id, change.signature.signer_id)
-        )
-        newest: dict[tuple[int, bytes, int, bytes], tuple[bytes, int]] = {}
-        for position, change in changes:
-            one = change.signature
-            at = (names[one.user_id], one.target.encode(), names[one.signer_id], one.signing_key.encode())
-            newest[at] = (one.signature.encode(), position)
-        tx.many(
-            "INSERT INTO key_signatures (user_nid, target, signer_nid, signing_key, signature, position)"
-            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (user_nid, target, signer_nid, signing_key)"
-            " DO UPDATE SET signature = excluded.signature, position = excluded.position",
-            [(*at, *value) for at, value in newest.items()],
-        )
-        for user, target, signer in {at[:3] for at in newest}:
+        for user, target, signer in write_signatures(tx, changes):
             count = tx.value(
                 "SELECT COUNT(*) FROM key_signatures WHERE user_nid = ? AND target = ? AND signer_nid = ?",
                 (user, target, signer),
             )
             if count > MAX_SIGNATURES_PER_KEY:
                 raise TooManySignatures("there are too many signatures on this key")
+
+
+@dataclass(frozen=True, slots=True)
+class MergeSignature(AddSignature):
+    """A signature that another site took: signatures taken apart may together be too many."""
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        write_signatures(tx, changes)
+
+
+def write_signatures(
+    tx: WriteTransaction, changes: Sequence[tuple[int, AddSignature]]
+) -> set[tuple[int, bytes, int]]:
+    """(user, target, signer) of what was signed."""
+    names = tx.intern(
+        name for _, change in changes for name in (change.signature.user_id, change.signature.signer_id)
+    )
+    newest: dict[tuple[int, bytes, int, bytes], tuple[bytes, int]] = {}
+    for position, change in changes:
+        one = change.signature
+        at = (names[one.user_id], one.target.encode(), names[one.signer_id], one.signing_key.encode())
+        newest[at] = (one.signature.encode(), position)
+    tx.many(
+        "INSERT INTO key_signatures (user_nid, target, signer_nid, signing_key, signature, position)"
+        " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (user_nid, target, signer_nid, signing_key)"
+        " DO UPDATE SET signature = excluded.signature, position = excluded.position",
+        [(*at, *value) for at, value in newest.items()],
+    )
+    return {at[:3] for at in newest}
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +223,16 @@ class CrossSigningRepository:
                 for user, usage, public_key, json in rows
             ]
         return found
+
+    def find_signature(
+        self, tx: Transaction, signer_id: str, user_id: str, target: str, signing_key: str
+    ) -> str | None:
+        value = tx.value(
+            "SELECT signature FROM key_signatures"
+            " WHERE user_nid = ? AND target = ? AND signer_nid = ? AND signing_key = ?",
+            (tx.name_id(user_id), target.encode(), tx.name_id(signer_id), signing_key.encode()),
+        )
+        return None if value is None else bytes(value).decode()
 
     def has_public_key(self, tx: Transaction, user_id: str, public_key: str) -> bool:
         """Whether the user has a cross-signing key that is called so: no device may be."""

@@ -2,10 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from storage.change import Change, Conflict
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
+from storage.replication.record_index import RecordIndex
+
+DEVICE_KEYS: Final = "device_keys"
+"""The record of a device's identity keys: (user ID, device ID)."""
+_OF_DEVICE: Final = ("one_time_key", "fallback_key", "fallback_key.used")
+"""Kinds of records of what goes with a device (storage/one_time_keys.py)."""
 
 _CHUNK = 400
 
@@ -53,26 +59,47 @@ class SetDeviceKeys(Change):
     def key(self) -> tuple[str, ...]:
         return (self.user_id, self.device_id)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        # The same keys again are no news: others must not hear of them after signatures that rest on them.
+        return ((DEVICE_KEYS, self.key()),) if result is True else ()
+
     @classmethod
-    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
-        names = tx.intern(change.user_id for _, change in changes)
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[bool]:
+        """Whether they differ from what was there."""
         for _, change in changes:
             check_device_exists(tx, change.user_id, change.device_id)
-        newest = {
-            (names[change.user_id], change.device_id.encode()): (position, change.json)
-            for position, change in changes
-        }
-        for (user, device), (position, json) in newest.items():
-            old = tx.value("SELECT json FROM device_keys WHERE user_nid = ? AND device = ?", (user, device))
-            if old == json:
-                continue
-            if old is not None:
-                tx.run("DELETE FROM key_signatures WHERE user_nid = ? AND target = ?", (user, device))
-            tx.run(
-                "INSERT INTO device_keys (user_nid, device, position, json) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (user_nid, device) DO UPDATE SET position = excluded.position, json = excluded.json",
-                (user, device, position, json),
-            )
+        return write_device_keys(tx, changes)
+
+
+def write_device_keys(tx: WriteTransaction, changes: Sequence[tuple[int, SetDeviceKeys]]) -> list[bool]:
+    names = tx.intern(change.user_id for _, change in changes)
+    return [
+        _write_keys(tx, names[change.user_id], change.device_id.encode(), position, change.json)
+        for position, change in changes
+    ]
+
+
+def _write_keys(tx: WriteTransaction, user: int, device: bytes, position: int, json: bytes) -> bool:
+    old = tx.value("SELECT json FROM device_keys WHERE user_nid = ? AND device = ?", (user, device))
+    if old == json:
+        return False
+    if old is not None:
+        tx.run("DELETE FROM key_signatures WHERE user_nid = ? AND target = ?", (user, device))
+    tx.run(
+        "INSERT INTO device_keys (user_nid, device, position, json) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (user_nid, device) DO UPDATE SET position = excluded.position, json = excluded.json",
+        (user, device, position, json),
+    )
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class MergeDeviceKeys(SetDeviceKeys):
+    """Keys that another site took, for a device that this site may hear of later."""
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[bool]:
+        return write_device_keys(tx, changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +115,10 @@ class RemoveDeviceKeys(Change):
     def key(self) -> tuple[str, ...]:
         return (self.user_id, *self.device_ids)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        # The rest goes with the keys, there as here.
+        return tuple((DEVICE_KEYS, (self.user_id, device_id)) for device_id in self.device_ids)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         names = tx.intern(change.user_id for _, change in changes)
@@ -99,6 +130,11 @@ class RemoveDeviceKeys(Change):
         tx.many("DELETE FROM one_time_keys WHERE user_nid = ? AND device = ?", devices)
         tx.many("DELETE FROM fallback_keys WHERE user_nid = ? AND device = ?", devices)
         tx.many("DELETE FROM claimed_keys WHERE user_nid = ? AND device = ?", devices)
+        tx.many("DELETE FROM peer_one_time_keys WHERE user_nid = ? AND device = ?", devices)
+        for _, change in changes:
+            for device_id in change.device_ids:
+                for kind in _OF_DEVICE:
+                    RecordIndex().forget_below(tx, kind, (change.user_id, device_id))
 
 
 @dataclass(frozen=True, slots=True)

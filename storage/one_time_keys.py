@@ -1,23 +1,34 @@
 """One-time keys and fallback keys: each one-time key is given out at most once.
 
 Uploads and claims are decided inside the writing transaction, which is serialised: no two claims see the same key.
+
+Of several sites, the one that took an upload gives its keys out. The others know that they are there (the table
+peer_one_time_keys), count them, and ask that site when somebody wants one.
 """
 
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Self
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Final, Self
 
 from storage.change import Change, Conflict
 from storage.database import Transaction, WriteTransaction
 from storage.device_keys import check_device_exists
+from storage.replication.record_index import RecordIndex
 
 MAX_PER_DEVICE = 1000
 """One-time keys that a device may have on the server; clients keep 50 to 100."""
 MAX_FALLBACK_ALGORITHMS = 10
 CLAIMED_REMEMBERED = 500
 """Of how many claims per device it is remembered that they happened."""
+
+ONE_TIME_KEY: Final = "one_time_key"
+"""The record of a one-time key: (user ID, device ID, digest in hex)."""
+FALLBACK_KEY: Final = "fallback_key"
+"""The record of a fallback key: (user ID, device ID, algorithm)."""
+FALLBACK_USED: Final = "fallback_key.used"
+"""The record that it was given out: (user ID, device ID, algorithm, digest in hex)."""
 
 _CHUNK = 400
 # Below: a device's number and ID, and an algorithm.
@@ -44,6 +55,8 @@ class OneTimeKey:
     key_id: str
     json: bytes
     """Canonical JSON: a string or an object."""
+    is_fallback: bool = field(default=False, compare=False)
+    """Of what a claim gave: whether others may be given the same."""
 
     @property
     def name(self) -> str:
@@ -62,6 +75,10 @@ class DeviceKeyCounts:
     """Unclaimed one-time keys by algorithm; without those of which there are none."""
     unused_fallback_types: tuple[str, ...]
     """Algorithms whose fallback key was not given out yet."""
+    added: tuple[str, ...] = field(default=(), compare=False)
+    """After an upload: digests (hex) of the one-time keys that were new."""
+    replaced_fallback: tuple[str, ...] = field(default=(), compare=False)
+    """After an upload: algorithms with a new fallback key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +97,13 @@ class AddOneTimeKeys(Change):
     def key(self) -> tuple[str, ...]:
         return (self.user_id, self.device_id)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        assert isinstance(result, DeviceKeyCounts)
+        return (
+            *((ONE_TIME_KEY, (*self.key(), digest)) for digest in result.added),
+            *((FALLBACK_KEY, (*self.key(), algorithm)) for algorithm in result.replaced_fallback),
+        )
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[DeviceKeyCounts]:
         return [_Upload(tx, position, change).write() for position, change in changes]
@@ -96,19 +120,19 @@ class _Upload:
 
     def write(self) -> DeviceKeyCounts:
         check_device_exists(self._tx, self._change.user_id, self._change.device_id)
-        self._write_keys()
-        self._write_fallback_keys()
+        added = self._write_keys()
+        replaced = self._write_fallback_keys()
         counts = _read_counts(self._tx, *self._of)
         if (
             sum(counts.one_time.values()) > MAX_PER_DEVICE
             or len(self._fallback_algorithms()) > MAX_FALLBACK_ALGORITHMS
         ):
             raise TooManyKeys("the device has too many keys")
-        return counts
+        return replace(counts, added=added, replaced_fallback=replaced)
 
-    def _write_keys(self) -> None:
+    def _write_keys(self) -> tuple[str, ...]:
         if not self._change.keys:
-            return
+            return ()
         tx = self._tx
         present = {
             (algorithm, key_id): json
@@ -121,16 +145,25 @@ class _Upload:
             row[0]
             for row in tx.all("SELECT digest FROM claimed_keys WHERE user_nid = ? AND device = ?", self._of)
         }
-        rows = []
+        elsewhere = {
+            (algorithm, key_id): digest
+            for algorithm, key_id, digest in tx.all(
+                "SELECT algorithm, key_id, digest FROM peer_one_time_keys WHERE user_nid = ? AND device = ?",
+                self._of,
+            )
+        }
+        rows, added = [], []
         for key in self._change.keys:
             name = (key.algorithm.encode(), key.key_id.encode())
             old = present.get(name)
-            if old is not None and old != key.json:
+            if (old is not None and old != key.json) or elsewhere.get(name, key.digest) != key.digest:
                 raise KeyExists(key.name)
-            # "each one-time key is returned at most once": also if the client, having lost our answer, repeats itself.
-            if old is None and key.digest not in claimed:
+            # "each one-time key is returned at most once": also if the client, having lost our answer, repeats itself,
+            # perhaps to another site.
+            if old is None and key.digest not in claimed and name not in elsewhere:
                 present[name] = key.json
                 rows.append((*self._of, *name, self._position, key.json))
+                added.append(key.digest.hex())
         tx.many(
             "INSERT INTO one_time_keys (user_nid, device, algorithm, key_id, position, json)"
             " VALUES (?, ?, ?, ?, ?, ?)",
@@ -138,6 +171,7 @@ class _Upload:
         )
         if len(claimed) > CLAIMED_REMEMBERED:
             self._forget_claims()
+        return tuple(added)
 
     def _forget_claims(self) -> None:
         limit = self._tx.value(
@@ -145,11 +179,14 @@ class _Upload:
             " ORDER BY position DESC LIMIT 1 OFFSET ?",
             (*self._of, CLAIMED_REMEMBERED),
         )
-        self._tx.run(
-            "DELETE FROM claimed_keys WHERE user_nid = ? AND device = ? AND position <= ?", (*self._of, limit)
+        gone = self._tx.all(
+            "DELETE FROM claimed_keys WHERE user_nid = ? AND device = ? AND position <= ? RETURNING digest",
+            (*self._of, limit),
         )
+        of = (self._change.user_id, self._change.device_id)
+        RecordIndex().forget(self._tx, ONE_TIME_KEY, [(*of, bytes(row[0]).hex()) for row in gone])
 
-    def _write_fallback_keys(self) -> None:
+    def _write_fallback_keys(self) -> tuple[str, ...]:
         for key in self._change.fallback_keys:
             # The same key again is no new key: it stays used.
             self._tx.run(
@@ -160,6 +197,7 @@ class _Upload:
                 " key_id = excluded.key_id, position = excluded.position, json = excluded.json",
                 (*self._of, key.algorithm.encode(), key.key_id.encode(), self._position, 0, key.json),
             )
+        return tuple(key.algorithm for key in self._change.fallback_keys)
 
     def _fallback_algorithms(self) -> list[object]:
         return [
@@ -171,8 +209,8 @@ class _Upload:
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimKey(Change):
-    """Somebody wants a key of a device. The result is the `OneTimeKey`, or None if there is not even a fallback key."""
+class ClaimOneTimeKey(Change):
+    """Somebody wants a one-time key of a device that this site gives out. The result is the `OneTimeKey`, or None."""
 
     kind: ClassVar[str] = "one_time_keys"
     area: ClassVar[str] = "keys"
@@ -184,34 +222,67 @@ class ClaimKey(Change):
     def key(self) -> tuple[str, ...]:
         return (self.user_id, self.device_id)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        if not isinstance(result, OneTimeKey):
+            return ()
+        digest = result.digest.hex()
+        if result.is_fallback:
+            return ((FALLBACK_USED, (*self.key(), result.algorithm, digest)),)
+        return ((ONE_TIME_KEY, (*self.key(), digest)),)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[OneTimeKey | None]:
         results: list[OneTimeKey | None] = []
         for start in range(0, len(changes), _CHUNK):
-            results += _claim(tx, changes[start : start + _CHUNK])
+            results += cls._give(tx, changes[start : start + _CHUNK])
+        return results
+
+    @classmethod
+    def _give(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[OneTimeKey | None]:
+        return _claim(tx, changes, _pools(tx, changes))
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimKey(ClaimOneTimeKey):
+    """The same, with the fallback key if there is no other: the result is None if there is not even that."""
+
+    @classmethod
+    def _give(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[OneTimeKey | None]:
+        claims = _pools(tx, changes)
+        results = _claim(tx, changes, claims)
+        _use_fallback_keys(tx, claims, results)
         return results
 
 
-def _claim(tx: WriteTransaction, changes: Sequence[tuple[int, ClaimKey]]) -> list[OneTimeKey | None]:
+def _pools(tx: WriteTransaction, changes: Sequence[tuple[int, ClaimOneTimeKey]]) -> dict[_Pool, list[int]]:
+    """Which of the changes, by index, claim of which pool."""
     names = tx.intern(change.user_id for _, change in changes)
     claims: dict[_Pool, list[int]] = defaultdict(list)
     for index, (_, change) in enumerate(changes):
         claims[(names[change.user_id], change.device_id.encode(), change.algorithm.encode())].append(index)
+    return claims
+
+
+def _claim(
+    tx: WriteTransaction,
+    changes: Sequence[tuple[int, ClaimOneTimeKey]],
+    claims: Mapping[_Pool, Sequence[int]],
+) -> list[OneTimeKey | None]:
     results: list[OneTimeKey | None] = [None] * len(changes)
     used, remembered = [], []
     for pool, keys in _oldest(tx, claims).items():
         for index, key in zip(claims[pool], keys, strict=False):
             results[index] = key
             used.append((*pool, key.key_id.encode()))
-            remembered.append((*pool[:2], key.digest, changes[index][0]))
+            remembered.append((*pool[:2], key.digest, changes[index][0], key.name.encode()))
     tx.many(
         "DELETE FROM one_time_keys WHERE user_nid = ? AND device = ? AND algorithm = ? AND key_id = ?", used
     )
     tx.many(
-        "INSERT INTO claimed_keys (user_nid, device, digest, position) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        "INSERT INTO claimed_keys (user_nid, device, digest, position, name) VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT DO NOTHING",
         remembered,
     )
-    _use_fallback_keys(tx, claims, results)
     return results
 
 
@@ -251,7 +322,7 @@ def _use_fallback_keys(
         (list({pool[0] for pool in wanting}), list({pool[1] for pool in wanting})),
     )
     keys = {
-        (user, device, algorithm): OneTimeKey(algorithm.decode(), key_id.decode(), json)
+        (user, device, algorithm): OneTimeKey(algorithm.decode(), key_id.decode(), json, is_fallback=True)
         for user, device, algorithm, key_id, json in rows
     }
     used = [pool for pool in wanting if pool in keys]
@@ -263,17 +334,19 @@ def _use_fallback_keys(
 
 
 def _read_counts(tx: Transaction, user: int, device: bytes) -> DeviceKeyCounts:
-    counts = tx.all(
-        "SELECT algorithm, COUNT(*) FROM one_time_keys WHERE user_nid = ? AND device = ? GROUP BY algorithm",
-        (user, device),
-    )
+    counts: dict[str, int] = {}
+    for algorithm, count in tx.all(
+        "SELECT algorithm, COUNT(*) FROM one_time_keys WHERE user_nid = ? AND device = ? GROUP BY algorithm"
+        " UNION ALL SELECT algorithm, COUNT(*) FROM peer_one_time_keys WHERE user_nid = ? AND device = ?"
+        " GROUP BY algorithm",
+        (user, device, user, device),
+    ):
+        counts[algorithm.decode()] = counts.get(algorithm.decode(), 0) + count
     unused = tx.all(
         "SELECT algorithm FROM fallback_keys WHERE user_nid = ? AND device = ? AND used = 0 ORDER BY algorithm",
         (user, device),
     )
-    return DeviceKeyCounts(
-        {algorithm.decode(): count for algorithm, count in counts}, tuple(row[0].decode() for row in unused)
-    )
+    return DeviceKeyCounts(counts, tuple(row[0].decode() for row in unused))
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +356,12 @@ class KeyPool:
     has_one_time_key: bool
     fallback_key: OneTimeKey | None
     fallback_used: bool
+    has_key_elsewhere: bool = False
+    """Whether another site has a one-time key to give out."""
+
+    @property
+    def is_elsewhere_only(self) -> bool:
+        return self.has_key_elsewhere and not self.has_one_time_key
 
 
 class OneTimeKeysRepository:
@@ -312,4 +391,11 @@ class OneTimeKeysRepository:
             key = OneTimeKey(algorithm.decode(), key_id.decode(), json)
             name = (users[user], device.decode(), key.algorithm)
             pools[name] = KeyPool(name in pools, key, bool(used))
+        for user, device, algorithm in tx.all(
+            "SELECT DISTINCT user_nid, device, algorithm FROM peer_one_time_keys"
+            " WHERE user_nid IN (??) AND device IN (??)",
+            parameters,
+        ):
+            name = (users[user], device.decode(), algorithm.decode())
+            pools[name] = replace(pools.get(name, KeyPool(False, None, False)), has_key_elsewhere=True)
         return {name: pool for name, pool in pools.items() if name[:2] in wanted}

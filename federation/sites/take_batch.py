@@ -11,6 +11,7 @@ from federation.sites.batch import Acknowledgement, Batch, InvalidBatch, Receive
 from storage.committer import Arrival, Committer
 from storage.database import Database
 from storage.replication.apply_records import ApplyRecords
+from storage.replication.own_site import SeePeerLog
 from storage.site_links import MoveSiteCursor, SiteLinksRepository
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ class TakeBatch:
         self._apply = apply
         self._place = place
         self._links = SiteLinksRepository()
+        self._logs: dict[str, str] = {}
         self._under_way: Coalescing[tuple[str, int, int], Acknowledgement] = Coalescing()
 
     async def get_cursor(self, log: str) -> int:
@@ -50,6 +52,10 @@ class TakeBatch:
         if batch.after > cursor:
             raise InvalidBatch(f"the batch begins at {batch.after}, and only {cursor} is here")
         await self._place_events(batch.site, batch.events)
+        # Of a log that is new, its predecessor's keys are lost: before this one's are heard of.
+        if self._logs.get(batch.site) != batch.log:
+            await self._committer.submit((SeePeerLog(batch.site, batch.log),), origin=batch.site)
+            self._logs[batch.site] = batch.log
         moved = MoveSiteCursor(batch.log, batch.upto, batch.seen)
         arrival = Arrival(batch.site, lambda tx: self._apply.arrive(tx, batch.records, moved))
         committed = await self._committer.take_in(arrival)

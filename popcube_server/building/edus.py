@@ -36,6 +36,7 @@ from popcube_server.services.federation.room_access import RoomAccess
 from popcube_server.services.federation.rooms_for_servers import RoomsForServers
 from popcube_server.services.followers.durable_follower import DurableFollower, FollowedLog
 from popcube_server.services.keys.claim_keys import ClaimKeys
+from popcube_server.services.keys.keys_elsewhere import KeysElsewhere
 from popcube_server.services.periodic import Periodic
 from popcube_server.services.rooms.resolve_alias import ResolveAlias
 from popcube_server.services.typing.typing_notices import TypingNotices
@@ -55,7 +56,9 @@ class Edus:
     parts: Sequence[Sender | RemoteDeviceLists | DurableFollower | Periodic]
 
 
-def build_edus(core: Core, base: RoomBase, sending: Sending, observer: EduObserver) -> Edus:
+def build_edus(
+    core: Core, base: RoomBase, sending: Sending, observer: EduObserver, keys_elsewhere: KeysElsewhere
+) -> Edus:
     server_name, database, committer, platform = (
         core.server_name,
         core.database,
@@ -86,7 +89,7 @@ def build_edus(core: Core, base: RoomBase, sending: Sending, observer: EduObserv
         sending.servers,
         RoomsForServers(base.rooms),
     )
-    claim_keys = ClaimKeys(server_name, database, committer, sending.remote_keys)
+    claim_keys = ClaimKeys(server_name, database, committer, sending.remote_keys, keys_elsewhere)
     openid = OpenIdTokens(database, committer, platform)
     source = FollowedLog(core.log, database, committer, platform, LogRepository(), FollowersRepository())
     distrust = DurableFollower(source, DistrustLists(server_name, database, base.rooms, committer))

@@ -16,6 +16,7 @@ from popcube_server.services.keys.backup.versions import BackupVersions
 from popcube_server.services.keys.claim_keys import ClaimKeys
 from popcube_server.services.keys.device_key_counts import KeyCounts
 from popcube_server.services.keys.device_list_changes import DeviceListChanges
+from popcube_server.services.keys.keys_elsewhere import KeysElsewhere
 from popcube_server.services.keys.query_keys import QueryKeys
 from popcube_server.services.keys.remote_keys import RemoteKeys
 from popcube_server.services.keys.upload_cross_signing_keys import UploadCrossSigningKeys
@@ -39,6 +40,7 @@ class KeyNeeds:
     transactions: Transactions
     confirmation: Confirmation
     remote_keys: RemoteKeys
+    keys_elsewhere: KeysElsewhere
     remote_inboxes: RemoteInboxes
     places: Places
 
@@ -65,7 +67,7 @@ def build_keys(core: Core, needs: KeyNeeds) -> EndToEnd:
         Keys(
             UploadKeys(database, committer, counts),
             QueryKeys(core.server_name, database, needs.remote_keys),
-            ClaimKeys(core.server_name, database, committer, needs.remote_keys),
+            ClaimKeys(core.server_name, database, committer, needs.remote_keys, needs.keys_elsewhere),
             changes,
             needs.places,
         ),

@@ -41,6 +41,7 @@ from storage.replication.apply_records import ApplyRecords
 from storage.replication.export_records import ExportRecords
 from storage.replication.hybrid_clock import HybridClock
 from storage.replication.kinds.all_kinds import ALL_KINDS
+from storage.replication.own_site import become_site
 from storage.site_links import COPYING, SiteLinksRepository
 from synapse_like_config.sites import SitePeer, SitesConfig
 
@@ -78,6 +79,8 @@ def build_site_core(
     log_id = database.read_now(SiteLinksRepository().find_log_id)
     if log_id == COPYING:
         raise HalfCopied("the copy of the other site is not complete: run `popcube-server site join` again")
+    peers = [peer.name for peer in config.peers]
+    database.write_now(lambda tx: become_site(tx, config.name, log_id or config.name, peers))
     durability = None
     if config.durability == "site":
         durability = SiteDurability(

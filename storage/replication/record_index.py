@@ -50,6 +50,22 @@ class RecordIndex:
             self._rows(tx, merged),
         )
 
+    def forget(self, tx: WriteTransaction, kind: str, keys: Iterable[Key]) -> None:
+        """Drop the versions of records that nobody needs to hear of any more."""
+        number = tx.name_id(kind)
+        tx.many(
+            "DELETE FROM records WHERE kind = ? AND record_key = ?",
+            [(number, _key_bytes(key)) for key in keys] if number is not None else [],
+        )
+
+    def forget_below(self, tx: WriteTransaction, kind: str, beginning: Key) -> None:
+        """The same for all keys that begin so."""
+        prefix = orjson.dumps(beginning)[:-1] + b","
+        tx.run(
+            "DELETE FROM records WHERE kind = ? AND record_key >= ? AND record_key < ?",
+            (tx.name_id(kind), prefix, prefix + b"\xff"),
+        )
+
     def get_versions(self, tx: Transaction, kind: str, keys: Sequence[Key]) -> Mapping[Key, Version]:
         """The versions of those that have one."""
         kind_nid = tx.name_id(kind)

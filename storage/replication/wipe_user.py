@@ -11,7 +11,19 @@ from storage.database import WriteTransaction
 
 BY_ID: Final = ("sessions", "devices", "profiles")
 """Tables of what belongs to a user, with a column `user_id`."""
-BY_NUMBER: Final = ("account_data", "push_rules", "pushers", "filters")
+BY_NUMBER: Final = (
+    "account_data",
+    "push_rules",
+    "pushers",
+    "filters",
+    "device_keys",
+    "one_time_keys",
+    "peer_one_time_keys",
+    "claimed_keys",
+    "fallback_keys",
+    "cross_signing_keys",
+    "key_signatures",
+)
 """The same with `user_nid`."""
 
 
@@ -37,3 +49,4 @@ class WipeUser(Change):
                 tx.run(f"DELETE FROM {table} WHERE user_id = ?", (change.user_id,))  # noqa: S608
             for table in BY_NUMBER:
                 tx.run(f"DELETE FROM {table} WHERE user_nid = ?", (tx.name_id(change.user_id),))  # noqa: S608
+            tx.run("DELETE FROM key_signatures WHERE signer_nid = ?", (tx.name_id(change.user_id),))

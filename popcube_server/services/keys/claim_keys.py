@@ -6,6 +6,7 @@ from functools import partial
 
 from federation.room_dag.identifiers import domain_of
 from popcube_server.services.errors import TooLarge
+from popcube_server.services.keys.keys_elsewhere import KeysElsewhere
 from popcube_server.services.keys.remote_keys import ClaimedKeys, RemoteKeys
 from storage.committer import Committer
 from storage.database import Database
@@ -21,12 +22,18 @@ class ClaimKeys:
     """POST /keys/claim."""
 
     def __init__(
-        self, server_name: str, database: Database, committer: Committer, remote: RemoteKeys
+        self,
+        server_name: str,
+        database: Database,
+        committer: Committer,
+        remote: RemoteKeys,
+        elsewhere: KeysElsewhere,
     ) -> None:
         self._server_name = server_name
         self._database = database
         self._committer = committer
         self._remote = remote
+        self._elsewhere = elsewhere
         self._one_time_keys = OneTimeKeysRepository()
 
     async def claim(self, users: Mapping[str, Mapping[str, str]], timeout_ms: int) -> ClaimedKeys:
@@ -53,9 +60,13 @@ class ClaimKeys:
         keys: dict[_Pool, OneTimeKey] = {}
         claims: list[_Pool] = []
         pools = await self._pools(wanted)
+        # What another site gives out is asked for there; if it does not answer, there is the fallback key.
+        ask = [pool for pool in wanted if pool in pools and pools[pool].is_elsewhere_only]
+        if ask:
+            keys.update(await self._elsewhere.claim(ask))
         for pool in wanted:
             found = pools.get(pool)
-            if found is None:
+            if found is None or pool in keys:
                 continue
             # A fallback key that is used already may be given out without a write: a client that claims again and
             # again from a device that is away costs a read each time, and nothing else.

@@ -7,7 +7,11 @@ from storage.change import LogEntry
 from storage.database import Database
 from storage.log import Log
 from storage.one_time_keys import DeviceKeyCounts, OneTimeKeysRepository
+from storage.replication.own_site import SeePeerLog
+from storage.replication.wipe_user import WipeUser
 
+_KINDS_OF_ALL = frozenset({SeePeerLog.kind, WipeUser.kind})
+"""After which the keys of many devices may be gone."""
 _KINDS = frozenset({"one_time_keys", "device_keys_removed"})
 
 
@@ -39,6 +43,8 @@ class KeyCounts:
 
     def _follow(self, entries: Sequence[LogEntry]) -> None:
         for entry in entries:
-            if entry.kind in _KINDS:
+            if entry.kind in _KINDS_OF_ALL:
+                self.cache.clear()
+            elif entry.kind in _KINDS:
                 for device_id in entry.key[1:]:
                     self.cache.drop((entry.key[0], device_id))

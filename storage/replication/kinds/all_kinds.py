@@ -8,7 +8,9 @@ from storage.replication.kinds.accounts import ACCOUNTS
 from storage.replication.kinds.devices import DEVICES
 from storage.replication.kinds.directory import DIRECTORY
 from storage.replication.kinds.filters import FILTERS
+from storage.replication.kinds.keys import KEYS
 from storage.replication.kinds.notifications import NOTIFICATIONS
+from storage.replication.kinds.one_time_keys import ONE_TIME_KEYS
 from storage.replication.kinds.profiles import PROFILES
 from storage.replication.kinds.sessions import SESSION
 from storage.replication.record import RecordKind
@@ -22,4 +24,6 @@ ALL_KINDS: Final[Sequence[RecordKind]] = (
     *NOTIFICATIONS,
     FILTERS,
     *DIRECTORY,
+    *KEYS,
+    *ONE_TIME_KEYS,
 )

@@ -5,9 +5,12 @@ from typing import Any, Final
 
 from storage.change import Change
 from storage.database import Transaction
+from storage.device_keys import RemoveDeviceKeys
+from storage.device_lists import DeviceListChanged
 from storage.devices import NAME, AddDevice, DeleteDevice, DeviceRow, DevicesRepository, RenameDevice
 from storage.replication.kinds.last_writer import LastWriterKind
 from storage.replication.record import Key
+from storage.to_device import RemoveToDeviceMessages
 
 
 def _rows(tx: Transaction, keys: Sequence[Key]) -> dict[Key, DeviceRow]:
@@ -26,7 +29,13 @@ def _read(tx: Transaction, keys: Sequence[Key]) -> Mapping[Key, Any]:
 def _write(tx: Transaction, key: Key, value: Any) -> Sequence[Change]:
     user_id, device_id = key
     if value is None:
-        return (DeleteDevice(user_id, device_id),)
+        # What a site that did not hear of it in time gave to the device goes too.
+        return (
+            DeleteDevice(user_id, device_id),
+            RemoveDeviceKeys(user_id, (device_id,)),
+            RemoveToDeviceMessages(user_id, (device_id,)),
+            DeviceListChanged(user_id),
+        )
     return (AddDevice(user_id, device_id, value["display_name"], value["created_ms"]),)
 
 

@@ -17,6 +17,7 @@ from storage.replication.export_records import ExportRecords, PlacedRecord
 from storage.replication.hybrid_clock import HybridClock
 from storage.replication.kinds.all_kinds import ALL_KINDS
 from storage.replication.own_records import OwnRecords
+from storage.replication.own_site import become_site
 from storage.replication.record import Record
 from tests.storage.storage_case import SilentObserver, synchronous
 
@@ -45,6 +46,10 @@ class StoredSite:
         )
         self.apply = ApplyRecords(name, ALL_KINDS, clock)
         self.exports = ExportRecords(ALL_KINDS)
+
+    def become(self, log: str) -> None:
+        """Begin as a site that has this log."""
+        self.database.write_now(lambda tx: become_site(tx, self.name, log, ()))
 
     def commit(self, *changes: Change) -> Committed:
         return _now(self.committer.commit(*changes))

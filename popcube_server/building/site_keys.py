@@ -1,0 +1,32 @@
+"""Builds the claiming of one-time keys between sites."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from federation.sites.claim_at_peers import ClaimAtPeers
+from federation.sites.site_client import SiteClient
+from federation.transport.network import Network
+from popcube_server.building.core import Core
+from popcube_server.rest.sites.keys import SiteKeys
+from popcube_server.services.keys.give_keys import GiveKeys
+from popcube_server.services.keys.keys_elsewhere import KeysElsewhere, NoOtherSites
+
+
+@dataclass(frozen=True, slots=True)
+class KeysAtSites:
+    """`servlets` are for the listener that only sites reach."""
+
+    elsewhere: KeysElsewhere
+    servlets: Sequence[object]
+
+
+def build_keys_at_sites(core: Core, network: Network) -> KeysAtSites:
+    if core.sites is None:
+        return KeysAtSites(NoOtherSites(), ())
+    clients = [
+        SiteClient(peer.name, peer.url, core.signer, network.sites[peer.name])
+        for peer in core.sites.config.peers
+        if not peer.witness
+    ]
+    elsewhere = ClaimAtPeers(clients, core.platform.clock)  # type: ignore[arg-type]
+    return KeysAtSites(elsewhere, (SiteKeys(GiveKeys(core.committer)),))

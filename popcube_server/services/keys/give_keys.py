@@ -1,0 +1,36 @@
+"""Give one-time keys that this site holds to another site, on behalf of somebody who asked there."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from popcube_server.services.errors import TooLarge
+from popcube_server.services.keys.claim_keys import MAX_DEVICES
+from storage.committer import Committer
+from storage.one_time_keys import ClaimOneTimeKey, OneTimeKey
+
+
+class GiveKeys:
+    """POST /_popcube/sites/v1/keys/claim."""
+
+    def __init__(self, committer: Committer) -> None:
+        self._committer = committer
+
+    async def give(
+        self, users: Mapping[str, Mapping[str, str]]
+    ) -> Mapping[str, Mapping[str, Mapping[str, bytes]]]:
+        """Algorithms by user and device. What this site does not have is left out. Raises `TooLarge`."""
+        claims = [
+            ClaimOneTimeKey(user_id, device_id, algorithm)
+            for user_id, devices in users.items()
+            for device_id, algorithm in devices.items()
+        ]
+        if len(claims) > MAX_DEVICES:
+            raise TooLarge(f"Claim keys of at most {MAX_DEVICES} devices at a time.")
+        answer: dict[str, dict[str, Mapping[str, bytes]]] = defaultdict(dict)
+        if not claims:
+            return answer
+        committed = await self._committer.commit(*claims)
+        for claim, key in zip(claims, committed.results, strict=True):
+            if isinstance(key, OneTimeKey):
+                answer[claim.user_id][claim.device_id] = {key.name: key.json}
+        return answer
