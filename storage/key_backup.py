@@ -1,16 +1,27 @@
 """Key backups: versions, and the encrypted session keys that they hold."""
 
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Self
+from dataclasses import dataclass, field, replace
+from typing import ClassVar, Final, Self
 
 from storage.change import Change, Conflict
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
+from storage.replication.own_site import find_own_log
+from storage.replication.record_index import RecordIndex
 
 MAX_VERSIONS = 100
 """Backups that a user may have at a time."""
 MAX_KEYS = 1_000_000
 """Session keys in one backup."""
+
+KEY_BACKUP: Final = "key_backup"
+"""The record of a version: (user ID, number)."""
+BACKUP_SESSION: Final = "key_backup.session"
+"""The record of a session's key: (user ID, number, room ID, session ID)."""
+
+SITE_NUMBERS: Final = 1 << 20
+"""Versions that sites make apart have different numbers: each site's next one is so far off as its log's ID says."""
 
 _LIVE = "deleted = 0"
 _KEY_COLUMNS = "room, session, first_message_index, forwarded_count, is_verified, session_data"
@@ -42,6 +53,8 @@ class BackupState:
 
     etag: int
     count: int
+    touched: tuple[tuple[str, str], ...] = field(default=(), compare=False)
+    """Room and session of each key that changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +107,9 @@ class CreateBackup(Change):
     def key(self) -> tuple[str, ...]:
         return (self.user_id,)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((KEY_BACKUP, (self.user_id, str(result))),)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[int]:
         versions = []
@@ -105,12 +121,13 @@ class CreateBackup(Change):
             )[0]
             if live >= MAX_VERSIONS:
                 raise BackupFull("there are too many backups")
+            version = newest + 1 + zlib.crc32(find_own_log(tx).encode()) % SITE_NUMBERS
             tx.run(
                 "INSERT INTO key_backups (user_nid, version, algorithm, auth_data, etag, key_count, deleted, position)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (user, newest + 1, change.algorithm.encode(), change.auth_data, 0, 0, 0, position),
+                (user, version, change.algorithm.encode(), change.auth_data, 0, 0, 0, position),
             )
-            versions.append(newest + 1)
+            versions.append(version)
         return versions
 
 
@@ -128,6 +145,9 @@ class SetBackupAuthData(Change):
 
     def key(self) -> tuple[str, ...]:
         return (self.user_id, str(self.version))
+
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((KEY_BACKUP, self.key()),)
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
@@ -160,18 +180,63 @@ class DeleteBackup(Change):
     def key(self) -> tuple[str, ...]:
         return (self.user_id, str(self.version))
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((KEY_BACKUP, self.key()),)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         for position, change in changes:
             at = (tx.intern_one(change.user_id), change.version)
             if not tx.all("SELECT 1 FROM key_backups WHERE user_nid = ? AND version = ?", at):
                 raise NoSuchBackup("there is no such backup")
-            tx.run("DELETE FROM key_backup_sessions WHERE user_nid = ? AND version = ?", at)
-            tx.run(
-                "UPDATE key_backups SET deleted = 1, auth_data = ?, key_count = 0, position = ?"
-                " WHERE user_nid = ? AND version = ?",
-                (b"{}", position, *at),
+            _delete(tx, position, change.user_id, change.version)
+
+
+def _delete(tx: WriteTransaction, position: int, user_id: str, version: int) -> None:
+    at = (tx.intern_one(user_id), version)
+    tx.run("DELETE FROM key_backup_sessions WHERE user_nid = ? AND version = ?", at)
+    tx.run(
+        "UPDATE key_backups SET deleted = 1, auth_data = ?, key_count = 0, position = ?"
+        " WHERE user_nid = ? AND version = ?",
+        (b"{}", position, *at),
+    )
+    # That the version is gone says it all.
+    RecordIndex().forget_below(tx, BACKUP_SESSION, (user_id, str(version)))
+
+
+@dataclass(frozen=True, slots=True)
+class MergeBackup(Change):
+    """A version as another site has it."""
+
+    kind: ClassVar[str] = "key_backup"
+    area: ClassVar[str] = "key_backup"
+
+    user_id: str
+    version: int
+    algorithm: str
+    auth_data: bytes
+    is_deleted: bool
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id, str(self.version))
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        for position, change in changes:
+            user = tx.intern_one(change.user_id)
+            # Some of its keys may have come before it.
+            count = tx.value(
+                "SELECT COUNT(*) FROM key_backup_sessions WHERE user_nid = ? AND version = ?",
+                (user, change.version),
             )
+            tx.run(
+                "INSERT INTO key_backups (user_nid, version, algorithm, auth_data, etag, key_count, deleted, position)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_nid, version) DO UPDATE SET"
+                " auth_data = excluded.auth_data, position = excluded.position",
+                (user, change.version, change.algorithm.encode(), change.auth_data, 0, count, 0, position),
+            )
+            if change.is_deleted:
+                _delete(tx, position, change.user_id, change.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +256,9 @@ class StoreSessionKeys(Change):
     def key(self) -> tuple[str, ...]:
         return (self.user_id, str(self.version))
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return _session_records(self.key(), result)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[BackupState]:
         return [_store(tx, position, change) for position, change in changes]
@@ -204,6 +272,21 @@ def _store(tx: WriteTransaction, position: int, change: StoreSessionKeys) -> Bac
         best[(one.room_id.encode(), one.session_id.encode())] = one.key
     old = _existing(tx, user, change.version, list(best))
     stored = {at: key for at, key in best.items() if at not in old or key.is_better_than(old[at])}
+    _write_sessions(tx, user, change.version, stored)
+    state = _changed(tx, position, user, change.version, len(stored), len(stored.keys() - old.keys()))
+    if state.count > MAX_KEYS:
+        raise BackupFull("the backup has too many keys")
+    return replace(state, touched=tuple((room.decode(), session.decode()) for room, session in stored))
+
+
+def _session_records(of: tuple[str, ...], result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+    assert isinstance(result, BackupState)
+    return tuple((BACKUP_SESSION, (*of, *at)) for at in result.touched)
+
+
+def _write_sessions(
+    tx: WriteTransaction, user: int, version: int, stored: Mapping[tuple[bytes, bytes], SessionKey]
+) -> None:
     tx.many(
         "INSERT INTO key_backup_sessions (user_nid, version, room, session, first_message_index, forwarded_count,"
         " is_verified, session_data) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_nid, version, room, session)"
@@ -213,7 +296,7 @@ def _store(tx: WriteTransaction, position: int, change: StoreSessionKeys) -> Bac
         [
             (
                 user,
-                change.version,
+                version,
                 *at,
                 key.first_message_index,
                 key.forwarded_count,
@@ -223,10 +306,6 @@ def _store(tx: WriteTransaction, position: int, change: StoreSessionKeys) -> Bac
             for at, key in stored.items()
         ],
     )
-    state = _changed(tx, position, user, change.version, len(stored), len(stored.keys() - old.keys()))
-    if state.count > MAX_KEYS:
-        raise BackupFull("the backup has too many keys")
-    return state
 
 
 def _existing(
@@ -263,6 +342,9 @@ class DeleteSessionKeys(Change):
     def key(self) -> tuple[str, ...]:
         return (self.user_id, str(self.version))
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return _session_records(self.key(), result)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[BackupState]:
         states = []
@@ -271,9 +353,52 @@ class DeleteSessionKeys(Change):
             if _find_backup(tx, user, change.version) is None:
                 raise NoSuchBackup("there is no such backup")
             where, parameters = _session_filter(user, change.version, change.room_id, change.session_id)
-            gone = len(tx.all(f"DELETE FROM key_backup_sessions WHERE {where} RETURNING 1", parameters))  # noqa: S608
-            states.append(_changed(tx, position, user, change.version, gone, -gone))
+            gone = tx.all(
+                f"DELETE FROM key_backup_sessions WHERE {where} RETURNING room, session", parameters
+            )  # noqa: S608
+            state = _changed(tx, position, user, change.version, len(gone), -len(gone))
+            touched = tuple((room.decode(), session.decode()) for room, session in gone)
+            states.append(replace(state, touched=touched))
         return states
+
+
+@dataclass(frozen=True, slots=True)
+class MergeSessionKey(Change):
+    """A session's key as another site has it, or that it is gone there."""
+
+    kind: ClassVar[str] = "key_backup"
+    area: ClassVar[str] = "key_backup"
+
+    user_id: str
+    version: int
+    room_id: str
+    session_id: str
+    session_key: SessionKey | None
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id, str(self.version))
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        by_version: dict[tuple[int, int], list[tuple[int, Self]]] = {}
+        for position, change in changes:
+            at = (tx.intern_one(change.user_id), change.version)
+            by_version.setdefault(at, []).append((position, change))
+        for (user, version), of in by_version.items():
+            newest = {(one.room_id.encode(), one.session_id.encode()): one.session_key for _, one in of}
+            old = _existing(tx, user, version, list(newest))
+            stored = {at: key for at, key in newest.items() if key is not None}
+            gone = [at for at, key in newest.items() if key is None and at in old]
+            tx.many(
+                "DELETE FROM key_backup_sessions WHERE user_nid = ? AND version = ? AND room = ? AND session = ?",
+                [(user, version, *at) for at in gone],
+            )
+            _write_sessions(tx, user, version, stored)
+            tx.run(
+                "UPDATE key_backups SET etag = etag + 1, key_count = key_count + ?, position = ?"
+                " WHERE user_nid = ? AND version = ?",
+                (len(stored.keys() - old.keys()) - len(gone), of[-1][0], user, version),
+            )
 
 
 def _session_filter(
@@ -324,6 +449,17 @@ class KeyBackupRepository:
         """A version that is not deleted; for None the newest of them."""
         user = tx.name_id(user_id)
         return None if user is None else _find_backup(tx, user, version)
+
+    def find_version(self, tx: Transaction, user_id: str, version: int) -> tuple[BackupRow, bool] | None:
+        """A version, and whether it was deleted."""
+        row = tx.one(
+            "SELECT version, algorithm, auth_data, etag, key_count, deleted FROM key_backups"
+            " WHERE user_nid = ? AND version = ?",
+            (tx.name_id(user_id), version),
+        )
+        if row is None:
+            return None
+        return BackupRow(row[0], row[1].decode(), row[2], row[3], row[4]), bool(row[5])
 
     def get_keys(
         self,

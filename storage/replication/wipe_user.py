@@ -23,6 +23,8 @@ BY_NUMBER: Final = (
     "fallback_keys",
     "cross_signing_keys",
     "key_signatures",
+    "key_backups",
+    "key_backup_sessions",
 )
 """The same with `user_nid`."""
 

@@ -8,6 +8,7 @@ from storage.replication.kinds.accounts import ACCOUNTS
 from storage.replication.kinds.devices import DEVICES
 from storage.replication.kinds.directory import DIRECTORY
 from storage.replication.kinds.filters import FILTERS
+from storage.replication.kinds.key_backup import KEY_BACKUPS
 from storage.replication.kinds.keys import KEYS
 from storage.replication.kinds.notifications import NOTIFICATIONS
 from storage.replication.kinds.one_time_keys import ONE_TIME_KEYS
@@ -25,5 +26,6 @@ ALL_KINDS: Final[Sequence[RecordKind]] = (
     FILTERS,
     *DIRECTORY,
     *KEYS,
+    *KEY_BACKUPS,
     *ONE_TIME_KEYS,
 )
