@@ -7,6 +7,7 @@ from storage.replication.kinds.account_data import ACCOUNT_DATA
 from storage.replication.kinds.accounts import ACCOUNTS
 from storage.replication.kinds.devices import DEVICES
 from storage.replication.kinds.directory import DIRECTORY
+from storage.replication.kinds.duties import DUTY_PROGRESS
 from storage.replication.kinds.filters import FILTERS
 from storage.replication.kinds.key_backup import KEY_BACKUPS
 from storage.replication.kinds.keys import KEYS
@@ -25,6 +26,7 @@ ALL_KINDS: Final[Sequence[RecordKind]] = (
     *NOTIFICATIONS,
     FILTERS,
     *DIRECTORY,
+    DUTY_PROGRESS,
     *KEYS,
     *KEY_BACKUPS,
     *ONE_TIME_KEYS,

@@ -1,0 +1,1 @@
+"""Tests of duties that one site at a time has."""
