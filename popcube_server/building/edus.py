@@ -79,7 +79,9 @@ def build_edus(
     if core.config.presence.is_tracked:
         presences = PresenceRepository()
         expiry = ExpirePresence(server_name, database, presences, committer, platform)
-        services[PRESENCE] = ReceivePresence(sending.shared, expiry, database, presences, committer, platform)
+        services[PRESENCE] = ReceivePresence(
+            sending.shared, base.joins, expiry, database, presences, committer, platform
+        )
         parts.append(Periodic(platform, "forgetting who was online", EXPIRY_INTERVAL_S, expiry.expire))
     answer = AnswerQueries(
         QuerySettings(server_name, core.config.profiles.allow_profile_lookup_over_federation),

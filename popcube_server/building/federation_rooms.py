@@ -126,6 +126,7 @@ def build_remote_rooms(
             TakeRoom(rooms, events, committer),
             accept,
             keep,
+            base.joins,
             core.server_name,
         ),
         JoinWithHelp(urgent, handshake, check, receive_pdu, core.server_name),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from federation.identity.identity_servers import IdentityServers
 from federation.rooms.create_room import CreateRoom as AppendRoom
 from federation.rooms.event_store import EventStore
+from federation.rooms.joining.joins_under_way import JoinsUnderWay
 from federation.rooms.live_rooms import LiveRooms, RoomRepositories
 from federation.rooms.outcomes import PushOutcomes
 from federation.rooms.policy.send_recommended import SendRecommended
@@ -65,6 +66,7 @@ class RoomBase:
     events: EventStore
     rooms: LiveRooms
     user_rooms: UserRooms
+    joins: JoinsUnderWay
     places: Places
     """What clients' tokens mean in this site's log."""
 
@@ -109,7 +111,7 @@ def build_room_base(core: Core) -> RoomBase:
     user_rooms = UserRooms(core.database, repositories.memberships, rooms, core.log, USER_ROOMS_CACHE_SIZE)
     log_id = ONLY_SITE if core.sites is None else core.sites.log_id
     places = Places(log_id, core.database, core.log, core.platform)
-    return RoomBase(repositories, events, rooms, user_rooms, places)
+    return RoomBase(repositories, events, rooms, user_rooms, JoinsUnderWay(core.platform.clock), places)
 
 
 def build_rooms(core: Core, base: RoomBase, needs: RoomNeeds) -> Rooms:

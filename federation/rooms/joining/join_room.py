@@ -13,6 +13,7 @@ from federation.room_dag.room_versions import RoomRules
 from federation.rooms.accept_event import AcceptEvent
 from federation.rooms.event_store import EventStore
 from federation.rooms.joining.handshake import Handshake, Wanted, first_that_helps
+from federation.rooms.joining.joins_under_way import JoinsUnderWay
 from federation.rooms.joining.signed_join import take_signed
 from federation.rooms.live_rooms import LiveRooms, UnknownRoom
 from federation.rooms.receiving.auth_order import Judged, judge_by_auth_events
@@ -40,6 +41,7 @@ class JoinRoom:
         take_room: TakeRoom,
         accept: AcceptEvent,
         keep: KeepOutliers,
+        under_way: JoinsUnderWay,
         server_name: str,
     ) -> None:
         self._servers = servers
@@ -50,6 +52,7 @@ class JoinRoom:
         self._take_room = take_room
         self._accept = accept
         self._keep = keep
+        self._under_way = under_way
         self._server_name = server_name
         self._locks: dict[str, DeferredLock] = {}
 
@@ -66,9 +69,10 @@ class JoinRoom:
             if await self._is_in_room(room_id):
                 return False
             wanted = Wanted(room_id, user_id, "join", content)
-            await first_that_helps(
-                servers, self._server_name, lambda destination: self._through(destination, wanted)
-            )
+            with self._under_way.one():
+                await first_that_helps(
+                    servers, self._server_name, lambda destination: self._through(destination, wanted)
+                )
             return True
         finally:
             lock.release()

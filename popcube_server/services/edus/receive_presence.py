@@ -1,8 +1,9 @@
 """m.presence: who is online on another server. Source: server-server API, "Presence"."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from federation.rooms.joining.joins_under_way import JoinsUnderWay
 from popcube_server.services.edus.edu_content import (
     MAX_STREAM_ID,
     BadEdu,
@@ -28,6 +29,7 @@ class ReceivePresence:
     def __init__(
         self,
         shared: SharedRooms,
+        joins: JoinsUnderWay,
         expiry: ExpirePresence,
         database: Database,
         repository: PresenceRepository,
@@ -35,6 +37,7 @@ class ReceivePresence:
         platform: Platform,
     ) -> None:
         self._shared = shared
+        self._joins = joins
         self._expiry = expiry
         self._database = database
         self._repository = repository
@@ -51,13 +54,16 @@ class ReceivePresence:
         known = await self._database.read(
             lambda tx: {user_id: self._repository.find(tx, user_id) for user_id in newest}
         )
-        changes = [
-            change
-            for change in newest.values()
-            if _is_news(change, known[change.user_id]) and await self._shared.is_shared(change.user_id)
-        ]
+        news = [change for change in newest.values() if _is_news(change, known[change.user_id])]
+        changes = await self._of_shared_rooms(news)
+        # Who lets somebody into a room tells at once who is online there, maybe before the join is known here.
+        if len(changes) < len(news) and await self._joins.wait():
+            changes = await self._of_shared_rooms(news)
         if changes:
             await self._committer.commit(*changes)
+
+    async def _of_shared_rooms(self, news: Sequence[SetPresence]) -> list[SetPresence]:
+        return [change for change in news if await self._shared.is_shared(change.user_id)]
 
     def _read(self, origin: str, push: Any) -> SetPresence:
         if not isinstance(push, dict):

@@ -107,6 +107,19 @@ class SharedRoomTests(ServerTestCase):
         told = self.ok(self.get(path, self.bob))
         self.assertEqual((told["presence"], told["status_msg"]), ("unavailable", "tea"))
 
+    def test_who_joins_learns_who_is_online(self) -> None:
+        carol, dora = self.given_user("carol", ONE), self.given_user("dora", TWO)
+        room_id = self.given_room(carol)
+        for user, message in ((carol, "waiting"), (dora, "coming")):
+            path = f"/_matrix/client/v3/presence/{user.user_id}/status"
+            self.ok(self.put(path, {"presence": "online", "status_msg": message}, user))
+        joining = self.begin("POST", f"/_matrix/client/v3/join/{room_id}?server_name={ONE}", {}, dora)
+        self.turn()
+        self.ok(self.finish(joining))
+        for user, other, message in ((dora, carol, "waiting"), (carol, dora, "coming")):
+            told = self.ok(self.get(f"/_matrix/client/v3/presence/{other.user_id}/status", user))
+            self.assertEqual((told["presence"], told["status_msg"]), ("online", message))
+
     def test_users_of_a_server_that_is_gone_are_offline_after_a_while(self) -> None:
         path = f"/_matrix/client/v3/presence/{self.alice.user_id}/status"
         self.ok(self.put(path, {"presence": "unavailable"}, self.alice))
