@@ -1,18 +1,30 @@
-"""Messages from device to device, kept until the recipient has them."""
+"""Messages from device to device, kept until the recipient has them.
+
+On several sites a message is named by the log of the site that took it and its position there. Every site that has it
+may deliver it. They arrive everywhere in the order of that log, so that what a device has of a log is one number:
+what it has is deleted here, and not taken when it comes later.
+"""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.device_keys import find_existing_devices
+from storage.replication.own_site import find_own_log
+from storage.replication.record_index import RecordIndex
 
 MAX_PENDING = 10_000
 """Messages that wait for one device; of more, the oldest are dropped. A device that comes back after so many has lost
 sessions anyway, and gets the rest from key backup or key requests."""
+
+TO_DEVICE: Final = "to_device"
+"""The record of a message: (user ID, device ID, log, position)."""
+DELIVERED: Final = "to_device.delivered"
+"""The record of what a device has: (user ID, device ID, log)."""
 
 _CHUNK = 400
 
@@ -49,13 +61,20 @@ class SendToDevice(Change):
         """User ID and device ID of each recipient, in turn: `pairs` takes them apart."""
         return tuple(chain.from_iterable(self.recipients))
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        assert isinstance(result, tuple)
+        return tuple((TO_DEVICE, key) for key in result)
+
     @classmethod
-    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[object]:
+        """On several sites, the keys of the messages' records."""
         existing = find_existing_devices(
             tx, (device for _, change in changes for device in change.recipients)
         )
         names = tx.intern(user for user, _ in existing)
+        log = find_own_log(tx)
         inbox, shared = [], []
+        keys: list[object] = []
         pending: Counter[tuple[int, bytes]] = Counter()
         for position, change in changes:
             for number, message in enumerate(change.messages):
@@ -67,17 +86,62 @@ class SendToDevice(Change):
                     at = (names[user], device.encode())
                     pending[at] += 1
                     inbox.append((*at, position, message.event if alone else None, None if alone else number))
+            named = [device for device in change.recipients if device in existing] if log else []
+            keys.append(tuple((*device, log, str(position)) for device in named))
         tx.many("INSERT INTO to_device_shared (position, number, event, waiting) VALUES (?, ?, ?, ?)", shared)
         tx.many(
             "INSERT INTO to_device_inbox (user_nid, device, position, event, shared) VALUES (?, ?, ?, ?, ?)",
             inbox,
         )
+        _count(tx, pending)
+        return keys
+
+
+@dataclass(frozen=True, slots=True)
+class MergeToDevice(Change):
+    """A message that another site took."""
+
+    kind: ClassVar[str] = "to_device"
+    area: ClassVar[str] = "to_device"
+
+    user_id: str
+    device_id: str
+    log: str
+    log_position: int
+    event: bytes
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id, self.device_id)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        names = tx.intern(name for _, change in changes for name in (change.user_id, change.log))
         tx.many(
-            "INSERT INTO to_device_pending (user_nid, device, pending) VALUES (?, ?, ?)"
-            " ON CONFLICT (user_nid, device) DO UPDATE SET pending = to_device_pending.pending + excluded.pending",
-            [(*at, count) for at, count in pending.items()],
+            "INSERT INTO to_device_inbox (user_nid, device, position, event, shared, log, log_position)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    names[change.user_id],
+                    change.device_id.encode(),
+                    position,
+                    change.event,
+                    None,
+                    names[change.log],
+                    change.log_position,
+                )
+                for position, change in changes
+            ],
         )
-        _drop_oldest(tx, list(pending))
+        _count(tx, Counter((names[change.user_id], change.device_id.encode()) for _, change in changes))
+
+
+def _count(tx: WriteTransaction, added: Mapping[tuple[int, bytes], int]) -> None:
+    tx.many(
+        "INSERT INTO to_device_pending (user_nid, device, pending) VALUES (?, ?, ?)"
+        " ON CONFLICT (user_nid, device) DO UPDATE SET pending = to_device_pending.pending + excluded.pending",
+        [(*at, count) for at, count in added.items()],
+    )
+    _drop_oldest(tx, list(added))
 
 
 def pairs(key: Sequence[str]) -> list[Device]:
@@ -99,7 +163,7 @@ def _drop_oldest(tx: WriteTransaction, devices: Sequence[tuple[int, bytes]]) -> 
                 " ORDER BY position LIMIT 1 OFFSET ?",
                 (user, device, pending - MAX_PENDING - 1),
             )
-            _delete(tx, user, device, last)
+            _delete(tx, (tx.names_of((user,))[user], device.decode()), "position <= ?", last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +180,62 @@ class ToDeviceDelivered(Change):
     def key(self) -> tuple[str, ...]:
         return (self.user_id, self.device_id, str(self.upto))
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        assert isinstance(result, tuple)
+        return tuple((DELIVERED, (self.user_id, self.device_id, log)) for log in result)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[object]:
+        """On several sites, the logs of which the device has more than before."""
+        results: list[object] = []
+        for _, change in changes:
+            device = (change.user_id, change.device_id)
+            furthest = _delete(tx, device, "position <= ?", change.upto)
+            for log, position in furthest.items():
+                _note_delivered(tx, device, log, position)
+            results.append(tuple(furthest))
+        return results
+
+
+@dataclass(frozen=True, slots=True)
+class MergeDelivered(Change):
+    """A device has a site's messages up to a position of that site's log: it got them through another site."""
+
+    kind: ClassVar[str] = "to_device_removed"
+    area: ClassVar[str] = "to_device"
+
+    user_id: str
+    device_id: str
+    log: str
+    log_position: int
+
+    def key(self) -> tuple[str, ...]:
+        return (self.user_id, self.device_id)
+
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((DELIVERED, (*self.key(), self.log)),)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
-        names = tx.intern(change.user_id for _, change in changes)
+        own = find_own_log(tx)
         for _, change in changes:
-            _delete(tx, names[change.user_id], change.device_id.encode(), change.upto)
+            device = (change.user_id, change.device_id)
+            _note_delivered(tx, device, change.log, change.log_position)
+            if change.log == own:
+                _delete(tx, device, "log IS NULL AND position <= ?", change.log_position)
+            else:
+                log = tx.intern_one(change.log)
+                _delete(tx, device, "log = ? AND log_position <= ?", log, change.log_position)
+
+
+def _note_delivered(tx: WriteTransaction, device: Device, log: str, position: int) -> None:
+    user, number = tx.intern_one(device[0]), tx.intern_one(log)
+    tx.run(
+        "INSERT INTO to_device_delivered (user_nid, device, log, position) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (user_nid, device, log) DO UPDATE SET position = excluded.position"
+        " WHERE to_device_delivered.position < excluded.position",
+        (user, device[1].encode(), number, position),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,28 +253,63 @@ class RemoveToDeviceMessages(Change):
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
-        names = tx.intern(change.user_id for _, change in changes)
         for position, change in changes:
             for device_id in change.device_ids:
-                at = (names[change.user_id], device_id.encode())
-                _delete(tx, *at, position)
+                _delete(tx, (change.user_id, device_id), "position <= ?", position)
+                at = (tx.intern_one(change.user_id), device_id.encode())
                 tx.run("DELETE FROM to_device_pending WHERE user_nid = ? AND device = ?", at)
+                tx.run("DELETE FROM to_device_delivered WHERE user_nid = ? AND device = ?", at)
+                RecordIndex().forget_below(tx, DELIVERED, (change.user_id, device_id))
 
 
-def _delete(tx: WriteTransaction, user: int, device: bytes, upto: int) -> None:
+def wipe(tx: WriteTransaction, user_id: str) -> None:
+    """Everything that waits for a user."""
+    user = tx.name_id(user_id)
+    rows = tx.all("SELECT device FROM to_device_pending WHERE user_nid = ?", (user,))
+    for (device,) in rows:
+        _delete(tx, (user_id, bytes(device).decode()), "position > ?", 0)
+    tx.run("DELETE FROM to_device_pending WHERE user_nid = ?", (user,))
+    tx.run("DELETE FROM to_device_delivered WHERE user_nid = ?", (user,))
+
+
+def _delete(tx: WriteTransaction, device: Device, where: str, *parameters: int) -> dict[str, int]:
+    """On several sites: of which logs messages went, each with the last of their positions."""
+    of = (tx.intern_one(device[0]), device[1].encode())
     gone = tx.all(
-        "DELETE FROM to_device_inbox WHERE user_nid = ? AND device = ? AND position <= ? RETURNING position, shared",
-        (user, device, upto),
+        f"DELETE FROM to_device_inbox WHERE user_nid = ? AND device = ? AND {where}"  # noqa: S608
+        " RETURNING position, shared, log, log_position",
+        (*of, *parameters),
     )
     if not gone:
-        return
+        return {}
     tx.run(
         "UPDATE to_device_pending SET pending = pending - ? WHERE user_nid = ? AND device = ?",
-        (len(gone), user, device),
+        (len(gone), *of),
     )
-    shared = [(position, number) for position, number in gone if number is not None]
+    shared = [(position, number) for position, number, *_ in gone if number is not None]
     tx.many("UPDATE to_device_shared SET waiting = waiting - 1 WHERE position = ? AND number = ?", shared)
     tx.many("DELETE FROM to_device_shared WHERE position = ? AND number = ? AND waiting <= 0", shared)
+    return _forget(
+        tx, device, [(row[0], None, None) if row[2] is None else (row[0], *row[2:]) for row in gone]
+    )
+
+
+def _forget(
+    tx: WriteTransaction, device: Device, gone: Sequence[tuple[int, int | None, int | None]]
+) -> dict[str, int]:
+    own = find_own_log(tx)
+    if not own:
+        return {}
+    names = tx.names_of(log for _, log, _ in gone if log is not None)
+    places = [
+        (own, position) if log is None or at is None else (names[log], at) for position, log, at in gone
+    ]
+    # Nobody needs to hear of them any more, only of how far the device is.
+    RecordIndex().forget(tx, TO_DEVICE, [(*device, log, str(at)) for log, at in places])
+    furthest: dict[str, int] = {}
+    for log, at in places:
+        furthest[log] = max(at, furthest.get(log, 0))
+    return furthest
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +331,33 @@ class ToDeviceRepository:
         oldest = tx.value(f"{sql} LIMIT 1", (user, device_id.encode()))
         newest = tx.value(f"{sql} DESC LIMIT 1", (user, device_id.encode()))
         return None if oldest is None else PendingRange(oldest, newest)
+
+    def find_event(
+        self, tx: Transaction, user_id: str, device_id: str, log: str, log_position: int
+    ) -> bytes | None:
+        """A message that waits, by the name that it has on all sites."""
+        is_own = log == find_own_log(tx)
+        where = "i.log IS NULL AND i.position = ?" if is_own else "i.log = ? AND i.log_position = ?"
+        event: bytes | None = tx.value(
+            "SELECT COALESCE(i.event, s.event) FROM to_device_inbox i"  # noqa: S608
+            " LEFT JOIN to_device_shared s ON s.position = i.position AND s.number = i.shared"
+            f" WHERE i.user_nid = ? AND i.device = ? AND {where}",
+            (
+                tx.name_id(user_id),
+                device_id.encode(),
+                *(() if is_own else (tx.name_id(log),)),
+                log_position,
+            ),
+        )
+        return event
+
+    def find_delivered(self, tx: Transaction, user_id: str, device_id: str, log: str) -> int:
+        """The position of a log up to which the device has its messages, as far as was noted; 0: nothing was."""
+        position = tx.value(
+            "SELECT position FROM to_device_delivered WHERE user_nid = ? AND device = ? AND log = ?",
+            (tx.name_id(user_id), device_id.encode(), tx.name_id(log)),
+        )
+        return position or 0
 
     def get_after(
         self, tx: Transaction, user_id: str, device_id: str, since: int, upto: int, limit: int

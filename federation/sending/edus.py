@@ -116,7 +116,7 @@ def signing_key_edu(user_id: str, keys: OwnSigningKeys) -> bytes:
 def to_device_edu(message: WaitingMessage) -> bytes:
     content = orjson.loads(message.content)
     # Positions are never used twice: unique for this server, and at most 32 characters long.
-    content["message_id"] = f"{message.position}.{message.number}"
+    content["message_id"] = message.message_id
     return _edu(DIRECT_TO_DEVICE, content)
 
 

@@ -53,6 +53,12 @@ def _give_back(tx: WriteTransaction, site: str, log: str) -> None:
         ],
     )
     tx.run("DELETE FROM one_time_keys")
+    # Messages keep the names that they have there.
+    for table in ("to_device_inbox", "federation_to_device"):
+        tx.run(
+            f"UPDATE {table} SET log = ?, log_position = position WHERE log IS NULL",  # noqa: S608
+            (names[log],),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import orjson
 
 from storage.change import Change
 from storage.database import WriteTransaction
+from storage.to_device import wipe as wipe_to_device
 
 BY_ID: Final = ("sessions", "devices", "profiles")
 """Tables of what belongs to a user, with a column `user_id`."""
@@ -51,4 +52,5 @@ class WipeUser(Change):
                 tx.run(f"DELETE FROM {table} WHERE user_id = ?", (change.user_id,))  # noqa: S608
             for table in BY_NUMBER:
                 tx.run(f"DELETE FROM {table} WHERE user_nid = ?", (tx.name_id(change.user_id),))  # noqa: S608
+            wipe_to_device(tx, change.user_id)
             tx.run("DELETE FROM key_signatures WHERE signer_nid = ?", (tx.name_id(change.user_id),))

@@ -58,6 +58,10 @@ class Places:
             return Since(position, position)
         return Since(position, min(position, await self._floor(token.site, token.to_device)))
 
+    def at_other_site(self, token: SyncToken) -> tuple[str, int] | None:
+        """Of another site's token: the ID of its log, and where the holder's to-device messages end there."""
+        return None if self._is_own(token.site) else (token.site, token.to_device_position)
+
     async def position_of(self, token: SyncToken) -> int:
         """The position up to which the holder has certainly seen everything; 0 if nothing is known of that."""
         return await self._floor(token.site, token.position)

@@ -59,6 +59,9 @@ class ToDeviceSource(Protocol):
     async def delivered(self, user_id: str, device_id: str, upto: int) -> None:
         """The device has these."""
 
+    async def delivered_elsewhere(self, user_id: str, device_id: str, log: str, upto: int) -> None:
+        """The device has what another site took up to a position of that site's log."""
+
 
 class DeviceListDelta(Protocol):
     @property

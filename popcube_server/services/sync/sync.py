@@ -43,6 +43,11 @@ class Sync:
             since, to_device_since = place.position, place.to_device
             # That the token comes back says that its answer arrived.
             await self._sources.to_device.delivered(requester.user_id, requester.device_id, to_device_since)
+            elsewhere = self._places.at_other_site(request.since)
+            if elsewhere is not None:
+                await self._sources.to_device.delivered_elsewhere(
+                    requester.user_id, requester.device_id, *elsewhere
+                )
         while True:
             answer = await self._answers.make(request, since, to_device_since)
             if since is None or request.is_full_state or answer.has_news:

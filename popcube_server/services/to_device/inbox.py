@@ -5,9 +5,17 @@ from collections.abc import Sequence
 from popcube_server.services.bounded_cache import BoundedCache
 from storage.change import LogEntry
 from storage.committer import Committer
-from storage.database import Database
+from storage.database import Database, Transaction
 from storage.log import Log
-from storage.to_device import Device, PendingRange, ToDeviceDelivered, ToDeviceRepository, pairs
+from storage.site_links import SiteLinksRepository
+from storage.to_device import (
+    Device,
+    MergeDelivered,
+    PendingRange,
+    ToDeviceDelivered,
+    ToDeviceRepository,
+    pairs,
+)
 
 DEFAULT_LIMIT = 100
 NOTHING = PendingRange(0, 0)
@@ -53,6 +61,18 @@ class ToDeviceInbox:
         # Nothing to delete is the usual case, and costs nothing.
         if known.newest > 0 and known.oldest <= upto:
             await self._committer.commit(ToDeviceDelivered(user_id, device_id, upto))
+
+    async def delivered_elsewhere(self, user_id: str, device_id: str, log: str, upto: int) -> None:
+        """The device has everything that another site took up to a position of its log: it comes from there."""
+
+        def find_end(tx: Transaction) -> int | None:
+            # What a client names must be a log that this site has heard of, and no more than that.
+            end = min(upto, SiteLinksRepository().get_cursors(tx).get(log, 0))
+            return end if self._repository.find_delivered(tx, user_id, device_id, log) < end else None
+
+        end = await self._database.read(find_end)
+        if end is not None:
+            await self._committer.commit(MergeDelivered(user_id, device_id, log, end))
 
     async def _range(self, device: Device) -> PendingRange:
         known = self.ranges.get(device)

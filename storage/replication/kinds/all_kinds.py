@@ -15,6 +15,7 @@ from storage.replication.kinds.notifications import NOTIFICATIONS
 from storage.replication.kinds.one_time_keys import ONE_TIME_KEYS
 from storage.replication.kinds.profiles import PROFILES
 from storage.replication.kinds.sessions import SESSION
+from storage.replication.kinds.to_device import MESSAGES
 from storage.replication.record import RecordKind
 
 ALL_KINDS: Final[Sequence[RecordKind]] = (
@@ -30,4 +31,5 @@ ALL_KINDS: Final[Sequence[RecordKind]] = (
     *KEYS,
     *KEY_BACKUPS,
     *ONE_TIME_KEYS,
+    *MESSAGES,
 )

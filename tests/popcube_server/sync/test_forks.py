@@ -66,6 +66,9 @@ class Nothing:
     async def delivered(self, *_: object) -> None:
         return
 
+    async def delivered_elsewhere(self, *_: object) -> None:
+        return
+
     async def seen(self, *_: object) -> None:
         return
 
