@@ -1,6 +1,6 @@
 """Records of uploaded media and their thumbnails. The bytes are in a media store (`storage/media_files.py`)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -82,6 +82,9 @@ class ReserveMedia(Change):
     def key(self) -> tuple[str, ...]:
         return (self.media_id,)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((self.kind, self.key()),)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         owners = tx.intern(change.owner for _, change in changes)
@@ -120,6 +123,9 @@ class StoreMedia(Change):
     def key(self) -> tuple[str, ...]:
         return (self.media_id,)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((self.kind, self.key()),)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         owners = tx.intern(change.owner for _, change in changes)
@@ -154,6 +160,9 @@ class FillMedia(Change):
 
     def key(self) -> tuple[str, ...]:
         return (self.media_id,)
+
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((self.kind, self.key()),)
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:

@@ -11,6 +11,7 @@ from storage.replication.kinds.duties import DUTY_PROGRESS
 from storage.replication.kinds.filters import FILTERS
 from storage.replication.kinds.key_backup import KEY_BACKUPS
 from storage.replication.kinds.keys import KEYS
+from storage.replication.kinds.media import MEDIA
 from storage.replication.kinds.notifications import NOTIFICATIONS
 from storage.replication.kinds.one_time_keys import ONE_TIME_KEYS
 from storage.replication.kinds.profiles import PROFILES
@@ -27,6 +28,7 @@ ALL_KINDS: Final[Sequence[RecordKind]] = (
     *NOTIFICATIONS,
     FILTERS,
     *DIRECTORY,
+    MEDIA,
     DUTY_PROGRESS,
     *KEYS,
     *KEY_BACKUPS,
