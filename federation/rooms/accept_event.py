@@ -246,6 +246,7 @@ class AcceptEvent:
             if event_id not in heads
             and event_id in named
             and (nid := named[event_id].snapshot_nid) is not None
+            and named[event_id].event.room_id == event.room_id
         }
         stored = self._rooms.resolving.states.read(tx, set(nids.values()))
         branches = [
@@ -270,6 +271,9 @@ class AcceptEvent:
     ) -> Verdict:
         if event.type == "m.room.create" or not event.prev_events:
             # A room begins once, and everything after stands on something.
+            return Verdict.REJECTED
+        if any(named[prev].event.room_id != event.room_id for prev in event.prev_events if prev in named):
+            # What happened in another room says nothing about this one.
             return Verdict.REJECTED
         auth_events = {event_id: named[event_id].event for event_id in event.auth_events}
         by_pair = {auth.state_pair: auth for auth in auth_events.values() if auth.is_state}

@@ -28,29 +28,26 @@ class CheckPdus:
 
     async def check(self, pdu: Any, rules: RoomRules, room_id: str) -> Event:
         """The event, redacted if its hash is wrong. Raises `InvalidEvent` or `InvalidSignature`: drop it."""
-        event = parse_pdu(pdu, rules, room_id)
-        # 2. "Passes signature checks, otherwise it is dropped."
+        event = _redacted_if_changed(parse_pdu(pdu, rules, room_id), pdu)
+        # 2. "Passes signature checks, otherwise it is dropped." Which servers must have signed is asked of the event as
+        # it is used: a third-party invite, which its sender need not sign, may be an ordinary one once it is redacted.
         await self._verifier.verify(event)
-        return _redacted_if_changed(event, pdu)
+        return event
 
     async def check_many(self, pdus: Iterable[Any], rules: RoomRules, room_id: str) -> dict[str, Event]:
         """Those that pass, by ID and in order. Keys are fetched for all of them together."""
-        parsed: dict[str, tuple[Event, Any]] = {}
+        parsed: dict[str, Event] = {}
         for pdu in pdus:
             try:
-                event = parse_pdu(pdu, rules, room_id)
+                event = _redacted_if_changed(parse_pdu(pdu, rules, room_id), pdu)
             except InvalidEvent as error:
                 logger.info("Dropped an event of %s: %s", room_id, error)
             else:
-                parsed[event.event_id] = (event, pdu)
-        invalid = await self._verifier.find_invalid([event for event, _ in parsed.values()])
+                parsed[event.event_id] = event
+        invalid = await self._verifier.find_invalid(parsed.values())
         for event_id, reason in invalid.items():
             logger.info("Dropped %s: %s", event_id, reason)
-        return {
-            event_id: _redacted_if_changed(event, pdu)
-            for event_id, (event, pdu) in parsed.items()
-            if event_id not in invalid
-        }
+        return {event_id: event for event_id, event in parsed.items() if event_id not in invalid}
 
 
 def parse_pdu(pdu: Any, rules: RoomRules, room_id: str) -> Event:

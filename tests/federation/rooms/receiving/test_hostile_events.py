@@ -152,6 +152,23 @@ class HostileEventsTests(ReceivingMixin):
         self.assertIsNone(self.room(str(room.room_id)).state.find("m.room.topic"))
         self.assert_goes_on(room)
 
+    def test_prev_events_of_another_room_beside_those_of_the_room_give_nothing(self) -> None:
+        for version in ("1", OLD, "11", NEW):
+            self.setUp()
+            # In his own room Bob may do anything, and things happen there that never did in this one.
+            other = self.given_known(version, BOB, "other")
+            self.result(
+                self.accept_event.accept(other.append("m.room.topic", BOB, {"topic": "theirs"}, ""))
+            )
+            self.result(self.accept_event.accept(other.join("@eve:two.example")))
+            room = self.given_known(version)
+            message = room.build("m.room.message", BOB, {"body": "both"})
+            prev_events = [*room.heads, *other.heads]
+            hashes = dict.fromkeys((*prev_events, *message.auth_events), "A" * 43)
+            both = _resigned(room, message, prev_events=prev_events, reference_hashes=hashes)
+            self.refused(both)
+            self.assert_goes_on(room)
+
     def test_event_that_is_its_own_auth_or_prev_event_is_not_taken(self) -> None:
         # Only with event IDs of the sender's choice is that possible at all.
         for version in ("1", "2"):

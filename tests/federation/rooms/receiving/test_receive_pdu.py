@@ -4,14 +4,14 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from federation.room_dag.event import Event, InvalidEvent, decode_pdu
+from federation.room_dag.event import Event, InvalidEvent, decode_pdu, parse_event, sign_event
 from federation.room_dag.room_versions import ROOM_VERSIONS
 from federation.room_dag.signing import InvalidSignature
 from federation.rooms.accept_event import MissingEvents, Verdict
 from federation.rooms.receiving.fetch_missing import StateUnavailable
 from federation.transport.errors import FederationError, HttpRefusal
 from storage.events import OUTLIER
-from tests.federation.room_dag.builders import ALICE, BOB, CAROL, RoomBuilder, given_room
+from tests.federation.room_dag.builders import ALICE, BOB, CAROL, RoomBuilder, given_room, make_signer
 from tests.federation.rooms.receiving.remote_case import ReceivingMixin
 from tests.storage.storage_case import PostgresStorage, SqliteStorage
 
@@ -221,6 +221,23 @@ class ReceivePduTests(ReceivingMixin):
         pdu["content"] = {"body": "something else"}
         event = self.result(self.result_of_check(pdu, room))
         self.assertEqual(event.content, {})
+
+    def test_invite_that_redaction_makes_an_ordinary_one_must_be_signed(self) -> None:
+        for version in ("1", "5", "10", "11", "12"):
+            room = given_room(version)
+            self.given_server(room)
+            # Nobody needs to sign the invite of a third-party identifier, and what says that it is one is not protected
+            # by the hash that gives the event its name.
+            invite = decode_pdu(room.build("m.room.member", ALICE, {"membership": "invite"}, CAROL))
+            invite["content"] |= {"third_party_invite": {}}
+            invite["signatures"] = {}
+            if "event_id" in invite:
+                invite["event_id"] = "$mine:two.example"
+                signed = sign_event(parse_event(invite, room.rules), make_signer("two.example"))
+                invite = decode_pdu(signed)
+            self.failure(self.result_of_check(invite, room), InvalidSignature)
+            checked = self.result(self.check.check_many([invite], room.rules, str(room.room_id)))
+            self.assertEqual(checked, {})
 
     def test_wrong_format_is_dropped(self) -> None:
         room = given_room("12")
