@@ -10,7 +10,7 @@ from federation.room_dag.room_versions import RoomRules, UnknownRoomVersion, get
 from federation.room_dag.signing import EventSigner, InvalidSignature
 from federation.rooms.joining.stripped import member_outlier, strip_entry, strip_event
 from federation.rooms.live_rooms import LiveRooms, UnknownRoom
-from federation.rooms.receiving.check_pdu import CheckPdus, parse_pdu
+from federation.rooms.receiving.check_pdu import CheckPdus, parse_whole_pdu
 from federation.rooms.receiving.remote import EventVerifier
 from federation.rooms.room_state import MEMBER
 from popcube_server.services.errors import InvalidParam, MissingParam, NotAllowed, NotFound, WithCode
@@ -112,7 +112,7 @@ class ReceiveInvite:
 
     async def _checked(self, origin: str, room_id: str, event_id: str, pdu: Any, rules: RoomRules) -> Event:
         try:
-            event = parse_pdu(pdu, rules, room_id)
+            event = parse_whole_pdu(pdu, rules, room_id)
         except InvalidEvent as error:
             raise InvalidParam(f"The event is not valid: {error}") from None
         if event.event_id != event_id:

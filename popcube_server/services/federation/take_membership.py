@@ -14,7 +14,7 @@ from federation.rooms.accept_event import MissingEvents, Verdict
 from federation.rooms.event_store import EventStore
 from federation.rooms.live_rooms import LiveRooms
 from federation.rooms.read_graph import ReadGraph
-from federation.rooms.receiving.check_pdu import parse_pdu
+from federation.rooms.receiving.check_pdu import parse_whole_pdu
 from federation.rooms.receiving.fetch_missing import StateUnavailable
 from federation.rooms.receiving.receive_pdu import ReceivePdu
 from federation.rooms.receiving.remote import EventVerifier
@@ -122,7 +122,7 @@ class TakeMembership:
     async def _take(self, origin: str, room_id: str, event_id: str, pdu: Any, membership: str) -> Event:
         room = await self._access.resident(origin, room_id)
         try:
-            event = parse_pdu(pdu, room.rules, room_id)
+            event = parse_whole_pdu(pdu, room.rules, room_id)
         except InvalidEvent as error:
             raise InvalidParam(f"The event is not valid: {error}") from None
         if event.event_id != event_id:

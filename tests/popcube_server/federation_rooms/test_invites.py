@@ -152,6 +152,8 @@ class IncomingInvitesTests(MembershipsCase):
         good = room.build("m.room.member", EVE, invite, alice)
         unsigned = decode_pdu(good) | {"signatures": {FAR: {"ed25519:test": "A" * 86}}}
         self.assert_refused(self.invite_as(self.far, room, good, event=unsigned), 400, "M_INVALID_PARAM")
+        changed = decode_pdu(good) | {"content": invite | {"displayname": "not as signed"}}
+        self.assert_refused(self.invite_as(self.far, room, good, event=changed), 400, "M_INVALID_PARAM")
         self.assert_refused(
             self.invite_as(self.far, room, good, room_version="nine"), 400, "M_INCOMPATIBLE_ROOM_VERSION"
         )

@@ -378,6 +378,18 @@ class ResidentTests(MembershipsCase):
         second = self.ok(self.ask_as(self.far, "PUT", uri, decode_pdu(event)))
         self.assertEqual(self.types(first["state"]), self.types(second["state"]))
 
+    def test_join_that_was_changed_after_it_was_signed_is_refused(self) -> None:
+        room_id = self.given_room(self.alice, name="Den")
+        event = self.built_as(self.far, self.ok(self.template_as(self.far, "join", room_id, EVE)))
+        uri = f"{V2}send_join/{quote(room_id)}/{quote(event.event_id)}"
+        pdu = decode_pdu(event)
+        # Its signature covers what redaction keeps; other servers would see the rest redacted.
+        changed = pdu | {"content": pdu["content"] | {"displayname": "Eve"}}
+        self.assert_refused(self.ask_as(self.far, "PUT", uri, changed), 400, "M_INVALID_PARAM")
+        self.assertEqual(self.members(self.alice, room_id), {self.alice.user_id})
+        self.ok(self.ask_as(self.far, "PUT", uri, pdu))
+        self.assertEqual(self.members(self.alice, room_id), {self.alice.user_id, EVE})
+
     def test_restricted_room_whose_conditions_cannot_be_known(self) -> None:
         allow = [{"type": "m.room_membership", "room_id": "!elsewhere:far.example"}]
         rule = {
