@@ -9,7 +9,7 @@ from popcube_server.services.edus.edu_content import MAX_ID_BYTES, BadEdu, check
 from popcube_server.services.edus.edu_rooms import EduRooms
 from storage.committer import Committer
 from storage.events import OUTLIER
-from storage.receipts import PUBLIC, StoreReceipt
+from storage.receipts import MAIN_THREAD, PUBLIC, StoreReceipt
 
 MAX_RECEIPTS: Final = 1_000
 """In one EDU: those behind are dropped."""
@@ -39,6 +39,9 @@ class ReceiveReceipts:
             stored = events.get(receipt.event_id)
             # "The event MUST belong to the room." One that is not known here yet has no place in the timeline.
             if stored is None or stored.event.room_id != receipt.room_id or stored.flags & OUTLIER:
+                continue
+            # A thread that the event has nothing to do with is made up: there is no end of such names.
+            if receipt.thread_id not in (None, MAIN_THREAD, stored.thread, receipt.event_id):
                 continue
             # ACLs: "receipts [...] for rooms from which a server is banned are to be ignored".
             if stored.is_visible and await self._rooms.may_tell(origin, receipt.user_id, receipt.room_id):

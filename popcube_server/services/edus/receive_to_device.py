@@ -8,7 +8,6 @@ from popcube_server.services.edus.edu_content import BadEdu, get_object, get_str
 from popcube_server.services.errors import TooLarge
 from popcube_server.services.platform import Platform
 from popcube_server.services.to_device.send_to_device import make_messages
-from storage.change import Change
 from storage.committer import Committer
 from storage.database import Database
 from storage.device_keys import DeviceKeysRepository
@@ -47,11 +46,12 @@ class ReceiveToDevice:
             found = make_messages(sender, event_type, messages, names)
         except TooLarge as error:
             raise BadEdu(error.message) from None
-        changes: list[Change] = [RecordReceived(origin, message_id, self._platform.now_ms())]
-        if found:
-            changes.append(SendToDevice(found))
+        if not found:
+            # Nothing that could come twice: its ID is not remembered.
+            return
+        record = RecordReceived(origin, message_id, self._platform.now_ms())
         try:
-            await self._committer.commit(*changes)
+            await self._committer.commit(record, SendToDevice(found))
         except AlreadyReceived:
             # The other server did not hear that it was taken.
             return

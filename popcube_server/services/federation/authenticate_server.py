@@ -78,6 +78,9 @@ class AuthenticateServer:
         origin = headers[0].origin
         if any(header.origin != origin for header in headers) or not is_server_name(origin):
             raise _unauthorized("The Authorization header does not name one server as the origin.")
+        if origin == self._own_name:
+            # What this server has to say to itself it does not say over the network; its sites have a way of their own.
+            raise _unauthorized("The request is signed in the name of this very server.")
         # "If this property is included, but the value does not match the receiving server's name, the receiving server
         # must deny the request with an HTTP status code 401 Unauthorized."
         if any(header.destination not in (None, self._own_name) for header in headers):

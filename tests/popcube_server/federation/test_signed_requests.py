@@ -124,6 +124,10 @@ class AuthenticationTests(SignedRequestsCase):
         header = self.signed("GET", URL, destination="three.example")
         self.assert_refused(self.ask("GET", URL, header), 401, "M_UNAUTHORIZED")
 
+    def test_nobody_is_this_server_itself(self) -> None:
+        header = self.signed("GET", URL, signer=self.signer(TWO))
+        self.assert_refused(self.ask("GET", URL, header), 401, "M_UNAUTHORIZED")
+
     def test_destination_may_be_missing(self) -> None:
         request = {"method": "GET", "uri": URL, "origin": ONE}
         signature = self.signer().sign_bytes(encode_canonical(request))

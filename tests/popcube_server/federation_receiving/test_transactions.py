@@ -256,6 +256,36 @@ class EventTests(ReceivingCase):
         early = {"edu_type": "m.receipt", "content": {room.room_id: receipt, **others}}
         self.assertEqual(self.ephemeral(room, [early]), ["m.receipt"])
 
+    def test_receipts_of_threads_that_are_made_up_are_dropped(self) -> None:
+        room = self.given_far_room()
+        event_id = room.member.event_id
+
+        def receipt(thread_id: str) -> dict[str, Any]:
+            read = {"event_ids": [event_id], "data": {"ts": 1, "thread_id": thread_id}}
+            return {"edu_type": "m.receipt", "content": {room.room_id: {"m.read": {self.far.user: read}}}}
+
+        self.assertEqual(self.ephemeral(room, [receipt(f"$made{number}") for number in range(3)]), [])
+        self.assertEqual(self.ephemeral(room, [receipt("main")]), ["m.receipt"])
+        self.assertEqual(self.ephemeral(room, [receipt(event_id)]), ["m.receipt"])
+
+    def test_messages_to_nobody_leave_nothing_behind(self) -> None:
+        self.given_far_room()
+        for number, device_id in enumerate(("NONE", "NEITHER", "*")):
+            content = {
+                "sender": self.far.user,
+                "type": "m.x",
+                "message_id": str(number),
+                "messages": {self.alice.user_id: {device_id: {}}},
+            }
+            edu = {"edu_type": "m.direct_to_device", "content": content}
+            self.ok(self.send(self.far, f"t{number}", [], [edu]))
+        remembered = "SELECT COUNT(*) FROM received_to_device"
+        core = self.organisations[ONE].core
+        count = self.successResultOf(
+            Deferred.fromCoroutine(core.database.read(lambda tx: tx.value(remembered)))
+        )
+        self.assertEqual(count, 1)
+
     def test_long_lists_of_presence_are_cut(self) -> None:
         room = self.given_far_room()
         eve = {"user_id": self.far.user, "presence": "online", "last_active_ago": 1}
