@@ -280,6 +280,10 @@ class AcceptEvent:
         if not event.rules.room_create_in_auth_events:
             # From version 12 on the room's ID names the create event.
             by_pair[CREATE_PAIR] = lookup.get(room.state.entries[CREATE_PAIR])
+        create = by_pair.get(CREATE_PAIR)
+        if create is not None and create.event_id != room.state.entries[CREATE_PAIR]:
+            # Before version 12 the server that made a room can sign any number of beginnings for it.
+            return Verdict.REJECTED
         try:
             # 4. "Passes authorization rules based on the event's auth events, otherwise it is rejected."
             check_auth_events(event, auth_events, lookup.rejected)

@@ -105,6 +105,7 @@ class JoinRoom:
         _check_allowed(destination, event, state)
         others = (AddGap(event.room_id, event.event_id), DropStripped(wanted.user_id, event.room_id))
         if await self._find_known(event.room_id) is not None:
+            await self._check_beginning(destination, state[CREATE_PAIR])
             await self._keep.keep({**judged.accepted, **judged.rejected})
             ids = {pair: each.event_id for pair, each in state.items()}
             await self._accept.accept_return(event, ids, *others)
@@ -123,6 +124,11 @@ class JoinRoom:
         known = await self._find_known(event.room_id)
         if known is not None and known is not event.rules:
             raise InvalidAnswer(destination, "the room has another version than it had")
+
+    async def _check_beginning(self, destination: str, create: Event) -> None:
+        room = await self._rooms.get(create.room_id)
+        if create.event_id != room.committed.entries[CREATE_PAIR]:
+            raise InvalidAnswer(destination, "the room has another create event than it had")
 
 
 def _pdus(destination: str, answer: Mapping[str, Any], key: str) -> list[Any]:

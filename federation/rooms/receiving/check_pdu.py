@@ -44,7 +44,7 @@ class CheckPdus:
                 logger.info("Dropped an event of %s: %s", room_id, error)
             else:
                 parsed[event.event_id] = event
-        invalid = await self._verifier.find_invalid(parsed.values())
+        invalid = await self._verifier.find_invalid(list(parsed.values()))
         for event_id, reason in invalid.items():
             logger.info("Dropped %s: %s", event_id, reason)
         return {event_id: event for event_id, event in parsed.items() if event_id not in invalid}

@@ -167,6 +167,9 @@ class FetchMissing:
                 state[event.state_pair] = event_id
         if CREATE_PAIR not in state:
             raise StateUnavailable(f"the state of {room_id} has no create event")
+        if state[CREATE_PAIR] != (await self._rooms.get(room_id)).state.entries[CREATE_PAIR]:
+            # Before version 12 the server that made a room can sign any number of beginnings for it.
+            raise StateUnavailable(f"the state of {room_id} has another create event than the room")
         return state
 
 

@@ -207,6 +207,18 @@ class LyingResidentTests(MembershipsCase):
         Resident(far, resident.room)
         self.ok(self.join_far(self.alice, room_id))
 
+    def test_room_that_changes_its_beginning_is_not_joined_again(self) -> None:
+        resident, room_id = self.given_resident("10")
+        self.ok(self.join_far(self.alice, room_id))
+        self.ok(self.leave(self.alice, room_id))
+        self.clock.advance(1)
+        far = self.given_far()
+        other = Resident(far, given_room("10", EVE, another=True))
+        self.assertEqual(other.room.create.room_id, room_id)
+        self.assert_not_joined(self.join_far(self.alice, room_id), room_id, "another create event")
+        Resident(far, resident.room)
+        self.ok(self.join_far(self.alice, room_id))
+
     def test_endless_answer_is_not_read(self) -> None:
         resident, room_id = self.given_resident()
         resident.lie = lambda answer: answer | {"more": "x" * (51 * 1024 * 1024)}

@@ -130,6 +130,37 @@ class HostileEventsTests(ReceivingMixin):
             self.assertEqual(self.room(str(room.room_id)).state.find("m.room.create"), room.create.event_id)
             self.assert_goes_on(room)
 
+    def test_second_beginning_of_the_room_is_not_believed(self) -> None:
+        """The server that made a room could write any number of create events for it before version 12."""
+        for version in (OLD, "11"):
+            self.setUp()
+            room = given_room(version, BOB)
+            room.join(ALICE)
+            room.set_power_levels(BOB, {ALICE: 100})
+            self.given_taken(room)
+            for event in list(room.events.by_id.values())[1:]:
+                self.result(self.accept_event.accept(event))
+            self.other = self.given_room()
+            # Bob gave his power away. In another beginning he never did.
+            made = (given_room(version, BOB, again=number) for number in range(100))
+            again = next(each for each in made if each.create.event_id > room.create.event_id)
+            self.assertEqual(again.room_id, room.room_id)
+            missing = again.say(BOB)
+            server = self.given_server(again)
+            server.hidden.add(missing.event_id)
+            self.refused(again.append("m.room.topic", BOB, {"topic": "mine"}, ""))
+            # Also if what is known of the room is named as well.
+            both = again.build("m.room.topic", BOB, {"topic": "mine"}, "")
+            hashes = dict.fromkeys((*both.prev_events, *both.auth_events, *room.heads), "A" * 43)
+            prev_events = [missing.event_id, *room.heads]
+            event = _resigned(again, both, prev_events=prev_events, reference_hashes=hashes)
+            again.events.by_id[event.event_id] = event
+            again._state_after[event.event_id] = again.state
+            server.lies["state_ids"] = {"pdu_ids": list(again.state.values()), "auth_chain_ids": []}
+            self.refused(event)
+            self.assertEqual(self.room(str(room.room_id)).state.find("m.room.create"), room.create.event_id)
+            self.assert_goes_on(room)
+
     def test_auth_events_of_another_room_are_rejected(self) -> None:
         for version in (OLD, "11", NEW):
             self.setUp()
@@ -157,9 +188,7 @@ class HostileEventsTests(ReceivingMixin):
             self.setUp()
             # In his own room Bob may do anything, and things happen there that never did in this one.
             other = self.given_known(version, BOB, "other")
-            self.result(
-                self.accept_event.accept(other.append("m.room.topic", BOB, {"topic": "theirs"}, ""))
-            )
+            self.result(self.accept_event.accept(other.append("m.room.topic", BOB, {"topic": "theirs"}, "")))
             self.result(self.accept_event.accept(other.join("@eve:two.example")))
             room = self.given_known(version)
             message = room.build("m.room.message", BOB, {"body": "both"})
