@@ -16,7 +16,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from benchmarks.processes import forget_peak, peak_mib, resident_mib
-from federation.sending.sender import CURSOR
+from federation.sending.place import CURSOR
 from federation.transport.errors import Unreachable
 from storage.destinations import DestinationFailed, FailingDestination
 from storage.followers import MoveCursor

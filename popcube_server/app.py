@@ -92,7 +92,8 @@ class Server:
     def open(self) -> None:
         """Open the data. Raises `StorageError` or `SchemaTooNew`."""
         engine = make_engine(self._config)
-        platform = Platform(self._reactor, secrets.token_bytes, self._runner("work", WORK_THREADS))
+        work = self._runner("work", WORK_THREADS)
+        platform = Platform(self._reactor, secrets.token_bytes, work, steady_s)
         threads = Threads(self._runner("read", engine.readers), self._runner("write", 1))
         core = build_core(
             self._config,
@@ -122,7 +123,9 @@ class Server:
         if self._config.sites is not None:
             for address in self._config.sites.addresses:
                 await self._listen_to_sites(self._config.sites, address)
-        if self._config.registration.enable_registration:
+        if self._config.sites is not None and self._config.sites.witness:
+            print("This is a witness: it votes on duties, and has no users.")
+        elif self._config.registration.enable_registration:
             print("Anybody may register. Point a Matrix client at the address above and create an account.")
         else:
             print("Create an account with: popcube-server register-user -c FILE -u NAME -p PASSWORD")
@@ -274,6 +277,11 @@ def make_engine(config: ServerConfig) -> Engine:
     path = Path(database.sqlite_path)
     path.parent.mkdir(parents=True, exist_ok=True)
     return SqliteEngine(path, SQLITE_READERS)
+
+
+def steady_s() -> float:
+    """Seconds since the machine started, while it slept too."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def make_signer(config: ServerConfig) -> EventSigner:

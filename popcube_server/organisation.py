@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from federation.room_dag.signing import EventSigner
+from federation.sending.sending_duty import DUTY
 from federation.transport.network import Network
 from popcube_server.building.accounts import build_accounts
 from popcube_server.building.core import Core
+from popcube_server.building.duties import build_duties
 from popcube_server.building.edus import build_edus
 from popcube_server.building.federation import build_federation
 from popcube_server.building.federation_rooms import build_inbound_rooms, build_remote_rooms
@@ -31,6 +33,7 @@ from popcube_server.building.site_keys import build_keys_at_sites
 from popcube_server.building.sites import build_site_core, build_sites
 from popcube_server.building.sync import SyncNeeds, build_sync
 from popcube_server.building.user_data import build_user_data
+from popcube_server.building.witness import NoLongPolls, build_witness_sites
 from popcube_server.metrics import Metrics
 from popcube_server.rest.resource import Site
 from popcube_server.rest.router import Router
@@ -143,8 +146,19 @@ def build_core(
     return Core(config, config.server.server_name, signer, platform, metrics, database, log, committer, sites)
 
 
+def build_witness(core: Core, network: Network) -> Organisation:
+    """A site that stores nothing but its votes."""
+    witness = build_witness_sites(core, network)
+    return Organisation(core, witness.site, witness.link_site, (), NoLongPolls())
+
+
 def build_organisation(core: Core, network: Network) -> Organisation:
-    """Everything over the core. The order is the order of dependencies."""
+    """Everything over the core. The order is the order of dependencies.
+
+    A witness is all that its configuration asks for, if it says so.
+    """
+    if core.sites is not None and core.sites.config.witness:
+        return build_witness(core, network)
     server = build_server(core)
     room_base = build_room_base(core)
     federation = build_federation(core, network)
@@ -218,14 +232,16 @@ def build_organisation(core: Core, network: Network) -> Organisation:
         Router(servlets), accounts.authenticator, federation.authenticator, federation.turns, core.metrics
     )
     sites = build_sites(core, room_base, network, remote, push)
+    duties = build_duties(core, network, {DUTY: sending.work})
     link_site = None
     if sites is not None:
         parts.extend(sites.parts)
         link_site = Site(
-            Router((*sites.servlets, *keys_at_sites.servlets, *inbound.servlets)),
+            Router((*sites.servlets, *keys_at_sites.servlets, *duties.servlets, *inbound.servlets)),
             accounts.authenticator,
             sites.authenticator,
             federation.turns,
             core.metrics,
         )
+    parts.extend(duties.parts)
     return Organisation(core, site, link_site, parts, sync.notifier)

@@ -5,6 +5,8 @@ from functools import partial
 
 from prometheus_client import Counter, Gauge
 
+from federation.sites.duties.decided_duty import DecidedDuty
+from federation.sites.duties.leased_duty import DutyState, LeasedDuty
 from federation.sites.link import LinkState, SiteLink
 from popcube_server.metrics import Metrics
 
@@ -53,6 +55,31 @@ def publish_links(metrics: Metrics, links: Iterable[SiteLink], now_ms: Callable[
         backlog.labels(link.name).set_function(partial(_backlog, link))
         connected.labels(link.name).set_function(partial(_is_connected, link))
         silence.labels(link.name).set_function(partial(_silence_s, link, now_ms))
+
+
+def publish_duties(metrics: Metrics, duties: Iterable[LeasedDuty | DecidedDuty]) -> None:
+    """By duty: whether this site has it, and the number of the newest lease or decision that it knows of."""
+    names = ("duty",)
+    held = Gauge(
+        "popcube_site_duty_held", "1 while this site has the duty.", names, registry=metrics.registry
+    )
+    epoch = Gauge(
+        "popcube_site_duty_epoch",
+        "The number of the newest lease of the duty, or decision on it, that this site knows of.",
+        names,
+        registry=metrics.registry,
+    )
+    for duty in duties:
+        held.labels(duty.duty).set_function(partial(_is_held, duty))
+        epoch.labels(duty.duty).set_function(partial(_epoch, duty))
+
+
+def _is_held(duty: LeasedDuty | DecidedDuty) -> float:
+    return float(duty.state is DutyState.HOLDING)
+
+
+def _epoch(duty: LeasedDuty | DecidedDuty) -> float:
+    return float(duty.epoch)
 
 
 def _backlog(link: SiteLink) -> float:

@@ -76,7 +76,9 @@ class SitesConfig:
     """This site and its peers.
 
     `fall_back_after` is how long a write waits for a peer with `durability: site`; `copies_path` is where copies for
-    new sites are written (beside the media if it is not given).
+    new sites are written (beside the media if it is not given). A `witness` has no rooms and no users: it only votes.
+    `duties_preferred` names the site that sends to other servers where two are alone and cannot vote; `duties_term` is
+    how long a vote counts, and must be the same on all sites.
     """
 
     name: str = options.custom("", _parse_name)
@@ -87,6 +89,9 @@ class SitesConfig:
     copies_path: Path | None = options.optional_path()
     durability: str = options.choice("local", ("local", "site"))
     fall_back_after_ms: int = options.duration_ms("5s", 10)
+    witness: bool = options.boolean(False)
+    duties_preferred: str | None = options.optional_string()
+    duties_term_ms: int = options.duration_ms("10s", 1000)
     peers: tuple[SitePeer, ...] = options.sections(SitePeer)
 
     def check(self) -> None:
@@ -104,6 +109,20 @@ class SitesConfig:
         key_ids = [peer.verify_key.key_id for peer in self.peers]
         if len(set(key_ids)) < len(key_ids):
             raise WrongValue("two sites have keys with the same ID", "peers")
+
+        if self.duties_preferred is not None and self.duties_preferred not in self.data_sites:
+            raise WrongValue("must be this site or one of its peers, and no witness", "duties_preferred")
+
+    @property
+    def data_sites(self) -> tuple[str, ...]:
+        """All sites of the organisation, this one among them; without witnesses. In alphabetical order."""
+        names = [peer.name for peer in self.peers if not peer.witness]
+        return tuple(sorted(names if self.witness else [self.name, *names]))
+
+    @property
+    def preferred(self) -> str:
+        """The site that has all duties where sites cannot vote and nothing was decided."""
+        return self.duties_preferred or (*self.data_sites, self.name)[0]
 
     @property
     def addresses(self) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from federation.sending.missed import Missed
 from federation.sending.parked import Parked
 from federation.sending.refusals import Refusals, is_final, is_poison
 from federation.sending.room_servers import RoomServers
+from federation.sending.sending_duty import ALONE, SendingDuty
 from federation.transport.errors import FederationError, NotFederated, Unreachable
 from storage.change import Change
 from storage.committer import CommitFailed, Committed, Committer
@@ -93,10 +94,17 @@ class SendingTools:
 class Deliveries:
     """Owns the queues. Its owner adds to them in the order of the log."""
 
-    def __init__(self, server_name: str, tools: SendingTools, position: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        server_name: str,
+        tools: SendingTools,
+        position: Callable[[], int],
+        duty: SendingDuty = ALONE,
+    ) -> None:
         self._server_name = server_name
         self._tools = tools
         self._position = position
+        self._duty = duty
         self._queues: dict[str, DestinationQueue] = {}
         self._lags: dict[str, Lag] = {}
         """Of destinations that are catching up: as it was when that began."""
@@ -365,9 +373,11 @@ class Deliveries:
 
     async def _send(self, queue: DestinationQueue, batch: Batch) -> bool:
         """Whether it was acknowledged; if not, the queue is backing off."""
+        if not self._duty.is_held():
+            # Another site may be sending by now. It begins where this one is known to have come.
+            return False
         self._sent += 1
-        # Never used twice, not by another sender either: a repeat of an ID is not looked at by who receives it.
-        txn_id = f"{self._epoch}.{self._sent}"
+        txn_id = self._duty.transaction_id(self._epoch, self._sent)
         body = transaction_body(self._server_name, self._now_ms(), batch.pdus, batch.edus)
         sending = Deferred.fromCoroutine(self._tools.transactions.send(queue.destination, txn_id, body))
         self._under_way[queue.destination] = sending

@@ -17,6 +17,7 @@ from federation.sending.deliveries import Deliveries
 from federation.sending.destination_queue import Clock, QueuedEvent, Timer
 from federation.sending.device_changes import DeviceChanges
 from federation.sending.ephemeral import EphemeralEdus, SharingServers
+from federation.sending.place import SenderPlace
 from federation.sending.presence_newcomers import PresenceNewcomers
 from federation.sending.presence_renewal import PresenceRenewal
 from federation.sending.receipt_pace import ReceiptPace
@@ -25,16 +26,16 @@ from storage.change import LogEntry
 from storage.committer import CommitFailed, Committer
 from storage.database import Database, Waiter, start
 from storage.destinations import DestinationBack
+from storage.duties import SaveProgress
 from storage.engines.engine import StorageError
 from storage.events import StoreEvent
-from storage.followers import FollowersRepository, MoveCursor
 from storage.log import Log, LogRepository
 from storage.receipts import StoreReceipt
 from storage.sending import DeviceUpdate, ForwardEvent, SenderReplaced, SendToRemoteDevices
+from storage.typing_notices import TypingChanged
 
 logger = logging.getLogger(__name__)
 
-CURSOR: Final = "federation sender"
 BATCH: Final = 500
 SAVE_AFTER_S: Final = 10.0
 RETRY_S: Final = 5.0
@@ -62,7 +63,7 @@ class SenderSources:
     """None if presence is not tracked."""
     devices: DeviceChanges
     entries: LogRepository
-    cursors: FollowersRepository
+    place: SenderPlace
 
 
 class Position:
@@ -92,10 +93,12 @@ class Sender:
         self._save_timer: Timer | None = None
         self._renewal: Timer | None = None
         self._saved = 0
+        self._has_news = False
+        self._began_at = 0
         self._at_rest: list[Waiter[None]] = []
 
     def start(self) -> None:
-        self._position.value = self._saved = self._sources.log.position
+        self._position.value = self._saved = self._began_at = self._sources.log.position
         self._sources.log.follow(self._hear)
         if self._sources.presence is not None:
             self._sources.presence.start()
@@ -160,8 +163,11 @@ class Sender:
             for entry in await self._read():
                 await self._take(entry)
                 self._position.value = entry.position
+                # What was written down of the place itself is no reason to write it down again.
+                self._has_news = self._has_news or entry.kind != SaveProgress.kind
             await self._deliveries.flush()
-        if self._save_timer is None and not self._stopping and self._reached() > self._saved:
+        is_due = self._has_news and self._reached() > self._saved
+        if self._save_timer is None and not self._stopping and is_due:
             self._save_timer = self._sources.clock.callLater(SAVE_AFTER_S, self._save_now)
         self._rest()
 
@@ -172,11 +178,11 @@ class Sender:
             waiter.succeed(None)
 
     async def _load(self) -> None:
-        sources = self._sources
-        position = await sources.database.read(lambda tx: sources.cursors.find_position(tx, CURSOR))
+        place = self._sources.place
+        position = await place.find()
         if position is None:
             # The very first time: nothing before this was for anybody else. Written down at once.
-            await sources.committer.commit(MoveCursor(CURSOR, self._position.value))
+            await self._sources.committer.commit(*place.moves(self._position.value))
         else:
             self._position.value = self._saved = position
 
@@ -211,7 +217,9 @@ class Sender:
                 self._deliveries.wake(entry.key[0])
         if self._sources.devices.concerns(entry):
             await self._devices(entry)
-        if self._sources.ephemeral.concerns(entry):
+        # Who typed before this sender began may have stopped long ago.
+        is_past = entry.kind == TypingChanged.kind and entry.position <= self._began_at
+        if self._sources.ephemeral.concerns(entry) and not is_past:
             await self._pass_on(entry)
 
     # What passes
@@ -325,5 +333,6 @@ class Sender:
         reached = self._reached()
         if reached > self._saved:
             # Not past what the sender that took over has done.
-            await self._deliveries.commit(MoveCursor(CURSOR, reached))
+            await self._deliveries.commit(*self._sources.place.moves(reached))
             self._saved = reached
+            self._has_news = reached < self._position.value

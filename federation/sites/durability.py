@@ -87,6 +87,8 @@ class SiteDurability:
             answer()
 
     def stop(self) -> None:
+        # What is still written, by parts that end later, waits for nobody: there is no link any more.
+        self.state = DurabilityState.FALLEN_BACK
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -11,7 +11,7 @@ from federation.sending.edus import (
     SIGNING_KEY_UPDATE,
     TYPING,
 )
-from federation.sending.sender import Sender
+from federation.sending.sending_work import SendingWork
 from popcube_server.building.core import Core
 from popcube_server.building.rooms import RoomBase
 from popcube_server.building.sending import Sending
@@ -53,7 +53,7 @@ class Edus:
     receiver: ReceiveEdus
     typing_notices: TypingNotices
     servlets: Sequence[object]
-    parts: Sequence[Sender | RemoteDeviceLists | DurableFollower | Periodic]
+    parts: Sequence[SendingWork | RemoteDeviceLists | DurableFollower | Periodic]
 
 
 def build_edus(
@@ -75,7 +75,7 @@ def build_edus(
         SIGNING_KEY_UPDATE: ReceiveSigningKeys(sending.shared, sending.device_lists),
         DIRECT_TO_DEVICE: to_device,
     }
-    parts: list[Sender | RemoteDeviceLists | DurableFollower | Periodic] = []
+    parts: list[SendingWork | RemoteDeviceLists | DurableFollower | Periodic] = []
     if core.config.presence.is_tracked:
         presences = PresenceRepository()
         expiry = ExpirePresence(server_name, database, presences, committer, platform)
@@ -105,5 +105,5 @@ def build_edus(
             OpenIdUserInfo(openid),
             OpenId(openid, server_name),
         ),
-        parts=(*parts, sending.device_lists, distrust, cleaning, sending.sender),
+        parts=(*parts, sending.device_lists, distrust, cleaning, sending.work),
     )

@@ -9,6 +9,7 @@ from federation.sending.device_changes import DeviceChanges
 from federation.sending.ephemeral import EphemeralEdus, SharingServers
 from federation.sending.missed import Missed
 from federation.sending.own_devices import OwnDevices
+from federation.sending.place import OwnPlace, SharedPlace
 from federation.sending.presence_newcomers import PresenceNewcomers
 from federation.sending.presence_renewal import PresenceRenewal
 from federation.sending.receipt_pace import ReceiptPace
@@ -16,6 +17,8 @@ from federation.sending.refusals import Refusals
 from federation.sending.room_servers import RoomServers
 from federation.sending.send_transaction import SendTransaction
 from federation.sending.sender import Position, Sender, SenderSources
+from federation.sending.sending_duty import SendingDuty
+from federation.sending.sending_work import NewSender, SendingWork
 from popcube_server.building.core import Core
 from popcube_server.building.federation import Federation
 from popcube_server.building.rooms import RoomBase
@@ -24,7 +27,6 @@ from popcube_server.services.edus.query_remote_keys import QueryRemoteKeys
 from popcube_server.services.edus.remote_device_lists import RemoteDeviceLists
 from popcube_server.services.edus.remote_inboxes import OutgoingMessages
 from popcube_server.services.edus.shared_rooms import SharedRooms
-from storage.followers import FollowersRepository
 from storage.log import LogRepository
 from storage.sending import SendingRepository
 
@@ -34,7 +36,7 @@ ROOMS_IN_MEMORY = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """What others use of it. `sender` and `device_lists` are parts."""
+    """What others use of it. `work` and `device_lists` are parts."""
 
     ask: AskServers
     servers: RoomServers
@@ -43,12 +45,11 @@ class Sending:
     device_lists: RemoteDeviceLists
     remote_keys: QueryRemoteKeys
     outgoing_messages: OutgoingMessages
-    sender: Sender
+    work: SendingWork
 
 
 def build_sending(core: Core, base: RoomBase, federation: Federation) -> Sending:
     server_name, database, committer = core.server_name, core.database, core.committer
-    receipts_per_second = core.config.rate_limits.federation_rr_transactions_per_room_per_second
     are_names_shown = core.config.profiles.allow_device_name_lookup_over_federation
     servers = RoomServers(base.rooms, ROOMS_IN_MEMORY)
     core.log.follow(servers.hear)
@@ -58,7 +59,35 @@ def build_sending(core: Core, base: RoomBase, federation: Federation) -> Sending
     ask = AskServers(federation.client)
     device_lists = RemoteDeviceLists(ask, database, committer)
 
-    # The sender counts for itself: in the order in which it reads the log.
+    work = SendingWork(
+        "" if core.sites is None else core.sites.log_id,
+        lambda duty: _make_sender(core, base, federation, duty),
+    )
+    federation.metrics.watch(
+        "outbound_queues", "Servers for which something waits.", lambda: work.queue_count
+    )
+    federation.metrics.watch(
+        "outbound_paused", "Servers that do not answer, or refuse.", lambda: work.parked_count
+    )
+    return Sending(
+        ask,
+        servers,
+        shared,
+        own_devices,
+        device_lists,
+        QueryRemoteKeys(ask, device_lists, shared, database),
+        OutgoingMessages(),
+        work,
+    )
+
+
+def _make_sender(core: Core, base: RoomBase, federation: Federation, duty: SendingDuty) -> NewSender:
+    """For as long as this site has the duty."""
+    server_name, database, committer = core.server_name, core.database, core.committer
+    receipts_per_second = core.config.rate_limits.federation_rr_transactions_per_room_per_second
+    are_names_shown = core.config.profiles.allow_device_name_lookup_over_federation
+    own_devices = OwnDevices(database, are_names_shown)
+    # It counts for itself: in the order in which it reads the log.
     sender_servers = RoomServers(base.rooms, ROOMS_IN_MEMORY)
     sender_sharing = SharingServers(base.user_rooms, sender_servers)
     repository = SendingRepository()
@@ -77,11 +106,7 @@ def build_sending(core: Core, base: RoomBase, federation: Federation) -> Sending
         Refusals(core.config.federation.federation, core.platform.random),
         QueueLimits(),
     )
-    deliveries = Deliveries(server_name, tools, position)
-    federation.metrics.watch("outbound_queues", "Servers for which something waits.", lambda: len(deliveries))
-    federation.metrics.watch(
-        "outbound_paused", "Servers that do not answer, or refuse.", lambda: deliveries.parked_count
-    )
+    deliveries = Deliveries(server_name, tools, position, duty)
     renewal = PresenceRenewal(server_name, database, core.platform.clock, sender_sharing, deliveries)
     newcomers = PresenceNewcomers(server_name, database, sender_servers)
     sources = SenderSources(
@@ -98,15 +123,6 @@ def build_sending(core: Core, base: RoomBase, federation: Federation) -> Sending
         newcomers if core.config.presence.is_tracked else None,
         DeviceChanges(server_name, database, are_names_shown),
         LogRepository(),
-        FollowersRepository(),
+        OwnPlace(database) if core.sites is None else SharedPlace(database, duty),
     )
-    return Sending(
-        ask,
-        servers,
-        shared,
-        own_devices,
-        device_lists,
-        QueryRemoteKeys(ask, device_lists, shared, database),
-        OutgoingMessages(),
-        Sender(server_name, sources, deliveries, position),
-    )
+    return NewSender(Sender(server_name, sources, deliveries, position), deliveries)

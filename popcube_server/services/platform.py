@@ -41,6 +41,8 @@ class Platform:
     random_bytes: Callable[[int], bytes]
     run_in_thread: ThreadRunner
     """For work that would hold up the reactor: password hashes, images, files."""
+    steady_s: Callable[[], float] | None = None
+    """A clock that is never set, for durations that must be right; None: `clock` is one."""
 
     def now_ms(self) -> int:
         """Milliseconds since 1970, UTC."""
@@ -48,6 +50,10 @@ class Platform:
 
     def now_s(self) -> float:
         return float(self.clock.seconds())
+
+    def elapsed_s(self) -> float:
+        """Seconds since some moment: never set, unlike the time of day."""
+        return self.now_s() if self.steady_s is None else self.steady_s()
 
     def random(self) -> float:
         """A number from 0 up to 1."""

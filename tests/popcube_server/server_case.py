@@ -112,7 +112,7 @@ class ServerTestCase(SynchronousTestCase):
         self.directory.mkdir()
         self.organisations: dict[str, Organisation] = {}
         self.platform = Platform(self.clock, self._random.randbytes, synchronous)
-        self.network = LoopNetwork(lambda host: host in self.organisations, _Eager(), self.clock)
+        self.network = LoopNetwork(lambda host: self.find_site(host) is not None, _Eager(), self.clock)
         for host in self.hosts:
             self.open(host)
         door = FrontDoor(

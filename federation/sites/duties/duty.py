@@ -31,3 +31,16 @@ class Always:
 
     def is_held(self) -> bool:
         return True
+
+
+class SoleDuty:
+    """A duty of an organisation on one site: a part that always has it."""
+
+    def __init__(self, work: DutyWork) -> None:
+        self._work = work
+
+    def start(self) -> None:
+        self._work.gained(Always())
+
+    async def stop(self) -> None:
+        self._work.lost()

@@ -14,6 +14,7 @@ from federation.sending.device_changes import DeviceChanges
 from federation.sending.ephemeral import EphemeralEdus, SharingServers
 from federation.sending.missed import Missed
 from federation.sending.own_devices import OwnDevices
+from federation.sending.place import OwnPlace
 from federation.sending.presence_newcomers import PresenceNewcomers
 from federation.sending.presence_renewal import PresenceRenewal
 from federation.sending.receipt_pace import ReceiptPace
@@ -27,7 +28,6 @@ from storage.destinations import (
     DestinationsRepository,
     FailingDestination,
 )
-from storage.followers import FollowersRepository
 from storage.log import LogRepository
 from storage.memberships import MembershipsRepository
 from storage.presence import SetPresence
@@ -147,7 +147,7 @@ class SenderMixin(EngineMixin):
             PresenceNewcomers(OWN, self.database, servers),
             DeviceChanges(OWN, self.database, are_names_shown=True),
             LogRepository(),
-            FollowersRepository(),
+            OwnPlace(self.database),
         )
         self.sender = Sender(OWN, sources, self.deliveries, position)
         self.sender.start()

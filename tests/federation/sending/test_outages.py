@@ -8,7 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from federation.sending.deliveries import MAX_REFUSED
 from federation.sending.destination_queue import State
 from federation.sending.parked import AT_ONCE, PAUSE_S
-from federation.sending.sender import CURSOR, SAVE_AFTER_S
+from federation.sending.place import CURSOR
+from federation.sending.sender import SAVE_AFTER_S
 from federation.transport.errors import HttpRefusal
 from storage.device_keys import RemoveDeviceKeys
 from storage.followers import FollowersRepository

@@ -9,21 +9,31 @@ class HistoryTests(SitesTestCase):
         self.cut(); ...; self.heal()
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from nacl.signing import SigningKey
+from twisted.internet.defer import Deferred
 
 from federation.room_dag.signing import EventSigner
 from federation.sites.link import LONGEST_PAUSE_S
+from federation.transport.body_pipe import StreamedResponse, StreamLimits
+from federation.transport.errors import TransportError
+from federation.transport.https import HttpRequest, HttpResponse, ResponseLimits
+from federation.transport.network import Network
+from federation.transport.route import Route
 from popcube_server.organisation import Organisation
 from popcube_server.rest.resource import Site
 from tests.popcube_server.server_case import ONE, TWO, ServerTestCase, TestUser
+from tests.support.loop_network import LoopNetwork
 
 ANNA = ONE
 """The host name that clients of the first site use: what tests call by default."""
 BERTA = "berta.example"
-_SITES = {ANNA: "anna", BERTA: "berta"}
-_LINKS = {"link-anna.example": ANNA, "link-berta.example": BERTA}
+CARLA = "carla.example"
+"""A witness, if the class has it among its `hosts`."""
+_SITES = {ANNA: "anna", BERTA: "berta", CARLA: "carla"}
+_LINKS = {f"link-{name}.example": host for host, name in _SITES.items()}
 
 SITES = """
 sites:
@@ -31,21 +41,50 @@ sites:
   certificate_path: /unused.crt
   private_key_path: /unused.key
   durability: {durability}
+  witness: {witness}
   peers:
+"""
+PEER = """
     - name: {peer}
       url: https://link-{peer}.example:8449
       verify_key: "{key_id} {key}"
       certificate_path: /unused.crt
+      witness: {witness}
 """
+
+
+class WayOut:
+    """A site's way to others, which is none once it is dead."""
+
+    def __init__(self, host: str, network: LoopNetwork, dead: Collection[str]) -> None:
+        self._host = host
+        self._network = network
+        self._dead = dead
+
+    async def request(self, route: Route, request: HttpRequest, limits: ResponseLimits) -> HttpResponse:
+        self._check()
+        return await self._network.request(route, request, limits)
+
+    async def stream(self, route: Route, request: HttpRequest, limits: StreamLimits) -> StreamedResponse:
+        self._check()
+        return await self._network.stream(route, request, limits)
+
+    async def close(self) -> None:
+        return
+
+    def _check(self) -> None:
+        if self._host in self._dead:
+            raise TransportError("this site is dead")
 
 
 class SitesTestCase(ServerTestCase):
     """`one.example` on the sites `anna` and `berta`, and `two.example`."""
 
-    hosts = (ANNA, BERTA, TWO)
+    hosts: tuple[str, ...] = (ANNA, BERTA, TWO)
     durability = "local"
 
     def setUp(self) -> None:
+        self.dead: set[str] = set()
         super().setUp()
         self.settle()
 
@@ -61,26 +100,46 @@ class SitesTestCase(ServerTestCase):
     def extra_configuration_of(self, host: str) -> str:
         if host not in _SITES:
             return self.extra_configuration
-        peer = BERTA if host == ANNA else ANNA
-        signer = self.signer_of(peer)
-        section = SITES.format(
-            own=_SITES[host],
-            peer=_SITES[peer],
-            durability=self.durability,
-            key_id=signer.key_id,
-            key=signer.verify_key_base64,
-        )
+        section = SITES.format(own=_SITES[host], durability=self.durability, witness=_is_witness(host))
+        for peer in self.hosts:
+            if peer in _SITES and peer != host:
+                signer = self.signer_of(peer)
+                section += PEER.format(
+                    peer=_SITES[peer],
+                    key_id=signer.key_id,
+                    key=signer.verify_key_base64,
+                    witness=_is_witness(peer),
+                )
         return self.extra_configuration + section
 
     def open(self, host: str) -> Organisation:
         if not self.network.network.sites:
             self.network.give_sites(_SITES.values(), _LINKS)
-        return super().open(host)
+        shared = self.network.network
+        way = WayOut(host, self.network, self.dead)
+        self.network.network = Network(way, self.network, dict.fromkeys(shared.sites, way))
+        try:
+            return super().open(host)
+        finally:
+            self.network.network = shared
+
+    def kill(self, host: str) -> None:
+        """A site is gone; nobody hears of it, and nothing comes out of it any more. `revive` brings it back."""
+        organisation = self.organisations.pop(host)
+        self.dead.add(host)
+        self.successResultOf(Deferred.fromCoroutine(organisation.stop()))
+
+    def revive(self, host: str) -> None:
+        self.dead.discard(host)
+        self.open(host)
+        self.settle()
 
     def find_site(self, host: str) -> Site | None:
         link = _LINKS.get(host)
         if link is None:
-            return super().find_site(host)
+            # Whoever asks for the one server is led to a site that is there.
+            is_lost = host == ANNA and ANNA not in self.organisations
+            return super().find_site(BERTA if is_lost else host)
         organisation = self.organisations.get(link)
         return None if organisation is None else organisation.link_site
 
@@ -102,3 +161,7 @@ class SitesTestCase(ServerTestCase):
         for _ in range(8):
             self.clock.advance(LONGEST_PAUSE_S / 4)
             self.network.flush()
+
+
+def _is_witness(host: str) -> str:
+    return "true" if host == CARLA else "false"

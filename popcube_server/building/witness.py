@@ -1,0 +1,50 @@
+"""Builds a witness: it votes on duties, and stores no rooms and no users."""
+
+from dataclasses import dataclass
+
+from federation.transport.network import Network
+from popcube_server.building.core import Core
+from popcube_server.building.duties import build_duties
+from popcube_server.federation_metrics import FederationMetrics
+from popcube_server.rest.health import Health
+from popcube_server.rest.metrics import MetricsPage
+from popcube_server.rest.resource import Site
+from popcube_server.rest.router import Router
+from popcube_server.rest.sites.copies import SiteStatusServlet
+from popcube_server.services.federation.origin_turns import OriginTurns
+from popcube_server.services.sites.authenticate_site import AuthenticateSite
+from popcube_server.services.sites.no_users import NoUsers
+from popcube_server.services.sites.site_status import SiteStatus
+
+
+class NoLongPolls:
+    """Nobody waits at a witness."""
+
+    def release(self) -> None:
+        return
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """`site` answers everybody, and tells only that the witness is there; `link_site` answers the other sites."""
+
+    site: Site
+    link_site: Site
+
+
+def build_witness_sites(core: Core, network: Network) -> Witness:
+    assert core.sites is not None
+    config, platform = core.sites.config, core.platform
+    turns = OriginTurns(core.config.rate_limits.rc_federation, platform, FederationMetrics(core.metrics))
+    users = NoUsers()
+    authenticator = AuthenticateSite(config.name, core.signer, config.peers)
+    status = SiteStatus(
+        config.name, core.sites.log_id, core.log, core.database, (), core.sites.durability, platform.now_ms
+    )
+    duties = build_duties(core, network, {})
+    front = Router((Health(), MetricsPage(core.metrics)))
+    link = Router((*duties.servlets, SiteStatusServlet(config.name, status)))
+    return Witness(
+        Site(front, users, authenticator, turns, core.metrics),
+        Site(link, users, authenticator, turns, core.metrics),
+    )

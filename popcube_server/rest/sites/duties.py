@@ -1,0 +1,41 @@
+"""What sites ask each other about duties: see `federation/sites/duties/votes.py`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from popcube_server.rest.endpoint import Access, Call, endpoint
+from popcube_server.services.sites.take_over import TakeOverDuties
+from popcube_server.services.sites.vote_on_duties import VoteOnDuties
+
+_LINK = "/_popcube/sites/v1/"
+
+
+class SiteDutiesServlet:
+    def __init__(self, votes: VoteOnDuties) -> None:
+        self._votes = votes
+
+    @endpoint("POST", _LINK + "leases", Access.SERVER)
+    async def lease(self, call: Call) -> Mapping[str, Any]:
+        vote = await self._votes.vote(call.origin, call.body)
+        return {"granted": vote.is_granted, "epoch": vote.epoch}
+
+    @endpoint("POST", _LINK + "releases", Access.SERVER)
+    async def release(self, call: Call) -> Mapping[str, Any]:
+        await self._votes.release(call.origin, call.body)
+        return {}
+
+    @endpoint("POST", _LINK + "decisions", Access.SERVER)
+    async def decision(self, call: Call) -> Mapping[str, Any]:
+        return await self._votes.decide(call.body)
+
+
+class TakeOverServlet:
+    """For this site's own operator."""
+
+    def __init__(self, take_over: TakeOverDuties) -> None:
+        self._take_over = take_over
+
+    @endpoint("POST", _LINK + "take_over", Access.SERVER)
+    async def take_over(self, call: Call) -> Mapping[str, Any]:
+        taken = await self._take_over.take_over(call.origin)
+        return {"duties": {one.duty: one.epoch for one in taken}}

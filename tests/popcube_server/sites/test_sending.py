@@ -1,0 +1,225 @@
+"""What two sites send to another server: each thing once, by one of them; and by the other one when that is lost."""
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote, unquote
+
+import orjson
+from twisted.internet.defer import Deferred
+
+from federation.sites.site_client import LINK, SiteClient
+from federation.transport.https import HttpRequest, HttpResponse
+from tests.popcube_server.server_case import TWO
+from tests.popcube_server.sites.sites_case import ANNA, BERTA, CARLA, SitesTestCase
+
+TERM_S = 10.0
+SEND = "/_matrix/federation/v1/send/"
+
+
+class SendingCase(SitesTestCase):
+    """Alice, in a room with Bob of `two.example`. Everything that is sent there is noted."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.sent: list[tuple[str, dict[str, Any]]] = []
+        self.network.observe = self.note
+        self.wait(2 * TERM_S)
+        self.alice = self.given_user("alice")
+        self.bob = self.given_user("bob", TWO)
+        self.room_id = self.given_room(self.alice)
+        self.wait(1)
+        path = f"/_matrix/client/v3/join/{quote(self.room_id)}?server_name=one.example"
+        self.ok(self.post(path, {}, self.bob))
+        self.wait(5)
+        self.there = self.at_berta(self.alice)
+
+    def note(self, request: HttpRequest, response: HttpResponse) -> None:
+        if request.uri.startswith(SEND) and response.status == 200 and request.body is not None:
+            body = orjson.loads(request.body)
+            if body["origin"] == "one.example":
+                self.sent.append((unquote(request.uri[len(SEND) :]), body))
+
+    def wait(self, duration_s: float) -> None:
+        for _ in range(round(duration_s * 4)):
+            self.clock.advance(0.25)
+            self.network.flush()
+
+    def bodies(self) -> list[str]:
+        """Of the messages that were sent to the other server, each as often as it was."""
+        return [
+            pdu["content"]["body"]
+            for _, body in self.sent
+            for pdu in body["pdus"]
+            if pdu["type"] == "m.room.message"
+        ]
+
+    def assert_bob_reads(self, *texts: str) -> None:
+        """All of them, and each once, whatever was sent."""
+        path = f"/_matrix/client/v3/rooms/{quote(self.room_id)}/messages?dir=b&limit=100"
+        chunk = self.ok(self.get(path, self.bob))["chunk"]
+        found = Counter(event["content"].get("body") for event in chunk if event["type"] == "m.room.message")
+        self.assertEqual(found, Counter(texts))
+
+    def senders(self) -> list[str]:
+        """Which of the sites that run say that they send."""
+        return [host for host in (ANNA, BERTA) if host in self.organisations and self.is_sender(host)]
+
+    def is_sender(self, host: str) -> bool:
+        status, page = self.call("GET", "/metrics", headers={"Host": host})
+        self.assertEqual(status, 200)
+        return b'popcube_site_duty_held{duty="federation"} 1.0' in page
+
+    def take_over(self, host: str, signer_host: str | None = None) -> int:
+        """Ask a site to take over, on the site itself, with the key of one; the status of the answer."""
+        name = "anna" if host == ANNA else "berta"
+        url = f"https://link-{name}.example:8449"
+        client = SiteClient(name, url, self.signer_of(signer_host or host), self.network)
+        down = set(self.network.down)
+        self.network.down.clear()
+        asking = Deferred.fromCoroutine(client.post(name, LINK + "take_over", {}))
+        answered: Deferred[int] = asking.addCallbacks(lambda _: 200, lambda failure: failure.value.status)
+        self.network.flush()
+        self.network.down.update(down)
+        return self.successResultOf(answered)
+
+
+class AloneSendingTests(SendingCase):
+    """Two sites and nobody else: the operator decides."""
+
+    def test_one_of_them_sends_what_both_write_and_each_thing_once(self) -> None:
+        self.assertEqual(self.senders(), [ANNA])
+        for number in range(3):
+            self.given_message(self.alice, self.room_id, f"here {number}")
+            self.given_message(self.there, self.room_id, f"there {number}")
+        self.wait(5)
+        wanted = [f"{place} {number}" for number in range(3) for place in ("here", "there")]
+        self.assertEqual(sorted(self.bodies()), sorted(wanted))
+        self.assert_bob_reads(*wanted)
+        self.assertEqual(len({txn_id for txn_id, _ in self.sent}), len(self.sent))
+
+    def test_the_other_one_sends_when_the_operator_says_so(self) -> None:
+        self.given_message(self.alice, self.room_id, "before")
+        self.wait(15)
+        self.kill(ANNA)
+        self.given_message(self.there, self.room_id, "after")
+        self.wait(60)
+        self.assertEqual(self.senders(), [])
+        self.assertNotIn("after", self.bodies())
+        self.assertEqual(self.take_over(BERTA), 200)
+        self.wait(5)
+        self.assertEqual(self.senders(), [BERTA])
+        self.assert_bob_reads("before", "after")
+
+    def test_who_comes_back_leaves_it_to_who_took_over(self) -> None:
+        self.kill(ANNA)
+        self.assertEqual(self.take_over(BERTA), 200)
+        self.wait(5)
+        self.given_message(self.there, self.room_id, "meanwhile")
+        self.wait(5)
+        self.revive(ANNA)
+        self.wait(2 * TERM_S)
+        self.assertEqual(self.senders(), [BERTA])
+        self.given_message(self.alice, self.room_id, "back")
+        self.wait(5)
+        self.assertEqual(self.bodies().count("back"), 1)
+        self.assert_bob_reads("meanwhile", "back")
+        self.restart(ANNA)
+        self.restart(BERTA)
+        self.wait(2 * TERM_S)
+        self.assertEqual(self.senders(), [BERTA])
+
+    def test_who_was_cut_off_ends_when_it_hears_of_it(self) -> None:
+        self.cut()
+        self.assertEqual(self.take_over(BERTA), 200)
+        self.wait(5)
+        self.given_message(self.alice, self.room_id, "here")
+        self.given_message(self.there, self.room_id, "there")
+        self.wait(5)
+        # Nobody could tell the one that the other was asked to take over.
+        self.assertEqual(self.senders(), [ANNA, BERTA])
+        self.heal()
+        self.wait(TERM_S)
+        self.assertEqual(self.senders(), [BERTA])
+        self.wait(5)
+        self.assert_bob_reads("here", "there")
+        self.assertEqual(len({txn_id for txn_id, _ in self.sent}), len(self.sent))
+
+    def test_alone_after_a_restart_it_goes_on_as_it_last_knew(self) -> None:
+        self.kill(BERTA)
+        self.restart(ANNA)
+        self.given_message(self.alice, self.room_id, "hello")
+        self.wait(0.5 * TERM_S)
+        self.assertEqual(self.senders(), [])
+        self.wait(TERM_S)
+        self.assertEqual(self.senders(), [ANNA])
+        self.assert_bob_reads("hello")
+
+    def test_another_site_does_not_decide_for_this_one(self) -> None:
+        self.assertEqual(self.senders(), [ANNA])
+        self.assertEqual(self.take_over(BERTA, ANNA), 403)
+        self.wait(5)
+        self.assertEqual(self.senders(), [ANNA])
+
+    def test_what_passes_goes_out_from_either_site(self) -> None:
+        path = f"/_matrix/client/v3/rooms/{quote(self.room_id)}/typing/{quote(self.alice.user_id)}"
+        self.ok(self.put(path, {"typing": True, "timeout": 20000}, self.alice))
+        self.wait(5)
+        self.assertIn("m.typing", [edu["edu_type"] for _, body in self.sent for edu in body["edus"]])
+
+
+class WitnessedSendingTests(SendingCase):
+    """Two sites and a witness: most of them decide."""
+
+    hosts = (ANNA, BERTA, CARLA, TWO)
+
+    def test_one_of_them_sends_what_both_write_and_each_thing_once(self) -> None:
+        self.assertEqual(len(self.senders()), 1)
+        self.given_message(self.alice, self.room_id, "here")
+        self.given_message(self.there, self.room_id, "there")
+        self.wait(100)
+        self.assertEqual(sorted(self.bodies()), ["here", "there"])
+        self.assert_bob_reads("here", "there")
+
+    def test_when_the_sender_dies_the_other_one_takes_over_and_nothing_is_missed(self) -> None:
+        self.given_message(self.alice, self.room_id, "before")
+        self.wait(2)
+        (sender,) = self.senders()
+        other = {ANNA: BERTA, BERTA: ANNA}[sender]
+        user = replace(self.alice, server_name=other)
+        self.network.down.add(TWO)
+        self.given_message(replace(self.alice, server_name=sender), self.room_id, "not sent yet")
+        self.wait(2)
+        self.network.down.remove(TWO)
+        self.kill(sender)
+        self.given_message(user, self.room_id, "after")
+        self.wait(2 * TERM_S)
+        self.assertEqual(self.senders(), [other])
+        self.given_message(user, self.room_id, "later")
+        self.wait(5)
+        self.assert_bob_reads("before", "not sent yet", "after", "later")
+        self.assertEqual(len({txn_id for txn_id, _ in self.sent}), len(self.sent))
+        self.revive(sender)
+        self.wait(3 * TERM_S)
+        self.assertEqual(self.senders(), [other])
+
+    def test_when_the_sender_stops_in_peace_the_other_one_goes_on_at_once(self) -> None:
+        (sender,) = self.senders()
+        other = {ANNA: BERTA, BERTA: ANNA}[sender]
+        self.close(self.organisations[sender])
+        self.wait(0.8 * TERM_S)
+        self.assertEqual(self.senders(), [other])
+
+    def test_nobody_sends_without_most_of_them(self) -> None:
+        self.kill(CARLA)
+        self.wait(2 * TERM_S)
+        self.assertEqual(len(self.senders()), 1)
+        self.kill(BERTA)
+        self.wait(2 * TERM_S)
+        self.assertEqual(self.senders(), [])
+        self.revive(CARLA)
+        self.wait(3 * TERM_S)
+        self.assertEqual(self.senders(), [ANNA])
+
+    def test_the_operator_decides_nothing_where_there_is_a_vote(self) -> None:
+        self.assertEqual(self.take_over(BERTA), 403)
