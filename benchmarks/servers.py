@@ -32,6 +32,8 @@ COMMON: Mapping[str, Any] = {
 OURS: Mapping[str, Any] = {
     "popcube": {"argon2": {"time_cost": 1, "memory": "2M"}, "log": {"level": "WARNING"}}
 }
+# The checkout is compiled when it is first started, as `pip` compiles what it installs, Synapse among it.
+ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": ""}
 SYNAPSE: Mapping[str, Any] = {"bcrypt_rounds": 4, "report_stats": False, "federation_ip_range_blacklist": []}
 
 
@@ -106,7 +108,7 @@ class OurServer:
         self.port = free_port()
         self.server_name = f"{HOST}:{free_port()}"
         self._process = ServerProcess(
-            _configuration(directory, database, self.port, self.server_name, authority, OURS)
+            _configuration(directory, database, self.port, self.server_name, authority, OURS), ENVIRONMENT
         )
 
     @property

@@ -8,8 +8,10 @@ import subprocess
 import sys
 import threading
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.support.postgres import CHECKOUT
 
@@ -30,8 +32,10 @@ class Usage:
 class ServerProcess:
     """One `popcube_server serve`. It can be stopped in every way and started again on the same data."""
 
-    def __init__(self, configuration: Path) -> None:
+    def __init__(self, configuration: Path, environment: Mapping[str, str] = MappingProxyType({})) -> None:
+        """`environment`: variables beside those of this process."""
         self._configuration = configuration
+        self._environment = environment
         self._process: subprocess.Popen[str] | None = None
         self._log: deque[str] = deque(maxlen=KEPT_LOG_LINES)
         self._base_url = ""
@@ -55,7 +59,7 @@ class ServerProcess:
             text=True,
             errors="replace",
             cwd=self._configuration.parent,
-            env={**os.environ, "PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1", **self._environment},
         )
         self._process = process
         addresses: queue.Queue[str | None] = queue.Queue()
