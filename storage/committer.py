@@ -9,7 +9,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import ClassVar, Final, Protocol, Self
 
 import orjson
 
@@ -70,11 +70,29 @@ class CommitObserver(Protocol):
     def failed(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class RecordsTouched(Change):
+    """Records changed without an entry in the log: this is one for them."""
+
+    kind: ClassVar[str] = "records"
+    area: ClassVar[str] = "records"
+
+    def key(self) -> tuple[str, ...]:
+        return ()
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        return
+
+
 class TouchedRecords(Protocol):
     """Notes the versions of replicated records that changes touch."""
 
-    def note(self, tx: WriteTransaction, touched: Iterable[tuple[int, str, tuple[str, ...]]]) -> None:
-        """`touched`: (position, kind, key) of records, in the transaction that writes the changes."""
+    def note(self, tx: WriteTransaction, touched: Iterable[tuple[int, str, tuple[str, ...]]]) -> bool:
+        """`touched`: (position, kind, key) of records, in the transaction that writes the changes.
+
+        Whether there were any.
+        """
 
 
 class Durability(Protocol):
@@ -334,10 +352,14 @@ class Committer:
         changes = [change for submission in batch for change in submission.changes]
         origins = [submission.origin for submission in batch for _ in submission.changes]
         written = self._write_changes(tx, changes, origins)
-        self._records.note(
+        # What takes no position of its own is told to other sites with the others, or else with an entry made for it:
+        # sites have asked for everything up to the present head already.
+        is_entry_needed = not any(written.positions)
+        next_head = written.head + is_entry_needed
+        noted = self._records.note(
             tx,
             (
-                (position or written.head, kind, key)
+                (position or next_head, kind, key)
                 for change, position, result, origin in zip(
                     changes, written.positions, written.results, origins, strict=True
                 )
@@ -345,13 +367,24 @@ class Committer:
                 for kind, key in change.records(result)
             ),
         )
+        if noted and is_entry_needed:
+            self._add_entry(tx, written)
         return written
+
+    def _add_entry(self, tx: WriteTransaction, written: _Written) -> None:
+        added = self._write_changes(tx, [RecordsTouched()], [""])
+        written.head = added.head
+        written.changes = [*written.changes, *added.changes]
+        written.positions += added.positions
+        written.results += added.results
 
     def _write_arrival(self, tx: WriteTransaction, arrival: Arrival) -> _Written:
         # Nobody may write between the decision and what follows from it.
         _move_head(tx, 0)
         arrived = arrival.decide(tx)
         written = self._write_changes(tx, arrived.changes, [arrival.origin] * len(arrived.changes))
+        if arrived.versions and not any(written.positions):
+            self._add_entry(tx, written)
         merged = [(written.head, kind, key, version) for kind, key, version in arrived.versions]
         self._record_index.write_merged(tx, merged)
         return written

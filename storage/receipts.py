@@ -1,6 +1,6 @@
 """Receipts: how far users have read."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Self
 
@@ -38,6 +38,9 @@ class StoreReceipt(Change):
     def key(self) -> tuple[str, ...]:
         return (self.room_id, self.user_id, self.type, self.thread_id or "")
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((self.kind, (self.user_id, self.room_id, self.type, self.thread_id or "")),)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         names = tx.intern(
@@ -63,6 +66,31 @@ class StoreReceipt(Change):
                 for key, (position, change) in furthest.items()
             ],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class MergeReceipt(StoreReceipt):
+    """A receipt as another site has it. `ordering` may be further than the event: what was read here stays read."""
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        for position, change in changes:
+            tx.run(
+                "INSERT INTO receipts (user_nid, room, type, thread, event_id, ordering, ts, position)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (user_nid, room, type, thread) DO UPDATE SET event_id = excluded.event_id,"
+                " ordering = excluded.ordering, ts = excluded.ts, position = excluded.position",
+                (
+                    tx.intern_one(change.user_id),
+                    tx.intern_one(change.room_id),
+                    _NUMBERS[change.type],
+                    _NO_THREAD if change.thread_id is None else tx.intern_one(change.thread_id),
+                    change.event_id,
+                    change.ordering,
+                    change.ts,
+                    position,
+                ),
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +129,21 @@ class ReceiptsRepository:
                 (rooms[start : start + IN_LIST_LIMIT], after, upto, user),
             )
         return _rows(tx, rows)
+
+    def find(
+        self, tx: Transaction, user_id: str, room_id: str, receipt_type: str, thread_id: str
+    ) -> ReceiptRow | None:
+        """One receipt; the empty thread is none."""
+        rows = tx.all(
+            f"SELECT {_COLUMNS} WHERE user_nid = ? AND room = ? AND type = ? AND thread = ?",
+            (
+                tx.name_id(user_id),
+                tx.name_id(room_id),
+                _NUMBERS[receipt_type],
+                tx.name_id(thread_id) if thread_id else _NO_THREAD,
+            ),
+        )
+        return _rows(tx, rows)[0] if rows else None
 
     def get_public_after(self, tx: Transaction, after: int, limit: int) -> list[ReceiptRow]:
         """Everybody's public ones that changed last after a position: the newest of them, newest first."""

@@ -1,12 +1,16 @@
 """Requests with a transaction ID: a repeat, also after a crash, gets the first answer and does nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from storage.change import Change, Conflict
 from storage.database import Transaction, WriteTransaction
 from storage.engines.engine import UniqueViolation
+from storage.replication.record_index import RecordIndex
+
+TRANSACTION: Final = "transaction"
+"""The record of a request: (scope, digest in hex)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,9 @@ class RecordTransaction(Change):
     def key(self) -> tuple[str, ...]:
         return (self.scope, self.request.hex())
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((TRANSACTION, self.key()),)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         try:
@@ -37,6 +44,50 @@ class RecordTransaction(Change):
             )
         except UniqueViolation as error:
             raise Conflict("the transaction was already done") from error
+
+
+@dataclass(frozen=True, slots=True)
+class MergeTransaction(Change):
+    """A request that was done at another site, first if it was done here too."""
+
+    kind: ClassVar[str] = "transaction_merged"
+    area: ClassVar[str] = "transactions"
+
+    scope: str
+    request: bytes
+    event_id: str
+    at_ms: int
+
+    def key(self) -> tuple[str, ...]:
+        return (self.scope, self.request.hex(), self.event_id)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        for _, change in changes:
+            tx.run(
+                "INSERT INTO transactions (scope, request, event_id, at_ms) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (scope, request) DO UPDATE SET event_id = excluded.event_id, at_ms = excluded.at_ms",
+                (change.scope, change.request, change.event_id, change.at_ms),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class SupersededSend(Change):
+    """An event was made here by a request that another site had done already: it is to be taken back."""
+
+    kind: ClassVar[str] = "superseded_send"
+    area: ClassVar[str] = "transactions"
+
+    scope: str
+    event_id: str
+
+    def key(self) -> tuple[str, ...]:
+        return (self.scope, self.event_id)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        # The entry of the log is all there is.
+        return
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +103,12 @@ class DropTransactions(Change):
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         for _, change in changes:
-            tx.run("DELETE FROM transactions WHERE at_ms < ?", (change.before_ms,))
+            gone = tx.all(
+                "DELETE FROM transactions WHERE at_ms < ? RETURNING scope, request", (change.before_ms,)
+            )
+            # Each site forgets them by itself.
+            keys = [(scope, bytes(request).hex()) for scope, request in gone]
+            RecordIndex().forget(tx, TRANSACTION, keys)
 
 
 class TransactionsRepository:
@@ -65,6 +121,13 @@ class TransactionsRepository:
             (scope, limit),
         )
         return dict(reversed(rows))
+
+    def find(self, tx: Transaction, scope: str, request: bytes) -> tuple[str, int] | None:
+        """What a request made, and when."""
+        row = tx.one(
+            "SELECT event_id, at_ms FROM transactions WHERE scope = ? AND request = ?", (scope, request)
+        )
+        return None if row is None else (row[0], row[1])
 
     def find_event_id(self, tx: Transaction, scope: str, request: bytes) -> str | None:
         """What the first request made (empty for no event), or None if there was none."""

@@ -14,6 +14,7 @@ from popcube_server.services.rooms.followers.forget_when_left import ForgetWhenL
 from popcube_server.services.rooms.followers.guests_leave import GuestsLeave
 from popcube_server.services.rooms.followers.leave_when_deactivated import LeaveWhenDeactivated
 from popcube_server.services.rooms.followers.propagate_profile import PropagateProfile
+from popcube_server.services.rooms.followers.take_back_repeats import TakeBackRepeats
 from popcube_server.services.rooms.prune_redacted import PruneRedacted
 from popcube_server.services.rooms.transactions import CLEANING_INTERVAL_S
 from storage.followers import FollowersRepository
@@ -42,6 +43,7 @@ def _works(core: Core, base: RoomBase, rooms: Rooms, push_rules: PushRules) -> S
         PropagateProfile(rooms.writer, base.rooms, base.events, base.user_rooms, rooms.profiles),
         LeaveWhenDeactivated(rooms.memberships, base.user_rooms),
         GuestsLeave(base.rooms, base.events, database, rooms.memberships, server_name),
+        TakeBackRepeats(base.events, rooms.writer),
         CarryOver(base.rooms, base.events, base.user_rooms, push_rules, database, committer, server_name),
     ]
     if config.auto_join.auto_join_rooms:

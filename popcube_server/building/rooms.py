@@ -160,7 +160,7 @@ def build_rooms(core: Core, base: RoomBase, needs: RoomNeeds) -> Rooms:
         InvitePermission(database, account_data, only_admins_invite=False),
         MembershipLimits(*(limiter(NO_LIMIT) for _ in range(6))),
     )
-    transactions = Transactions(database, TransactionsRepository(), committer, core.platform)
+    transactions = Transactions(database, TransactionsRepository(), committer, core.platform, core.log)
     # One bucket for messages and state, and one for rooms however they come about.
     message_limiter, room_limiter = limiter(limits.rc_message), limiter(limits.rc_room_creation)
     send_message = SendMessage(

@@ -16,15 +16,16 @@ class OwnRecords:
         self._clock = clock
         self._index = RecordIndex()
 
-    def note(self, tx: WriteTransaction, touched: Iterable[tuple[int, str, Key]]) -> None:
-        """`touched`: (position, kind, key)."""
+    def note(self, tx: WriteTransaction, touched: Iterable[tuple[int, str, Key]]) -> bool:
+        """`touched`: (position, kind, key). Whether there were any."""
         records = list(touched)
         if records:
             self._index.write_own(tx, self._site, self._clock.next(), records)
+        return bool(records)
 
 
 class NoRecords:
     """For an organisation on one site: there is nobody to tell."""
 
-    def note(self, tx: WriteTransaction, touched: Iterable[tuple[int, str, Key]]) -> None:
-        """Nothing to do."""
+    def note(self, tx: WriteTransaction, touched: Iterable[tuple[int, str, Key]]) -> bool:
+        return False

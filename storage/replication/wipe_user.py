@@ -26,6 +26,7 @@ BY_NUMBER: Final = (
     "key_signatures",
     "key_backups",
     "key_backup_sessions",
+    "receipts",
 )
 """The same with `user_nid`."""
 

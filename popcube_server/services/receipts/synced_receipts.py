@@ -56,8 +56,8 @@ class SyncedReceipts:
             # sent it."
             if receipt.type == PRIVATE and receipt.user_id != user_id:
                 continue
-            # Of two that were sent at once, the one behind was not stored.
-            if entry.key not in found or receipt.ordering > found[entry.key].ordering:
+            # Of two that were sent at once, the one behind was not stored. One that another site sent is never behind.
+            if entry.key not in found or receipt.ordering >= found[entry.key].ordering:
                 found[entry.key] = _row(receipt, entry.position)
         return list(found.values())
 

@@ -4,7 +4,7 @@ Source: client-server API, "Transaction identifiers".
 """
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -12,10 +12,11 @@ from federation.rooms.draft import TransactionKey
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.platform import Platform
 from popcube_server.services.requester import Requester
-from storage.change import Conflict
+from storage.change import Conflict, LogEntry
 from storage.committer import Committer
 from storage.database import Database, Waiter
-from storage.transactions import DropTransactions, TransactionsRepository
+from storage.log import Log
+from storage.transactions import DropTransactions, MergeTransaction, TransactionsRepository
 
 DEVICES_IN_MEMORY = 5_000
 REQUESTS_PER_DEVICE = 20_000
@@ -41,14 +42,21 @@ class Transactions:
     """Remembers what was done under which transaction ID."""
 
     def __init__(
-        self, database: Database, repository: TransactionsRepository, committer: Committer, platform: Platform
+        self,
+        database: Database,
+        repository: TransactionsRepository,
+        committer: Committer,
+        platform: Platform,
+        log: Log,
     ) -> None:
         self._database = database
         self._repository = repository
         self._committer = committer
         self._platform = platform
+        self._log = log
         self._devices: BoundedCache[str, _Device] = BoundedCache(DEVICES_IN_MEMORY)
         self._under_way: dict[tuple[str, bytes], list[Waiter[None]]] = {}
+        log.follow(self._follow)
 
     async def once(
         self,
@@ -80,6 +88,15 @@ class Transactions:
             for waiter in self._under_way.pop(key):
                 waiter.succeed(None)
 
+    def _follow(self, entries: Sequence[LogEntry]) -> None:
+        # What was done at another site is known here from now on.
+        for entry in entries:
+            if entry.kind == MergeTransaction.kind:
+                scope, request, event_id = entry.key
+                device = self._devices.peek(scope)
+                if device is not None:
+                    device.remember(bytes.fromhex(request), event_id)
+
     async def _do(self, key: TransactionKey, work: Callable[[TransactionKey], Awaitable[str]]) -> str:
         try:
             return await work(key)
@@ -95,13 +112,16 @@ class Transactions:
     async def _device(self, scope: str) -> _Device:
         device = self._devices.get(scope)
         if device is None:
+            position = self._log.position
             done = await self._database.read(
                 lambda tx: self._repository.get_of_scope(tx, scope, REQUESTS_PER_DEVICE)
             )
             # Another request may have been quicker, and may have added to what it read.
             device = self._devices.peek(scope)
             if device is None:
-                device = _Device(OrderedDict(done), len(done) < REQUESTS_PER_DEVICE)
+                # What another site did meanwhile may not have been read.
+                is_complete = len(done) < REQUESTS_PER_DEVICE and self._log.position == position
+                device = _Device(OrderedDict(done), is_complete)
                 self._devices.put(scope, device)
         return device
 

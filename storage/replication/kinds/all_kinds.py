@@ -8,6 +8,7 @@ from storage.replication.kinds.accounts import ACCOUNTS
 from storage.replication.kinds.devices import DEVICES
 from storage.replication.kinds.directory import DIRECTORY
 from storage.replication.kinds.duties import DUTY_PROGRESS
+from storage.replication.kinds.federation import OUTSIDE
 from storage.replication.kinds.filters import FILTERS
 from storage.replication.kinds.key_backup import KEY_BACKUPS
 from storage.replication.kinds.keys import KEYS
@@ -15,6 +16,7 @@ from storage.replication.kinds.media import MEDIA
 from storage.replication.kinds.notifications import NOTIFICATIONS
 from storage.replication.kinds.one_time_keys import ONE_TIME_KEYS
 from storage.replication.kinds.profiles import PROFILES
+from storage.replication.kinds.rooms import ROOMS
 from storage.replication.kinds.sessions import SESSION
 from storage.replication.kinds.to_device import MESSAGES
 from storage.replication.record import RecordKind
@@ -30,8 +32,10 @@ ALL_KINDS: Final[Sequence[RecordKind]] = (
     *DIRECTORY,
     MEDIA,
     DUTY_PROGRESS,
+    *OUTSIDE,
     *KEYS,
     *KEY_BACKUPS,
     *ONE_TIME_KEYS,
     *MESSAGES,
+    *ROOMS,
 )

@@ -22,7 +22,7 @@ class TransactionsTests(ServerTestCase):
 
     def _transactions(self) -> Transactions:
         core = self.organisations[ONE].core
-        return Transactions(core.database, TransactionsRepository(), core.committer, core.platform)
+        return Transactions(core.database, TransactionsRepository(), core.committer, core.platform, core.log)
 
     def _once(self, transactions: Transactions, txn_id: str, event_id: str) -> str:
         async def work(key: TransactionKey) -> str:
