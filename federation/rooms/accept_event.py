@@ -123,13 +123,15 @@ class AcceptEvent:
         checked = await self._policy.check(event)
         return await self._accept(checked, self._decide, others, sent_by)
 
-    async def accept_at_gap(self, event: Event, state: Mapping[StatePair, str], *others: Change) -> Verdict:
-        """As `accept`, for an event of which prev events cannot be had: another server said what state was before it.
+    async def accept_at_gap(
+        self, event: Event, states: Sequence[Mapping[StatePair, str]], *others: Change
+    ) -> Verdict:
+        """As `accept`, for an event of which prev events cannot be had: another server said what state was after them.
 
-        The events of `state` are stored here and were not rejected. Prev events that are here have their say too.
+        The events of `states` are stored here and were not rejected. Prev events that are here have their say too.
         `others` are committed with the event.
         """
-        given = _given_branch(state)
+        given = [_given_branch(state) for state in states]
         checked = await self._policy.check(event)
         return await self._accept(
             checked, lambda tx, room, event: self._decide(tx, room, event, given), others
@@ -190,7 +192,7 @@ class AcceptEvent:
         if room.pending:
             await self._committer.commit(fence=room.fence)
 
-    def _decide(self, tx: Transaction, room: LiveRoom, event: Event, given: Branch | None = None) -> _Plan:
+    def _decide(self, tx: Transaction, room: LiveRoom, event: Event, given: Sequence[Branch] = ()) -> _Plan:
         lookup = self._rooms.resolving.lookup(tx)
         named = lookup.load({*event.prev_events, *event.auth_events})
         heads = {head.event_id: head.branch for head in room.heads}
@@ -200,11 +202,11 @@ class AcceptEvent:
             if event_id not in heads and not _has_state(named.get(event_id))
         }
         missing_auth = {event_id for event_id in event.auth_events if event_id not in named}
-        if missing_auth or (missing_prev and given is None):
+        if missing_auth or (missing_prev and not given):
             raise MissingEvents(frozenset(missing_prev), frozenset(missing_auth))
         before = self._state_before(tx, room.rules, event, heads, named, lookup, given)
         now = room.current
-        if given is not None:
+        if given:
             # What happened in the gap is part of the room as it is now, although no head of ours has it.
             now = self._rooms.resolving.branches.merge(event.room_id, room.rules, [now, before], lookup)
         verdict = self._verdict(room, event, before, now, named, lookup)
@@ -238,7 +240,7 @@ class AcceptEvent:
         heads: Mapping[str, Branch],
         named: Mapping[str, StoredEvent],
         lookup: TransactionLookup,
-        given: Branch | None,
+        given: Sequence[Branch],
     ) -> Branch:
         nids = {
             event_id: nid
@@ -254,8 +256,7 @@ class AcceptEvent:
             for event_id in event.prev_events
             if event_id in heads or event_id in nids
         ]
-        if given is not None:
-            branches.append(given)
+        branches += given
         if not branches:
             return NO_STATE
         return self._rooms.resolving.branches.merge(event.room_id, rules, branches, lookup)

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping
 from twisted.internet.defer import Deferred, DeferredList, DeferredSemaphore
 from twisted.python.failure import Failure
 
-from federation.room_dag.auth_rules.auth_state_keys import CREATE_PAIR
+from federation.room_dag.auth_rules.auth_state_keys import CREATE_PAIR, auth_state_keys
+from federation.room_dag.auth_rules.check_event_auth import check_event_auth
+from federation.room_dag.auth_rules.errors import NotAllowed
 from federation.room_dag.event import Event
 from federation.room_dag.room_versions import RoomRules
 from federation.rooms.event_store import EventStore
@@ -70,19 +72,13 @@ class FetchMissing:
         """
         room = await self._rooms.get(event.room_id)
         earliest = [head.event_id for head in room.heads]
-        # No more than a head's depth is of use: attackers choose depths, so a lie only costs them the answer.
-        min_depth = min((head.depth for head in room.heads), default=0)
         found: dict[str, Event] = {}
         latest = [event.event_id]
         for _ in range(MAX_ROUNDS):
-            pdus = await self._ask.missing_events(origin, event.room_id, earliest, latest, min_depth)
+            # However deep the heads are: a short branch of who could not reach us for long may lie below them.
+            pdus = await self._ask.missing_events(origin, event.room_id, earliest, latest, 0)
             checked = await self._check.check_many(pdus, event.rules, event.room_id)
-            # What lies lower is history, however it came: it belongs into a hole, and is no news.
-            new = {
-                event_id: each
-                for event_id, each in checked.items()
-                if event_id not in found and each.depth >= min_depth
-            }
+            new = {event_id: each for event_id, each in checked.items() if event_id not in found}
             new.pop(event.event_id, None)
             if not new:
                 break
@@ -95,11 +91,13 @@ class FetchMissing:
             ][:20]
             if not latest:
                 break
-        return await self._without_past(_ancestors_of(event, found))
+        head_depth = min((head.depth for head in room.heads), default=0)
+        return await self._without_past(_ancestors_of(event, found), head_depth)
 
-    async def _without_past(self, ancestors: Mapping[str, Event]) -> dict[str, Event]:
-        """Other servers tell of what was before our join as well, down to the create event. Not wanted is what is here
-        as state or as an auth event, unless all that it stands on can be placed. `ancestors` are in order.
+    async def _without_past(self, ancestors: Mapping[str, Event], head_depth: int) -> dict[str, Event]:
+        """Other servers tell of what was before our join as well, down to the create event. What does not stand on
+        events that have a place here is not wanted if it is here as state or as an auth event, or lies below all heads:
+        that is history, which belongs into a hole, and is no news. `ancestors` are in order.
         """
         mentioned = {prev for event in ancestors.values() for prev in event.prev_events}
         stored = await self._events.get_many({*ancestors, *mentioned})
@@ -109,7 +107,7 @@ class FetchMissing:
             stands_on = event.prev_events and all(
                 prev in placed or prev in wanted for prev in event.prev_events
             )
-            if event_id not in stored or stands_on:
+            if stands_on or (event_id not in stored and event.depth >= head_depth):
                 wanted[event_id] = event
         return wanted
 
@@ -128,6 +126,38 @@ class FetchMissing:
             fetched = await self._single_events(origin, event.rules, event.room_id, missing)
         await self._keep.keep({event_id: fetched[event_id] for event_id in missing if event_id in fetched})
         return await self._as_state(event.room_id, ids.state)
+
+    async def find_state_after(
+        self, origin: str, event: Event, event_id: str
+    ) -> Mapping[StatePair, str] | None:
+        """The state after a prev event of `event`, which is not here, as another server has it; None if it does not
+        have the prev event. Raises `StateUnavailable`, `FederationError`.
+        """
+        fetched = await self._single_events(origin, event.rules, event.room_id, (event_id,))
+        prev = fetched.get(event_id)
+        if prev is None:
+            return None
+        state = await self.state_before(origin, prev)
+        if len(await self._events.get_many(prev.auth_events)) < len(set(prev.auth_events)):
+            await self.auth_events(origin, prev)
+        await self._keep.keep({event_id: prev})
+        if not prev.is_state or not await self._is_allowed(prev, state):
+            return state
+        return {**state, prev.state_pair: event_id}
+
+    async def _is_allowed(self, event: Event, state: Mapping[StatePair, str]) -> bool:
+        pairs = auth_state_keys(event.rules, event.type, event.sender, event.state_key, event.content)
+        needed = [state[pair] for pair in (*pairs, CREATE_PAIR) if pair in state]
+        stored = await self._events.get_many([*needed, event.event_id])
+        own = stored.get(event.event_id)
+        if own is None or own.flags & REJECTED:
+            return False
+        by_pair = {stored[each].event.state_pair: stored[each].event for each in needed if each in stored}
+        try:
+            check_event_auth(event, by_pair.get)
+        except NotAllowed:
+            return False
+        return True
 
     async def _single_events(
         self, origin: str, rules: RoomRules, room_id: str, event_ids: Iterable[str]

@@ -3,11 +3,12 @@
 Source: server-server API, "Checks performed on receipt of a PDU"; "Backfilling and retrieving missing events".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from federation.room_dag.event import Event
 from federation.rooms.accept_event import AcceptEvent, MissingEvents, Verdict
 from federation.rooms.receiving.fetch_missing import FetchMissing, StateUnavailable
+from federation.rooms.room_state import StatePair
 from federation.turns import FairTurns
 from storage.gaps import AddGap
 
@@ -15,6 +16,8 @@ FETCHING_AT_ONCE = 30
 """Events that wait for what they stand on, of all servers; the others wait for that."""
 FETCHING_OF_ONE = 3
 """Of one server."""
+MAX_STATES_AT_GAP = 5
+"""States of another server that are fetched for one event."""
 MAX_FETCHING_MS = 10 * 60 * 1000
 """For one event, with everything that it stands on."""
 
@@ -68,8 +71,19 @@ class ReceivePdu:
                 return missing
             if missing.auth_events:
                 raise missing
-        state = await self._fetch.state_before(origin, event)
-        return await self._accept.accept_at_gap(event, state, AddGap(event.room_id, event.event_id))
+        states = await self._states_at_gap(origin, event, missing.prev_events)
+        return await self._accept.accept_at_gap(event, states, AddGap(event.room_id, event.event_id))
+
+    async def _states_at_gap(
+        self, origin: str, event: Event, missing: frozenset[str]
+    ) -> Sequence[Mapping[StatePair, str]]:
+        if len(missing) < len(event.prev_events) and len(missing) <= MAX_STATES_AT_GAP:
+            # The state before the event is resolved already from those after all of its prev events. Resolved again
+            # with those that are here, it could become another one than all others have.
+            states = [await self._fetch.find_state_after(origin, event, prev) for prev in sorted(missing)]
+            if all(state is not None for state in states):
+                return [state for state in states if state is not None]
+        return [await self._fetch.state_before(origin, event)]
 
     async def _try(self, event: Event) -> Verdict | MissingEvents:
         try:

@@ -122,7 +122,7 @@ class BuilderServer:
         return chain
 
     def _between(self, body: Mapping[str, Any]) -> list[str]:
-        return self._walk(
+        found = self._walk(
             [
                 prev
                 for event_id in body["latest_events"]
@@ -131,6 +131,9 @@ class BuilderServer:
             set(body["earliest_events"]),
             body["limit"],
         )
+        return [
+            event_id for event_id in found if self.room.events.get(event_id).depth >= body.get("min_depth", 0)
+        ]
 
     def _back(self, start: str | Sequence[str], limit: int) -> list[str]:
         return self._walk([start] if isinstance(start, str) else start, set(), limit)

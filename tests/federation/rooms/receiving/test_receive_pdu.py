@@ -1,5 +1,6 @@
 """Events that arrive without what they stand on."""
 
+from random import Random
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,8 +15,21 @@ from storage.events import OUTLIER
 from tests.federation.room_dag.builders import ALICE, BOB, CAROL, RoomBuilder, given_room, make_signer
 from tests.federation.rooms.receiving.remote_case import ReceivingMixin
 from tests.storage.storage_case import PostgresStorage, SqliteStorage
+from tests.support.forked_rooms import ForkedRoomOptions, make_forked_room
 
 TWO = "two.example"
+# Rooms in which states that are resolved twice come out otherwise, and some of the other versions.
+GAPS_ON_BRANCHES = (
+    (25, "2"),
+    (72, "1"),
+    (75, "4"),
+    (89, "6"),
+    (101, "6"),
+    (120, "1"),
+    (6, "8"),
+    (8, "10"),
+    (11, "12"),
+)
 
 
 class ReceivePduTests(ReceivingMixin):
@@ -60,6 +74,36 @@ class ReceivePduTests(ReceivingMixin):
             self.assertTrue(live.state.is_joined(BOB))
             self.open()
             self.assertEqual(dict(self.room(str(room.room_id)).state.entries), dict(room.state))
+
+    def test_short_branch_of_who_was_away_for_long_is_news(self) -> None:
+        room = given_room("12")
+        server = self.given_server(room)
+        room.join(BOB)
+        self.given_known(room)
+        fork = room.events.get(room.heads[0])
+        for _ in range(10):
+            self.result(self.accept_event.accept(room.say(ALICE)))
+        unheard = room.say(BOB, prev=[fork])
+        self.assertIs(self.receive(room.say(BOB, prev=[unheard])), Verdict.ACCEPTED)
+        self.assertEqual(server.asked, ["get_missing_events"])
+        stored = self.result(self.events.find(unheard.event_id))
+        assert stored is not None
+        self.assertEqual(stored.flags, 0)
+
+    def test_gaps_on_branches_lead_to_the_state_that_all_have(self) -> None:
+        for seed, version in GAPS_ON_BRANCHES:
+            self.setUp()
+            made = make_forked_room(seed, ForkedRoomOptions(version=version))
+            server = self.given_server(made.builder)
+            server.lies["get_missing_events"] = {"events": []}
+            self.given_taken(made.builder)
+            chance, last = Random(seed), made.events[-1]
+            for event in made.shuffled(chance):
+                if event == last or chance.random() < 0.8:
+                    self.receive(event)
+            heads = {head.event_id: head.branch for head in self.room(made.room_id).heads}
+            case = f"seed {seed}, version {version}"
+            self.assertEqual(dict(heads[last.event_id].entries), dict(made.state), case)
 
     def test_large_state_is_fetched_at_once(self) -> None:
         room = given_room("10")
