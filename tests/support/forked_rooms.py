@@ -42,6 +42,8 @@ class ForkedRoomOptions:
     """How often a server sees what another one knows before it acts."""
     misbehavior: float = 0.05
     """How often an event is sent although the rules do not allow it."""
+    visit: Callable[[RoomBuilder], None] = lambda room: None
+    """Is called while the room is still public and has no forks, so that others can join, and stay."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,7 @@ class _Maker:
         self._clock_ms = START_MS
         self._numbers = iter(range(1_000_000))
         self._begin()
+        options.visit(self._room)
         last = self._room.events.get(self._room.heads[0])
         self._seen: dict[str, list[Event]] = {server: [last] for server in self._servers}
         self._skew_ms = {server: chance.choice((0, 0, 500, -500, 60_000)) for server in self._servers}

@@ -112,14 +112,14 @@ class TwoOfOurs(Pair):
 @functools.cache
 def ours_on_sqlite() -> Peer:
     """Its server name has a host name: `localhost:PORT`. Each server has another host: server ACLs go by them."""
-    return _running(OurPeer("ours-sqlite", "localhost", SqliteFile(), _directory(), _authority()))
+    return _running(OurPeer("ours-sqlite", "localhost", SqliteFile(), _directory(), run_authority()))
 
 
 @functools.cache
 def ours_on_postgres() -> Peer:
     """Its server name is an address with a port."""
     database = fresh_database()
-    return _running(OurPeer("ours-postgres", "127.0.0.1", database, _directory(), _authority()))
+    return _running(OurPeer("ours-postgres", "127.0.0.1", database, _directory(), run_authority()))
 
 
 @functools.cache
@@ -128,7 +128,7 @@ def synapse() -> Peer:
     python = synapse_python()
     if not python.exists():
         raise SkipTest(f"{python} is missing: `make install-synapse` installs Synapse there.")
-    return _running(SynapsePeer("synapse", "127.0.0.2", SqliteFile(), _directory(), _authority(), python))
+    return _running(SynapsePeer("synapse", "127.0.0.2", SqliteFile(), _directory(), run_authority(), python))
 
 
 def fresh_database() -> PostgresArgs:
@@ -154,7 +154,8 @@ def _directory() -> Path:
 
 
 @functools.cache
-def _authority() -> Authority:
+def run_authority() -> Authority:
+    """Whom all the servers believe."""
     return Authority(_directory() / "authority")
 
 

@@ -16,7 +16,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -34,6 +33,8 @@ from tests.integration.federation.peers import free_port
 PREFIX = "/_matrix/federation"
 KEY_LIFETIME_MS = 86_400_000
 ANSWER_DEADLINE_S = 120.0
+# How soon a listener sees that it is to stop.
+POLL_S = 0.05
 # "The maximum number of events to retrieve. Defaults to 10."
 DEFAULT_MISSING = 10
 MOST_EVENTS = 100
@@ -214,9 +215,7 @@ class Resident:
     def _event_auth(self, name: str, request: Request, room_id: str, event_id: str) -> Any:
         room = self._room(room_id)
         return {
-            "auth_chain": [
-                decode_pdu(each) for each in _auth_chain(room, _find(room, event_id).auth_events)
-            ]
+            "auth_chain": [decode_pdu(each) for each in _auth_chain(room, [_find(room, event_id).event_id])]
         }
 
     def _event(self, name: str, request: Request, event_id: str) -> Any:
@@ -246,18 +245,20 @@ class Listener(ThreadingHTTPServer):
         self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         self.name = f"{host}:{port}"
         self._answer = answer
-        self._threads = ThreadPoolExecutor(1)
+        self._serving = threading.Thread(
+            target=self.serve_forever, args=(POLL_S,), name=self.name, daemon=True
+        )
 
     def answer(self, method: str, request: Request) -> Any:
         return self._answer(self.name, method, request)
 
     def start(self) -> None:
-        self._threads.submit(self.serve_forever, 0.05)
+        self._serving.start()
 
     def stop(self) -> None:
         self.shutdown()
         self.server_close()
-        self._threads.shutdown()
+        self._serving.join()
 
 
 class Connection(BaseHTTPRequestHandler):
