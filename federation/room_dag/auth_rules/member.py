@@ -5,7 +5,7 @@ from federation.room_dag.auth_rules.errors import NotAllowed
 from federation.room_dag.auth_rules.invite import check_invite
 from federation.room_dag.auth_rules.join import check_join
 from federation.room_dag.event import Event
-from federation.room_dag.identifiers import is_user_id
+from federation.room_dag.identifiers import InvalidIdentifier, domain_of, is_user_id
 
 
 def check_member(event: Event, state: AuthState) -> None:
@@ -14,6 +14,7 @@ def check_member(event: Event, state: AuthState) -> None:
     target = event.state_key
     if target is None or "membership" not in event.content:
         raise NotAllowed("a member event needs a state key and a membership")
+    _check_target(target)
     if event.rules.restricted_joins:
         _check_authorising_user(event)
     match event.membership:
@@ -30,6 +31,14 @@ def check_member(event: Event, state: AuthState) -> None:
         case _:
             # 5.8: "Otherwise, the membership is unknown. Reject."
             raise NotAllowed("the membership is unknown")
+
+
+def _check_target(target: str) -> None:
+    # NOTSPEC: nothing can be told to somebody who has no server. Synapse rejects these events as well.
+    try:
+        domain_of(target)
+    except InvalidIdentifier:
+        raise NotAllowed("the state key of a member event is not a user ID") from None
 
 
 def _check_authorising_user(event: Event) -> None:

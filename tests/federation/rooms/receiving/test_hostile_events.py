@@ -161,6 +161,23 @@ class HostileEventsTests(ReceivingMixin):
             self.assertEqual(self.room(str(room.room_id)).state.find("m.room.create"), room.create.event_id)
             self.assert_goes_on(room)
 
+    def test_nobody_without_a_server_is_a_member(self) -> None:
+        for version in (OLD, NEW):
+            self.setUp()
+            room = self.given_known(version)
+            for target in ("", "x", "@x", "@x:"):
+                for membership in ("invite", "ban", "leave"):
+                    event = room.build("m.room.member", ALICE, {"membership": membership}, target)
+                    self.refused(event)
+            self.assert_goes_on(room)
+
+    def test_creator_without_a_server_does_not_join(self) -> None:
+        room = RoomBuilder("10", BOB, {"creator": "nobody"})
+        self.given_taken(room)
+        self.other = self.given_room()
+        self.given_server(room)
+        self.refused(room.build("m.room.member", BOB, {"membership": "join"}, "nobody"))
+
     def test_auth_events_of_another_room_are_rejected(self) -> None:
         for version in (OLD, "11", NEW):
             self.setUp()
