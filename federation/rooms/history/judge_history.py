@@ -89,7 +89,13 @@ class JudgeHistory:
     ) -> dict[str, Branch]:
         """The states after the first child and after what the page stands on."""
         named = {prev for event in page for prev in event.prev_events if prev in here}
-        nids = {event_id: each.snapshot_nid for event_id, each in lookup.load(named).items()}
+        room_id = children[0].event.room_id
+        nids = {
+            event_id: each.snapshot_nid
+            for event_id, each in lookup.load(named).items()
+            # What happened in another room says nothing about this one.
+            if each.event.room_id == room_id
+        }
         nids[children[0].event.event_id] = children[0].snapshot_nid
         read = self._resolving.states.read(lookup.tx, {nid for nid in nids.values() if nid is not None})
         return {event_id: read[nid] for event_id, nid in nids.items() if nid is not None}
@@ -229,6 +235,8 @@ def _is_allowed(
     state = {
         pair: lookup.get(before.entries[pair]) for pair in (*pairs, CREATE_PAIR) if pair in before.entries
     }
+    if any(prev.room_id != event.room_id for prev in _find_all(lookup, event.prev_events).values()):
+        return False
     try:
         # 4. "Passes authorization rules based on the event's auth events, otherwise it is rejected."
         check_auth_events(event, auth_events, lookup.rejected)

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from federation.room_dag.base64 import encode_base64
-from federation.room_dag.event import Event, decode_pdu, parse_event
+from federation.room_dag.event import Event, EventTemplate, build_event, decode_pdu, parse_event
 from federation.room_dag.hashes import content_hash, signed_bytes
 from federation.room_dag.room_versions import ROOM_VERSIONS
 from federation.rooms.accept_event import Verdict
@@ -122,6 +122,39 @@ class BackfillTests(HistoryMixin):
             self.assertEqual(self.timeline(room), before)
             self.clock.advance(3601)
         server.lies.clear()
+        self.fill_all(room)
+        self.assert_is_history_of(room)
+
+    def test_history_that_stands_on_another_room_is_rejected(self) -> None:
+        # In his own room, which is here as well, Bob may do anything.
+        alice, bob = "@alice:two.example", "@bob:two.example"
+        other = given_room("12", bob, another=True)
+        self.given_taken(other)
+        other.join("@carol:three.example")
+        for event in list(other.events.by_id.values())[1:]:
+            self.result(self.accept_event.accept(event))
+        room = given_room("12", alice)
+        room.join(bob)
+        message = room.build("m.room.message", bob, {"body": "both"})
+        template = EventTemplate(
+            "m.room.message",
+            bob,
+            room.room_id,
+            None,
+            {},
+            message.origin_server_ts,
+            message.depth,
+            (*room.heads, *other.heads),
+            message.auth_events,
+        )
+        both = build_event(template, room.rules, make_signer("two.example"))
+        room.events.by_id[both.event_id] = both
+        room._state_after[both.event_id] = room.state
+        room.rejected.add(both.event_id)
+        room.heads = (both.event_id,)
+        room.say(alice)
+        self.given_server(room).hidden.update(other.events.by_id)
+        self.given_joined_late(room, DAVE)
         self.fill_all(room)
         self.assert_is_history_of(room)
 
