@@ -52,8 +52,10 @@ from storage.sending import (
 
 logger = logging.getLogger(__name__)
 
-MAX_AT_ONCE: Final = 500
-"""Transactions under way, to all destinations together."""
+MAX_AT_ONCE: Final = 200
+"""Transactions under way, to all destinations together. Fewer than the requests that there may be: servers that answer
+slowly, which somebody hostile can have any number of, must not keep joins and keys waiting.
+"""
 PAUSE_S: Final = 60.0
 """After errors of this server's own."""
 MIN_PAUSE_MS: Final = 1_000

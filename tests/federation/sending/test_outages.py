@@ -5,12 +5,13 @@ from typing import Any
 import orjson
 from twisted.trial.unittest import SynchronousTestCase
 
-from federation.sending.deliveries import MAX_REFUSED
+from federation.sending.deliveries import MAX_AT_ONCE, MAX_REFUSED
 from federation.sending.destination_queue import State
 from federation.sending.parked import AT_ONCE, PAUSE_S
 from federation.sending.place import CURSOR
 from federation.sending.sender import SAVE_AFTER_S
 from federation.transport.errors import HttpRefusal
+from federation.transport.https import MAX_REQUESTS
 from storage.device_keys import RemoveDeviceKeys
 from storage.followers import FollowersRepository
 from storage.sending import FallBehind, SendToRemoteDevices, TakeOver
@@ -271,6 +272,11 @@ class DeviceListTests(SenderMixin):
         self.recover(X)
         self.change("D")
         self.assertEqual(self.chain(), [("A", []), ("B", [0]), ("C", [1]), ("D", [2])])
+
+
+class SlowServersTests(SynchronousTestCase):
+    def test_servers_that_take_their_time_leave_room_for_other_requests(self) -> None:
+        self.assertLessEqual(MAX_AT_ONCE, MAX_REQUESTS - 100)
 
 
 class SqliteRefusalTests(SqliteStorage, RefusalTests, SynchronousTestCase): ...
