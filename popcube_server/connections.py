@@ -48,6 +48,8 @@ class Connections:
         self._is_closing = True
         for connection in tuple(self._open):
             if connection not in self._busy:
+                # TLS waits for the end of what is produced, and twisted.web's channel is a producer all its life.
+                connection.unregisterProducer()
                 connection.loseConnection()
         if self._open:
             waiter: Waiter[None] = Waiter()

@@ -5,10 +5,12 @@ import json
 import os
 import signal
 import socket
+import ssl
 import time
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from tests.integration.federation.authority import Authority
 from tests.support.http_client import MatrixClient
 from tests.support.server_process import ServerProcess
 from tests.support.server_test_case import ServerProcessTestCase
@@ -100,6 +102,34 @@ class ShutdownTests(ServerProcessTestCase):
         self.assertEqual(server.terminate(), 0)
         self.assertLess(time.monotonic() - started_s, DEADLINE_S)
         self.assertEqual(connection.recv(1), b"")
+
+    def test_idle_connection_with_tls_is_hung_up_on(self) -> None:
+        authority = Authority(Path(self.mktemp()).resolve())
+        identity = authority.issue("one", ["localhost"])
+        listener = {
+            "port": 0,
+            "type": "http",
+            "tls": True,
+            "bind_addresses": ["127.0.0.1"],
+            "resources": [{"names": ["client"]}],
+        }
+        server = self.start_server(
+            overrides={
+                "listeners": [listener],
+                "tls_certificate_path": str(identity.certificate),
+                "tls_private_key_path": str(identity.private_key),
+            }
+        )
+        context = ssl.create_default_context(cafile=str(authority.certificate))
+        connection = context.wrap_socket(self.connection(server), server_hostname="localhost")
+        self.addCleanup(connection.close)
+        connection.sendall(b"GET /_matrix/client/versions HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        response, _ = self.answer(connection)
+        self.assertEqual((response.status, response.getheader("Connection")), (200, None))
+        os.kill(server.pid, signal.SIGTERM)
+        self.assertEqual(connection.recv(1), b"")
+        connection.close()
+        self.assertEqual(server.wait(), 0)
 
     def test_request_that_never_ends_is_cut_off_after_the_grace(self) -> None:
         server = self.start_server(overrides={"popcube": {"shutdown_grace": "1s"}})
