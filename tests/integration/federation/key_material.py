@@ -89,9 +89,7 @@ class CrossSigning:
         """Sign a device, and say so to the server. The keys as they were signed."""
         bare = {name: item for name, item in device.keys().items() if name != "signatures"}
         value = self._signed(bare, "self_signing_key")
-        answer = self._user.post(
-            "/keys/signatures/upload", {self._user.user_id: {device.device_id: value}}
-        )
+        answer = self._user.post("/keys/signatures/upload", {self._user.user_id: {device.device_id: value}})
         if answer.get("failures"):
             raise AssertionError(answer)
         return value

@@ -5,6 +5,7 @@ eventually(lambda: listener.hear().typing(room_id) == [alice.user_id], "bob sees
 """
 
 import json
+import uuid
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -87,3 +88,12 @@ class Listener:
                     for kind, users in kinds.items()
                     for user_id, receipt in users.items()
                 )
+
+
+def show_life(user: User, other: User) -> None:
+    """Send something to another server. One that waits before it tries this one again hears that it need not.
+
+    Synapse waits for this, or for something new to send; ours tries again by itself.
+    """
+    body = {"messages": {other.user_id: {"*": {"body": "alive"}}}}
+    user.put(f"/sendToDevice/org.example.life/{uuid.uuid4().hex}", body)

@@ -106,6 +106,16 @@ class TwoOfOurs(Pair):
         return ours_on_postgres(), ours_on_sqlite()
 
 
+class OursOnIpv6WithSynapse(Pair):
+    def find_peers(self) -> tuple[Peer, Peer]:
+        return ours_on_ipv6(), synapse()
+
+
+class OursOnIpv6WithOurs(Pair):
+    def find_peers(self) -> tuple[Peer, Peer]:
+        return ours_on_ipv6(), ours_on_sqlite()
+
+
 # The servers of this process, started when a test asks for them first.
 
 
@@ -120,6 +130,12 @@ def ours_on_postgres() -> Peer:
     """Its server name is an address with a port."""
     database = fresh_database()
     return _running(OurPeer("ours-postgres", "127.0.0.1", database, _directory(), run_authority()))
+
+
+@functools.cache
+def ours_on_ipv6() -> Peer:
+    """Its server name is an address of version 6 with a port."""
+    return _running(OurPeer("ours-ipv6", "[::1]", SqliteFile(), _directory(), run_authority()))
 
 
 @functools.cache

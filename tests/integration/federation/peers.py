@@ -105,7 +105,7 @@ class Peer:
         self.server_name = f"{host}:{port}"
         self.starts = 0
         """How often the process was started: connections to it do not outlive it."""
-        address = "127.0.0.1" if host == "localhost" else host
+        address = "127.0.0.1" if host == "localhost" else host.strip("[]")
         self._relay = Relay(address, port, self._federation_port)
 
     @property
@@ -167,7 +167,7 @@ class Peer:
 
     def _overrides(self, client_port: int, authority: Authority, own: Mapping[str, Any]) -> Mapping[str, Any]:
         host = self.server_name.rpartition(":")[0]
-        identity = authority.issue(self.name, [host])
+        identity = authority.issue(self.name, [host.strip("[]")])
         listeners = [
             {
                 "port": client_port,

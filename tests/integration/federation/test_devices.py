@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tests.integration.federation.key_material import ALGORITHM, CrossSigning, Device, another_session
-from tests.integration.federation.listening import Listener
+from tests.integration.federation.listening import Listener, show_life
 from tests.integration.federation.pairs import (
     OursOnPostgresWithSynapse,
     OursOnSqliteWithSynapse,
@@ -25,13 +25,14 @@ class DeviceScenarios(Scenarios):
         for near, far in self.both_ways():
             alice, bob, listener = self.given_encrypted(near, far)
             first = Device(alice)
-            self.check_told(listener, alice, lambda: first.upload())
-            self.assertEqual(devices(bob, alice).keys(), {first.device_id})
+            self.check_told(listener, alice, first.upload)
+            self.wait_for_devices(bob, alice, first)
             second = Device(another_session(alice))
-            self.check_told(listener, alice, lambda: second.upload())
+            self.check_told(listener, alice, second.upload)
+            self.wait_for_devices(bob, alice, first, second)
             self.assertEqual(devices(bob, alice), {one.device_id: one.keys() for one in (first, second)})
             self.check_told(listener, alice, second.log_out)
-            self.assertEqual(devices(bob, alice).keys(), {first.device_id})
+            self.wait_for_devices(bob, alice, first)
 
     def test_a_deleted_device_is_gone(self) -> None:
         for near, far in self.both_ways():
@@ -39,7 +40,9 @@ class DeviceScenarios(Scenarios):
             first = Device(alice).upload()
             second = Device(another_session(alice)).upload()
             self.wait_for_devices(bob, alice, first, second)
-            self.check_told(listener, alice, lambda: delete_device(alice, second.device_id))
+            listener.forget_changes()
+            delete_device(alice, second.device_id)
+            self.wait_for_change(listener, alice)
             self.wait_for_devices(bob, alice, first)
 
     def test_a_new_name_of_a_device_is_no_reason_to_lose_it(self) -> None:
@@ -50,7 +53,7 @@ class DeviceScenarios(Scenarios):
             listener.forget_changes()
             first.rename("Alice's telephone")
             second = Device(another_session(alice))
-            self.check_told(listener, alice, lambda: second.upload())
+            self.check_told(listener, alice, second.upload)
             self.wait_for_devices(bob, alice, first, second)
 
     def test_devices_of_an_outage_are_known_afterwards(self) -> None:
@@ -63,6 +66,8 @@ class DeviceScenarios(Scenarios):
             with self.partition():
                 gone.log_out()
                 added = [Device(another_session(alice)).upload() for _ in range(3)]
+            if near.waits_for_life:
+                show_life(bob, alice)
             self.wait_for_change(listener, alice)
             self.wait_for_devices(bob, alice, first, *added)
 
@@ -76,8 +81,8 @@ class DeviceScenarios(Scenarios):
             self.wait_for_change(listener, alice)
             self.wait_for_devices(bob, alice, device)
             listener.forget_changes()
-            bob.leave(room_id)
-            eventually(lambda: alice.user_id in listener.hear().left, "no room is shared any more")
+            alice.leave(room_id)
+            self.wait_until_left(listener, alice)
 
     def test_keys_of_strangers_are_asked_for(self) -> None:
         for near, far in self.both_ways():
@@ -125,10 +130,7 @@ class DeviceScenarios(Scenarios):
             listener.forget_changes()
             signed = keys.sign(device)
             self.wait_for_change(listener, alice)
-            eventually(
-                lambda: signatures(devices(bob, alice)[device.device_id]) >= signatures(signed),
-                "the device is seen signed",
-            )
+            self.wait_for_signatures(bob, device, signed)
 
     def test_cross_signing_keys_are_replaced(self) -> None:
         for near, far in self.both_ways():
@@ -137,6 +139,8 @@ class DeviceScenarios(Scenarios):
             listener.forget_changes()
             with self.partition():
                 keys = CrossSigning(alice).upload()
+            if near.waits_for_life:
+                show_life(bob, alice)
             self.wait_for_change(listener, alice)
             self.wait_for_master_key(bob, alice, keys)
 
@@ -145,7 +149,7 @@ class DeviceScenarios(Scenarios):
             alice, bob, _ = self.given_encrypted(near, far)
             keys = CrossSigning(alice).upload()
             self.wait_for_master_key(bob, alice, keys)
-            query = {"device_keys": {alice.user_id: []}}
+            query: Mapping[str, Any] = {"device_keys": {alice.user_id: []}}
             self.assertNotIn(alice.user_id, bob.post("/keys/query", query).get("user_signing_keys", {}))
             self.assertIn(alice.user_id, alice.post("/keys/query", query)["user_signing_keys"])
 
@@ -165,6 +169,15 @@ class DeviceScenarios(Scenarios):
 
     def wait_for_change(self, listener: Listener, user: User) -> None:
         eventually(lambda: user.user_id in listener.hear().changed, f"new devices of {user.user_id}")
+
+    def wait_until_left(self, listener: Listener, user: User) -> None:
+        eventually(lambda: user.user_id in listener.hear().left, f"no room is shared with {user.user_id}")
+
+    def wait_for_signatures(self, seen_by: User, device: Device, signed: Mapping[str, Any]) -> None:
+        eventually(
+            lambda: signatures(devices(seen_by, device.user)[device.device_id]) >= signatures(signed),
+            "the device is seen signed",
+        )
 
     def wait_for_devices(self, seen_by: User, user: User, *expected: Device) -> None:
         ids = {device.device_id for device in expected}

@@ -54,7 +54,7 @@ class EphemeralScenarios(Scenarios):
             set_presence(alice, "online", "for you only")
             self.wait_for_typing(listener, room_id, alice)
             self.wait_for_receipt(listener, room_id, (event_id, "m.read", alice.user_id, None))
-            eventually(lambda: alice.user_id in listener.hear().presence, "who is in the room knows")
+            self.wait_for_presence(listener, alice, "online", "for you only")
             outsider.hear()
             self.assertEqual((outsider.typing(room_id), outsider.receipts(room_id)), ([], []))
             self.assertNotIn(alice.user_id, outsider.presence)

@@ -58,13 +58,6 @@ class ProfileScenarios(Scenarios):
             for room_id in room_ids:
                 self.settle(room_id, alice, bob)
 
-    def test_who_is_invited_has_a_name(self) -> None:
-        for near, far in self.both_ways():
-            alice, bob = near.register("alice"), far.register("bob")
-            set_field(bob, "displayname", "Robert")
-            room_id = alice.create_room(preset="private_chat", invite=[bob.user_id])
-            self.wait_for_member(alice, room_id, bob, "Robert", None)
-
     def wait_for_member(
         self, seen_by: User, room_id: str, user: User, name: str | None, avatar_url: str | None
     ) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.integration.federation.key_material import Device, another_session
-from tests.integration.federation.listening import Listener
+from tests.integration.federation.listening import Listener, show_life
 from tests.integration.federation.pairs import (
     OursOnPostgresWithSynapse,
     OursOnSqliteWithSynapse,
@@ -61,6 +61,8 @@ class ToDeviceScenarios(Scenarios):
             listener, device = Listener(bob), Device(bob)
             with self.partition():
                 sent = send_many(alice, device, MANY)
+            if near.waits_for_life:
+                show_life(bob, alice)
             self.wait_for_bodies(listener, sent)
 
     def test_nothing_is_lost_when_both_go_down_in_turn(self) -> None:
@@ -75,6 +77,8 @@ class ToDeviceScenarios(Scenarios):
                 near.start()
             finally:
                 far.start()
+            if near.waits_for_life:
+                show_life(bob, alice)
             self.wait_for_bodies(listener, sent)
 
     def wait_for_bodies(self, listener: Listener, bodies: Sequence[str]) -> None:
