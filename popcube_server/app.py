@@ -1,5 +1,6 @@
 """The process: the reactor, its threads, the listeners, and the organisations behind them."""
 
+import gc
 import logging
 import os
 import secrets
@@ -8,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from OpenSSL import SSL
@@ -38,9 +38,8 @@ from popcube_server.rest.resource import (
 from popcube_server.services.platform import Platform
 from popcube_server.version import VERSION
 from storage.database import ThreadRunner
-from storage.engines.engine import Engine, StorageError
-from storage.engines.postgres import PostgresEngine
-from storage.engines.sqlite import SqliteEngine
+from storage.engines.choose import choose_engine
+from storage.engines.engine import StorageError
 from storage.migrate import SchemaTooNew
 from synapse_like_config.config import ServerConfig
 from synapse_like_config.listeners import ListenerConfig
@@ -50,7 +49,6 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-SQLITE_READERS = 4
 WORK_THREADS = 2
 MAX_LINK_BYTES = 128 * 1024 * 1024
 """Of one request of another site: a batch of its log."""
@@ -91,7 +89,7 @@ class Server:
 
     def open(self) -> None:
         """Open the data. Raises `StorageError` or `SchemaTooNew`."""
-        engine = make_engine(self._config)
+        engine = choose_engine(self._config.database)
         work = self._runner("work", WORK_THREADS)
         platform = Platform(self._reactor, secrets.token_bytes, work, steady_s)
         threads = Threads(self._runner("read", engine.readers), self._runner("write", 1))
@@ -269,16 +267,6 @@ async def _stop_listening(port: Any) -> None:
         await stopping
 
 
-def make_engine(config: ServerConfig) -> Engine:
-    """The database that the configuration names."""
-    database = config.database
-    if database.is_postgres:
-        return PostgresEngine(database.connection_arguments, readers=max(1, database.cp_max - 1))
-    path = Path(database.sqlite_path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return SqliteEngine(path, SQLITE_READERS)
-
-
 def steady_s() -> float:
     """Seconds since the machine started, while it slept too."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
@@ -320,6 +308,10 @@ def run(config: ServerConfig) -> int:
         print(f"The database cannot be opened: {error}", file=sys.stderr)
         return 1
     print(f"PopCube server {VERSION} for {config.server.server_name}")
+    # Modules, classes and the objects of the organisation live as long as the process does: what garbage there is goes
+    # once, and later collections do not look through the rest again.
+    gc.collect()
+    gc.freeze()
     status = [0]
 
     def failed(failure: Failure) -> None:

@@ -5,6 +5,7 @@ Only the module that was asked for is imported: `version` should not wait for a 
 """
 
 import argparse
+import gc
 import importlib
 import sys
 from collections.abc import Sequence
@@ -40,10 +41,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         chooser.parse_args(words or ["--help"])
         return 2
     module_name, summary = COMMANDS[words[0]]
-    command = cast(Command, importlib.import_module(f"popcube_server.commands.{module_name}"))
+    command = _load_command(module_name)
     parser = argparse.ArgumentParser(prog=f"popcube-server {words[0]}", description=summary)
     command.add_arguments(parser)
     return command.run(parser.parse_args(words[1:]))
+
+
+def _load_command(module_name: str) -> Command:
+    # What is imported stays: to look through it for garbage, again and again while it grows, is a sixth of the start.
+    gc.disable()
+    try:
+        return cast(Command, importlib.import_module(f"popcube_server.commands.{module_name}"))
+    finally:
+        gc.enable()
 
 
 def _chooser() -> argparse.ArgumentParser:

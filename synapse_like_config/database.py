@@ -31,10 +31,6 @@ class DatabaseConfig:
             raise WrongValue("must be the path of the database file", "args.database")
 
     @property
-    def is_postgres(self) -> bool:
-        return self.name == "psycopg2"
-
-    @property
     def sqlite_path(self) -> str:
         """The file of an SQLite database, or `:memory:`."""
         return str(self.args.get("database", "homeserver.db"))

@@ -9,12 +9,13 @@ from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from popcube_server.app import make_engine, make_signer
+from popcube_server.app import make_signer
 from popcube_server.building.accounts import build_accounts
 from popcube_server.commands.wanted_account import WantedAccount
 from popcube_server.organisation import Threads, build_core
 from popcube_server.services.accounts.register_account import NewAccount
 from popcube_server.services.platform import Platform
+from storage.engines.choose import choose_engine
 from synapse_like_config.config import ServerConfig
 
 T = TypeVar("T")
@@ -26,9 +27,8 @@ def register_directly(config: ServerConfig, wanted: WantedAccount) -> str:
     clock.advance(time.time())
     platform = Platform(clock, secrets.token_bytes, _at_once)
     threads = Threads(_at_once, _at_once)
-    core = build_core(
-        config, make_signer(config), make_engine(config), platform, threads, lambda number: None
-    )
+    engine = choose_engine(config.database)
+    core = build_core(config, make_signer(config), engine, platform, threads, lambda number: None)
     register_account = build_accounts(core).register_account
 
     async def register() -> str:

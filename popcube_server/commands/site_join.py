@@ -18,12 +18,12 @@ from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import deferLater
 
 from federation.sites.site_client import LINK, SiteClient
-from popcube_server.app import make_engine
 from popcube_server.commands.site_calls import call, peer_client, sites_section
 from popcube_server.commands.site_errors import SiteCommandFailed
 from popcube_server.services.sites.secret_check import secret_check
 from storage.copying import InvalidCopy, LoadCopy, is_empty
 from storage.database import Database, Transaction, WriteTransaction
+from storage.engines.choose import choose_engine
 from storage.engines.engine import Engine
 from storage.migrate import migrate
 from storage.names import Names
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     config = load_config(arguments.config_path).config
     sites = sites_section(config)
-    engine = make_engine(config)
+    engine = choose_engine(config.database)
     database = Database(engine, _at_once, _at_once, Names(10_000))
     migrate(engine, database, lambda number: None)
     _check_may_be_filled(database)

@@ -10,6 +10,7 @@ import psycopg2.extensions
 import psycopg2.extras
 
 from storage.engines.engine import Connection, Row, StorageError, Unavailable, UniqueViolation
+from synapse_like_config.database import DatabaseConfig
 
 BULK_PAGE_ROWS = 1000
 
@@ -144,3 +145,8 @@ class PostgresEngine:
 
     def translate_schema(self, sql: str) -> str:
         return sql
+
+
+def open_engine(database: DatabaseConfig) -> PostgresEngine:
+    # One of the connections writes.
+    return PostgresEngine(database.connection_arguments, readers=max(1, database.cp_max - 1))

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from storage.engines.engine import Connection, Row, StorageError, Unavailable, UniqueViolation
+from synapse_like_config.database import DatabaseConfig
 
 BUSY_TIMEOUT_S = 30.0
 STATEMENT_CACHE_SIZE = 512
+READERS = 4
 
 
 def _translate(error: sqlite3.Error) -> StorageError:
@@ -121,3 +123,9 @@ class SqliteEngine:
     def translate_schema(self, sql: str) -> str:
         # Only a key declared exactly so is SQLite's own row number, without an index beside the table.
         return sql.replace("BIGINT PRIMARY KEY", "INTEGER PRIMARY KEY")
+
+
+def open_engine(database: DatabaseConfig) -> SqliteEngine:
+    path = Path(database.sqlite_path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return SqliteEngine(path, READERS)

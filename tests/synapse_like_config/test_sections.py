@@ -71,12 +71,12 @@ class ListenerTests(ConfigTestCase):
 class DatabaseTests(ConfigTestCase):
     def test_sqlite_has_a_path(self) -> None:
         database = self.config("database: {name: sqlite3, args: {database: /a/b.db}}\n").database
-        self.assertEqual((False, "/a/b.db"), (database.is_postgres, database.sqlite_path))
+        self.assertEqual(("sqlite3", "/a/b.db"), (database.name, database.sqlite_path))
 
     def test_postgres_arguments_are_those_of_libpq(self) -> None:
         text = "database: {name: psycopg2, args: {user: u, password: p, dbname: d, port: 5432, cp_min: 2, cp_max: 3}}\n"
         database = self.config(text).database
-        self.assertTrue(database.is_postgres)
+        self.assertEqual("psycopg2", database.name)
         self.assertEqual(
             {"user": "u", "password": "p", "dbname": "d", "port": 5432}, database.connection_arguments
         )
