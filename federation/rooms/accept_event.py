@@ -113,7 +113,8 @@ class AcceptEvent:
 
         Raises `MissingEvents`, and then nothing was changed; `UnknownRoom`; `CommitFailed`.
         """
-        return await self._accept(await self._policy.check(event), self._decide)
+        checked = await self._policy.check(event)
+        return await self._accept(checked, _deciding(self._decide, checked))
 
     async def accept_own(self, event: Event, sent_by: tuple[str, str] | None, *others: Change) -> Verdict:
         """As `accept`, for an event of this server that waited for somebody else's signature.
@@ -121,7 +122,7 @@ class AcceptEvent:
         `sent_by` is the device and transaction ID of the request; `others` are committed with the event.
         """
         checked = await self._policy.check(event)
-        return await self._accept(checked, self._decide, others, sent_by)
+        return await self._accept(checked, _deciding(self._decide, checked), others, sent_by)
 
     async def accept_at_gap(
         self, event: Event, states: Sequence[Mapping[StatePair, str]], *others: Change
@@ -133,9 +134,7 @@ class AcceptEvent:
         """
         given = [_given_branch(state) for state in states]
         checked = await self._policy.check(event)
-        return await self._accept(
-            checked, lambda tx, room, event: self._decide(tx, room, event, given), others
-        )
+        return await self._accept(checked, _deciding(self._decide, checked, given), others)
 
     async def accept_return(self, event: Event, state: Mapping[StatePair, str], *others: Change) -> Verdict:
         """As `accept_at_gap`, for the event with which this server comes back into a room that it had left.
@@ -192,7 +191,9 @@ class AcceptEvent:
         if room.pending:
             await self._committer.commit(fence=room.fence)
 
-    def _decide(self, tx: Transaction, room: LiveRoom, event: Event, given: Sequence[Branch] = ()) -> _Plan:
+    def _decide(
+        self, tx: Transaction, room: LiveRoom, event: Event, given: Sequence[Branch], is_settled: bool
+    ) -> _Plan:
         lookup = self._rooms.resolving.lookup(tx)
         named = lookup.load({*event.prev_events, *event.auth_events})
         heads = {head.event_id: head.branch for head in room.heads}
@@ -209,7 +210,7 @@ class AcceptEvent:
         if given:
             # What happened in the gap is part of the room as it is now, although no head of ours has it.
             now = self._rooms.resolving.branches.merge(event.room_id, room.rules, [now, before], lookup)
-        verdict = self._verdict(room, event, before, now, named, lookup)
+        verdict = self._verdict(room, event, before, None if is_settled else now, named, lookup)
         if verdict is not Verdict.ACCEPTED:
             flags = REJECTED if verdict is Verdict.REJECTED else SOFT_FAILED
             return _Plan(Placement(before, flags, None, {}, {}), verdict, None, None)
@@ -266,10 +267,11 @@ class AcceptEvent:
         room: LiveRoom,
         event: Event,
         before: Branch,
-        now: Branch,
+        now: Branch | None,
         named: Mapping[str, StoredEvent],
         lookup: TransactionLookup,
     ) -> Verdict:
+        """Without the state of `now` nothing is soft failed."""
         if event.type == "m.room.create" or not event.prev_events:
             # A room begins once, and everything after stands on something.
             return Verdict.REJECTED
@@ -293,12 +295,22 @@ class AcceptEvent:
             check_against(event, before.entries, lookup)
         except NotAllowed:
             return Verdict.REJECTED
+        if now is None:
+            return Verdict.ACCEPTED
         try:
             # 6. "Passes authorization rules based on the current state of the room, otherwise it is 'soft failed'."
             check_against(event, now.entries, lookup)
         except NotAllowed:
             return Verdict.SOFT_FAILED
         return Verdict.ACCEPTED
+
+
+def _deciding(
+    decide: Callable[[Transaction, LiveRoom, Event, Sequence[Branch], bool], _Plan],
+    checked: Checked,
+    given: Sequence[Branch] = (),
+) -> _Decide:
+    return lambda tx, room, event: decide(tx, room, event, given, checked.is_settled)
 
 
 def _not_recommended(plan: _Plan) -> _Plan:

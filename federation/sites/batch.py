@@ -16,7 +16,7 @@ The receiver answers, once all of it is on its disk, `{"position": 180, "at": 93
 has, and where its own stood then. A batch that comes twice does nothing the second time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,28 +71,29 @@ class LogName:
 
 
 def encode_batch(
-    name: LogName, after: int, upto: int, seen: int, events: Sequence[SiteEvent], records: Sequence[Record]
+    name: LogName, after: int, upto: int, seen: int, events: Iterable[bytes], records: Iterable[bytes]
 ) -> bytes:
-    """The bytes to send. Events are spliced in as they are stored."""
+    """The bytes to send, of what `encode_event` and `encode_record` have made."""
     return b'{"after":%d,"events":[%s],"log":%s,"records":[%s],"seen":%d,"site":%s,"upto":%d}' % (
         after,
-        b",".join(map(_event, events)),
+        b",".join(events),
         orjson.dumps(name.log),
-        b",".join(map(_record, records)),
+        b",".join(records),
         seen,
         orjson.dumps(name.site),
         upto,
     )
 
 
-def _event(event: SiteEvent) -> bytes:
+def encode_event(event: SiteEvent) -> bytes:
+    """The event is spliced in as it is stored."""
     rest = orjson.dumps(
         {"room_id": event.room_id, "room_version": event.room_version, "soft_failed": event.is_soft_failed}
     )
     return b'{"pdu":%s,%s' % (event.json, rest[1:])
 
 
-def _record(record: Record) -> bytes:
+def encode_record(record: Record) -> bytes:
     return encode_lenient(
         {
             "clock": str(record.version.clock),

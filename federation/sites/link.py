@@ -9,7 +9,8 @@
     any -> STOPPED         by stop()
 
 One batch is under way at a time, so a slow peer costs one batch of memory, however far it is behind. The cursor is
-the peer's: it is asked for after each interruption, so nothing that was confirmed is sent again.
+the peer's: it is asked for after each interruption, so nothing that was confirmed is sent again. A batch that was not
+answered in time was perhaps too much for the peer, or for the way there: the next one is half as large.
 """
 
 import logging
@@ -22,7 +23,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from federation.sites.batch import Acknowledgement
 from federation.sites.peer import PeerSite, PeerUnreachable
-from federation.sites.read_batch import ReadBatch
+from federation.sites.read_batch import MAX_BYTES, OutgoingBatch, ReadBatch
 from storage.change import LogEntry
 from storage.committer import CommitFailed, Committer
 from storage.engines.engine import StorageError
@@ -33,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 10.0
+SMALLEST_BYTES: Final = 16 * 1024
+"""Of a batch to a peer that does not manage larger ones."""
 EMPTY_AFTER_S: Final = 0.5
 """What concerns only this site moves the peer's cursor too, but waits a little for something better to travel with."""
 
@@ -88,6 +91,7 @@ class SiteLink:
         self._confirmed = confirmed
         self._state = LinkState.STOPPED
         self._cursor = 0
+        self._max_bytes = MAX_BYTES
         self._pause_s = FIRST_PAUSE_S
         self._last_contact_ms: int | None = None
         self._last_error: str | None = None
@@ -146,21 +150,39 @@ class SiteLink:
                 await self._send_on(cursor.log)
             except (PeerUnreachable, StorageError, CommitFailed) as error:
                 await self._wait(error)
+            except Exception as error:
+                if self._state is LinkState.STOPPED:
+                    raise
+                # A link that has ended for good would let the sites drift apart until somebody looks at them.
+                logger.critical("The link to site %s failed", self.name, exc_info=True)
+                await self._wait(error)
 
     async def _send_on(self, peer_log: str) -> None:
         while self._state is not LinkState.STOPPED:
             if self._cursor >= self._log.position:
                 await self._idle()
             self._state = LinkState.SENDING
-            batch = await self._read_batch.read(self.name, peer_log, self._cursor)
+            batch = await self._read_batch.read(self.name, peer_log, self._cursor, self._max_bytes)
             if batch.is_empty and batch.upto >= self._log.position:
                 self._state = LinkState.IDLE
                 await self._moved_within(EMPTY_AFTER_S)
                 self._state = LinkState.SENDING
-                batch = await self._read_batch.read(self.name, peer_log, self._cursor)
-            acknowledged = await self._peer.send(batch.body)
+                batch = await self._read_batch.read(self.name, peer_log, self._cursor, self._max_bytes)
+            acknowledged = await self._send(batch)
             self._heard(acknowledged.position)
             await self._note(peer_log, acknowledged)
+
+    async def _send(self, batch: OutgoingBatch) -> Acknowledgement:
+        try:
+            acknowledged = await self._peer.send(batch.body)
+        except PeerUnreachable:
+            self._max_bytes = max(SMALLEST_BYTES, min(self._max_bytes, len(batch.body)) // 2)
+            raise
+        if acknowledged.position < batch.upto:
+            # Going on would be to send the same again and again, without a pause.
+            raise PeerUnreachable(f"only {acknowledged.position} of {batch.upto} was confirmed")
+        self._max_bytes = min(self._max_bytes + SMALLEST_BYTES, MAX_BYTES)
+        return acknowledged
 
     async def _idle(self) -> None:
         self._state = LinkState.IDLE

@@ -1,7 +1,8 @@
 """Makes an event that a peer site accepted part of its room here, with what it stands on.
 
 The checks are those of any PDU (signatures, hashes, the room's rules): a peer is trusted to tell what it has, and not
-to decide what a room allows. What is missing is asked of the peer, by the same requests as of another server.
+to decide what a room allows; only what is soft failed is as the peer says (`peer_verdicts.py`). What is missing is
+asked of the peer, by the same requests as of another server.
 """
 
 import logging
@@ -12,7 +13,7 @@ from federation.room_dag.auth_rules.auth_state_keys import CREATE_PAIR
 from federation.room_dag.event import Event, InvalidEvent
 from federation.room_dag.room_versions import RoomRules, UnknownRoomVersion, get_room_rules
 from federation.room_dag.signing import InvalidSignature
-from federation.rooms.accept_event import AcceptEvent
+from federation.rooms.accept_event import AcceptEvent, Verdict
 from federation.rooms.live_rooms import LiveRooms, UnknownRoom
 from federation.rooms.receiving.auth_order import judge_by_auth_events
 from federation.rooms.receiving.check_pdu import CheckPdus
@@ -22,6 +23,7 @@ from federation.rooms.receiving.remote import AskServers
 from federation.rooms.room_state import MEMBER, StatePair
 from federation.rooms.take_room import TakeRoom
 from federation.sites.batch import ReceivedEvent
+from federation.sites.peer_verdicts import PeerVerdicts
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ class PeerRooms:
     receive: ReceivePdu
     fetch: FetchMissing
     take_room: TakeRoom
+    verdicts: PeerVerdicts
 
 
 class PlaceSiteEvent:
@@ -70,7 +73,10 @@ class PlaceSiteEvent:
             # The peer came back into a room that all of us had left: what is known here is as old as it was there.
             await peer.accept.accept_return(checked, await peer.fetch.state_before(site, checked))
             return
-        await peer.receive.receive(site, checked)
+        with peer.verdicts.about(checked.event_id, event.is_soft_failed):
+            verdict = await peer.receive.receive(site, checked)
+        if verdict is Verdict.REJECTED:
+            logger.error("Site %s accepted %s, which cannot be accepted here", site, checked.event_id)
 
     async def _take_room(self, site: str, peer: PeerRooms, rules: RoomRules, event: Event) -> None:
         """A room that the peer made, or has joined."""

@@ -1,9 +1,10 @@
 """Reads the next stretch of this site's log that a peer has not got yet."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from federation.sites.batch import LogName, encode_batch
+from federation.sites.batch import LogName, encode_batch, encode_event, encode_record
 from storage.database import Database, Transaction
 from storage.log import Log
 from storage.replication.export_records import ExportRecords
@@ -11,6 +12,8 @@ from storage.site_links import SiteLinksRepository
 
 MAX_EVENTS: Final = 200
 MAX_RECORDS: Final = 500
+MAX_BYTES: Final = 1024 * 1024
+"""Of a batch, unless what stands at one position is more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +34,42 @@ class ReadBatch:
         self._export = export
         self._links = SiteLinksRepository()
 
-    async def read(self, peer: str, peer_log: str, after: int) -> OutgoingBatch:
+    async def read(self, peer: str, peer_log: str, after: int, max_bytes: int = MAX_BYTES) -> OutgoingBatch:
         """What follows position `after`; a bounded piece of it."""
         upto = self._log.position
-        return await self._database.read(lambda tx: self._read(tx, peer, peer_log, after, upto))
+        return await self._database.read(lambda tx: self._read(tx, peer, peer_log, after, upto, max_bytes))
 
-    def _read(self, tx: Transaction, peer: str, peer_log: str, after: int, upto: int) -> OutgoingBatch:
+    def _read(
+        self, tx: Transaction, peer: str, peer_log: str, after: int, upto: int, max_bytes: int
+    ) -> OutgoingBatch:
         events, covered = self._links.read_events(tx, peer, after, upto, MAX_EVENTS)
         placed, reached = self._export.read(tx, peer, after, covered, MAX_RECORDS)
         if reached < covered:
             # Both kinds reach as far as the shorter of them.
             covered = reached
             events = [event for event in events if event.position <= covered]
+        encoded_events = [(event.position, encode_event(event)) for event in events]
+        encoded_records = [(each.position, encode_record(each.record)) for each in placed]
+        covered = _within((*encoded_events, *encoded_records), covered, max_bytes)
         seen = self._links.find_seen(tx, peer_log, covered)
-        records = [each.record for each in placed]
-        body = encode_batch(self._name, after, covered, seen, events, records)
-        return OutgoingBatch(covered, body, not events and not records)
+        body = encode_batch(
+            self._name,
+            after,
+            covered,
+            seen,
+            [body for position, body in encoded_events if position <= covered],
+            [body for position, body in encoded_records if position <= covered],
+        )
+        return OutgoingBatch(covered, body, not events and not placed)
+
+
+def _within(pieces: Iterable[tuple[int, bytes]], covered: int, max_bytes: int) -> int:
+    """The position up to which these are few enough: `covered`, or less, but never nothing at all."""
+    in_order = sorted(pieces, key=lambda piece: piece[0])
+    size_bytes = 0
+    for position, body in in_order:
+        size_bytes += len(body)
+        if size_bytes > max_bytes and position > in_order[0][0]:
+            # What shares a position stays together.
+            return position - 1
+    return covered

@@ -27,6 +27,10 @@ from federation.transport.x_matrix import build_x_matrix
 
 LINK: Final = "/_popcube/sites/v1/"
 TIMEOUT_S: Final = 60.0
+CURSOR_TIMEOUT_S: Final = 5.0
+BATCH_TIMEOUT_S: Final = 10.0
+"""A connection of which the other end is gone without a word looks like a slow one; this is how long it may look so.
+A peer that is slow has more time than this: the link makes its batches smaller."""
 MAX_ANSWER_BYTES: Final = 200 * 1024 * 1024
 """The state of a large room; a peer is trusted not to mean harm."""
 
@@ -63,6 +67,12 @@ class SiteClient:
     async def delete(self, path: str) -> dict[str, Any]:
         return await self._request("DELETE", path, None, None)
 
+    async def ask_within(
+        self, timeout_s: float, method: str, path: str, query: Query | None, body: bytes | None
+    ) -> dict[str, Any]:
+        """For what the links themselves ask, who have little patience."""
+        return await self._request(method, path, query, body, timeout_s)
+
     async def get_bytes(self, path: str, query: Query | None = None) -> bytes:
         """An answer that is no JSON."""
         response = await self._send(self._signed("GET", path, query, None))
@@ -71,9 +81,9 @@ class SiteClient:
         return response.body
 
     async def _request(
-        self, method: str, path: str, query: Query | None, body: Body | None
+        self, method: str, path: str, query: Query | None, body: Body | None, timeout_s: float = TIMEOUT_S
     ) -> dict[str, Any]:
-        response = await self._send(self._signed(method, path, query, body))
+        response = await self._send(self._signed(method, path, query, body), timeout_s)
         answer = self._json(response)
         if not 200 <= response.status < 300:
             raise HttpRefusal(self.peer, response.status, answer)
@@ -88,8 +98,8 @@ class SiteClient:
             headers["Content-Type"] = "application/json"
         return HttpRequest(method, uri, headers, content)
 
-    async def _send(self, request: HttpRequest) -> HttpResponse:
-        limits = ResponseLimits(TIMEOUT_S, MAX_ANSWER_BYTES)
+    async def _send(self, request: HttpRequest, timeout_s: float = TIMEOUT_S) -> HttpResponse:
+        limits = ResponseLimits(timeout_s, MAX_ANSWER_BYTES)
         try:
             try:
                 return await self._https.request(self._route, request, limits)
@@ -121,21 +131,22 @@ class LinkClient:
         self._own_log = own_log
 
     async def get_cursor(self) -> PeerCursor:
-        answer = await self._ask("GET", LINK + "cursor", None)
+        query = {"log": self._own_log}
+        answer = await self._ask(CURSOR_TIMEOUT_S, "GET", LINK + "cursor", query, None)
         log = answer.get("log")
         if not isinstance(log, str):
             raise PeerUnreachable("the answer does not name a log")
         return PeerCursor(_number(answer, "position"), log)
 
     async def send(self, batch: bytes) -> Acknowledgement:
-        answer = await self._ask("POST", LINK + "changes", batch)
+        answer = await self._ask(BATCH_TIMEOUT_S, "POST", LINK + "changes", None, batch)
         return Acknowledgement(_number(answer, "position"), _number(answer, "at"))
 
-    async def _ask(self, method: str, path: str, body: bytes | None) -> Mapping[str, Any]:
+    async def _ask(
+        self, timeout_s: float, method: str, path: str, query: Query | None, body: bytes | None
+    ) -> Mapping[str, Any]:
         try:
-            if body is None:
-                return await self._client.get(self._client.peer, path, {"log": self._own_log})
-            return await self._client.post(self._client.peer, path, body)
+            return await self._client.ask_within(timeout_s, method, path, query, body)
         except (Unreachable, HttpRefusal, InvalidAnswer) as error:
             raise PeerUnreachable(str(error)) from error
 

@@ -4,9 +4,8 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, DeferredLock
 
-from federation.coalescing import Coalescing
 from federation.sites.batch import Acknowledgement, Batch, InvalidBatch, ReceivedEvent
 from storage.committer import Arrival, Committer
 from storage.database import Database
@@ -36,16 +35,30 @@ class TakeBatch:
         self._place = place
         self._links = SiteLinksRepository()
         self._logs: dict[str, str] = {}
-        self._under_way: Coalescing[tuple[str, int, int], Acknowledgement] = Coalescing()
+        self._turns: dict[str, DeferredLock] = {}
+        self._newest: dict[str, Batch] = {}
 
     async def get_cursor(self, log: str) -> int:
         """The position of a peer's log up to which everything is on disk here."""
         return await self._database.read(lambda tx: self._links.get_cursor(tx, log))
 
     async def take(self, batch: Batch) -> Acknowledgement:
-        """On disk when it returns. Raises `InvalidBatch`, `CommitFailed` and what fetching from the peer raises."""
-        key = (batch.log, batch.after, batch.upto)
-        return await self._under_way.run(key, lambda: self._take(batch))
+        """On disk when it returns. Raises `InvalidBatch`, `CommitFailed` and what fetching from the peer raises.
+
+        A peer that lost patience sends again while the first batch is still being taken in: the second one waits for
+        it, and of several that wait only the newest is of use.
+        """
+        turns = self._turns.setdefault(batch.log, DeferredLock())
+        self._newest[batch.log] = batch
+        await turns.acquire()
+        try:
+            if self._newest.get(batch.log) is not batch:
+                raise InvalidBatch("the peer has sent a later one meanwhile")
+            return await self._take(batch)
+        finally:
+            if self._newest.get(batch.log) is batch:
+                del self._newest[batch.log]
+            turns.release()
 
     async def _take(self, batch: Batch) -> Acknowledgement:
         cursor = await self.get_cursor(batch.log)

@@ -4,7 +4,6 @@ import ipaddress
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from typing import Any, Protocol, cast
 
 from OpenSSL import SSL
@@ -16,11 +15,20 @@ from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from twisted.internet.protocol import Protocol as WireProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, FileBodyProducer, HTTPConnectionPool, ResponseDone, ResponseFailed
+from twisted.web._newclient import RequestNotSent
+from twisted.web.client import (
+    URI,
+    Agent,
+    HTTPConnectionPool,
+    RequestGenerationFailed,
+    RequestTransmissionFailed,
+    ResponseDone,
+    ResponseFailed,
+)
 from twisted.web.error import Error as WebError
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgentEndpointFactory
+from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer
 from zope.interface import implementer
 
 from federation.transport.address_policy import AddressPolicy, IPAddress
@@ -38,7 +46,17 @@ MAX_REQUESTS = 300
 MAX_IDLE_CONNECTIONS = 500
 IDLE_CONNECTION_S = 60
 CONNECT_TIMEOUT_S = 10.0
-_BROKEN = (ConnectError, ConnectionClosed, OSError, ResponseFailed, WebError, SSL.Error)
+_BROKEN = (
+    ConnectError,
+    ConnectionClosed,
+    OSError,
+    RequestGenerationFailed,
+    RequestNotSent,
+    RequestTransmissionFailed,
+    ResponseFailed,
+    WebError,
+    SSL.Error,
+)
 MAX_HEADER_BYTES = 256 * 1024
 """Everything before the body, and what came of the body together with the last of it."""
 
@@ -187,7 +205,7 @@ class HttpsClient:
         url = f"https://{host}:{route.targets[0].port}{request.uri}"
         headers = Headers({name: [value] for name, value in request.headers.items()})
         headers.setRawHeaders("Host", [route.host_header])
-        body = None if request.body is None else FileBodyProducer(BytesIO(request.body), _Eager())
+        body = None if request.body is None else _BytesBody(request.body)
         response = await agent.request(request.method.encode(), url.encode("ascii"), headers, body)
         exchange.connections.expects_headers = False
         return response
@@ -375,30 +393,29 @@ async def _read(response: Any, max_bytes: int, connection: _OneConnection) -> by
     return await body.done
 
 
-class _Eager:
-    """A cooperator for bodies that are in memory already: hands over everything at once."""
+@implementer(IBodyProducer)
+class _BytesBody:
+    """The body of a request, handed over at once: the connection holds it while it is sent.
 
-    def cooperate(self, iterator: Any) -> "_Task":
-        for _ in iterator:
-            pass
-        return _Task(iterator)
+    Not twisted's FileBodyProducer, which cannot bear a connection that breaks before it has begun to write.
+    """
 
+    def __init__(self, body: bytes) -> None:
+        self.length = len(body)
+        self._body = body
 
-class _Task:
-    def __init__(self, iterator: Any) -> None:
-        self._iterator = iterator
+    def startProducing(self, consumer: Any) -> Deferred[None]:
+        consumer.write(self._body)
+        return succeed(None)
 
-    def whenDone(self) -> "Deferred[Any]":  # noqa: N802
-        return succeed(self._iterator)
+    def pauseProducing(self) -> None:
+        """There is nothing left to pause."""
 
-    def pause(self) -> None:
-        return
+    def resumeProducing(self) -> None:
+        """There is nothing left to resume."""
 
-    def resume(self) -> None:
-        return
-
-    def stop(self) -> None:
-        return
+    def stopProducing(self) -> None:
+        """There is nothing left to stop."""
 
 
 def _joined(headers: Headers) -> dict[str, str]:
@@ -409,7 +426,7 @@ def _joined(headers: Headers) -> dict[str, str]:
 
 
 def _reasons(error: BaseException) -> list[BaseException]:
-    if isinstance(error, ResponseFailed):
+    if isinstance(error, RequestGenerationFailed | RequestTransmissionFailed | ResponseFailed):
         return [failure.value for failure in error.reasons]
     return [error]
 

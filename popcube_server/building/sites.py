@@ -12,6 +12,7 @@ from federation.rooms.take_room import TakeRoom
 from federation.sites.batch import LogName
 from federation.sites.durability import SiteDurability
 from federation.sites.link import SiteLink
+from federation.sites.peer_verdicts import PeerVerdicts
 from federation.sites.place_event import PeerRooms, PlaceSiteEvent
 from federation.sites.read_batch import ReadBatch
 from federation.sites.site_client import LinkClient, SiteClient
@@ -153,12 +154,13 @@ def _peer_rooms(core: Core, base: RoomBase, remote: RemoteRooms, push: Push, cli
     committer = PeerCommitter(core.committer, client.peer)
     ask = AskServers(client)
     keep = KeepOutliers(base.events, committer)
-    accept = AcceptEvent(base.rooms, base.events, core.database, committer, push.outcomes, remote.policy)
+    verdicts = PeerVerdicts()
+    accept = AcceptEvent(base.rooms, base.events, core.database, committer, push.outcomes, verdicts)
     fetch = FetchMissing(base.rooms, base.events, ask, remote.check, keep)
     take_room = TakeRoom(base.rooms, base.events, committer)
     turns = FairTurns(FETCHING_AT_ONCE, FETCHING_AT_ONCE)
     receive_pdu = ReceivePdu(accept, fetch, turns, core.platform.now_ms)
-    return PeerRooms(ask, accept, receive_pdu, fetch, take_room)
+    return PeerRooms(ask, accept, receive_pdu, fetch, take_room, verdicts)
 
 
 def _link(

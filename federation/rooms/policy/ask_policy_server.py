@@ -60,6 +60,8 @@ class Checked:
 
     event: Event
     is_recommended: bool
+    is_settled: bool = False
+    """Whoever brought it has the say whether it is soft failed: the current state here is not asked."""
 
 
 @dataclass(frozen=True, slots=True)

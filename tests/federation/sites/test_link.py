@@ -8,7 +8,13 @@ from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from federation.sites.batch import Acknowledgement, InvalidBatch, LogName, ReceivedEvent, parse_batch
-from federation.sites.link import EMPTY_AFTER_S, LinkState, SiteLink
+from federation.sites.link import (
+    EMPTY_AFTER_S,
+    LONGEST_PAUSE_S,
+    SMALLEST_BYTES,
+    LinkState,
+    SiteLink,
+)
 from federation.sites.peer import PeerCursor, PeerUnreachable
 from federation.sites.read_batch import MAX_RECORDS, ReadBatch
 from federation.sites.take_batch import TakeBatch
@@ -36,6 +42,8 @@ class Wire:
         self._take = TakeBatch(target.database, target.committer, target.apply, NoRooms())
         self.is_cut = False
         self.loses_answers = False
+        self.is_broken = False
+        self.widest_bytes = 10**9
         self.batches: list[dict[str, Any]] = []
 
     async def get_cursor(self) -> PeerCursor:
@@ -46,6 +54,10 @@ class Wire:
     async def send(self, batch: bytes) -> Acknowledgement:
         if self.is_cut:
             raise PeerUnreachable("cut")
+        if self.is_broken:
+            raise AttributeError("of a library")
+        if len(batch) > self.widest_bytes:
+            raise PeerUnreachable("no answer in time")
         body = orjson.loads(batch)
         self.batches.append(body)
         acknowledgement = await self._take.take(parse_batch(body))
@@ -134,6 +146,26 @@ class LinkTests(SitesMixin):
         self.link.start()
         self.assertEqual([len(batch["records"]) for batch in self.wire.batches], [MAX_RECORDS, 10])
         self.assertEqual(self.theme_at(self.berta, f"n{count - 1}"), b'{"n":%d}' % (count - 1))
+
+    def test_a_peer_that_is_too_slow_gets_less_at_a_time(self) -> None:
+        count = 400
+        for number in range(count):
+            self.anna.commit(theme(number, f"n{number}"))
+        self.wire.widest_bytes = SMALLEST_BYTES + 1000
+        self.link.start()
+        for _ in range(20):
+            self.clock.advance(LONGEST_PAUSE_S)
+        self.assertEqual(self.theme_at(self.berta, f"n{count - 1}"), b'{"n":%d}' % (count - 1))
+        self.assertEqual(self.link.progress.backlog, 0)
+        self.assertGreater(len(self.wire.batches), 2)
+
+    def test_what_nobody_thought_of_does_not_end_the_link(self) -> None:
+        self.link.start()
+        self.wire.is_broken = True
+        self.anna.commit(theme(1))
+        self.wire.is_broken = False
+        self.clock.advance(1)
+        self.assertEqual(self.theme_at(self.berta), b'{"n":1}')
 
     def test_two_links_do_not_talk_for_ever(self) -> None:
         back_wire, back = self.given_link(self.berta, self.anna)

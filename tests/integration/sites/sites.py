@@ -14,7 +14,7 @@ from nacl.signing import SigningKey
 from unpaddedbase64 import encode_base64
 
 from tests.integration.federation.authority import Authority, Identity
-from tests.integration.federation.relay import Relay
+from tests.integration.sites.relay import RoughRelay, Weather
 from tests.support.configuration import Database, write_configuration
 from tests.support.postgres import CHECKOUT
 from tests.support.server_process import ServerProcess
@@ -71,7 +71,9 @@ class TwoSites:
             )
             for name, database in zip(("anna", "berta"), databases, strict=True)
         }
-        self.relays = {plan.name: Relay(HOST, plan.relay_port, plan.port) for plan in self.plans.values()}
+        self.relays = {
+            plan.name: RoughRelay(HOST, plan.relay_port, plan.port) for plan in self.plans.values()
+        }
         self.processes = {
             plan.name: ServerProcess(self._configure(plan, durability)) for plan in self.plans.values()
         }
@@ -94,6 +96,11 @@ class TwoSites:
     def heal(self) -> None:
         for relay in self.relays.values():
             relay.open()
+
+    def change_weather(self, weather: Weather) -> None:
+        """On all links, for what comes from now on."""
+        for relay in self.relays.values():
+            relay.change(weather)
 
     def lose(self, name: str) -> None:
         """The site burns: its process, its database and everything beside it are gone."""
