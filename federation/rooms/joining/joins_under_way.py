@@ -21,26 +21,32 @@ class Clock(Protocol):
 class JoinsUnderWay:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._waiting: dict[object, list[Deferred[None]]] = {}
+        self._waiting: dict[object, dict[str, Deferred[None]]] = {}
+        """By join: who waits for it, or has waited."""
 
     @contextmanager
     def one(self) -> Iterator[None]:
         """A join is under way until its end."""
         join = object()
-        self._waiting[join] = []
+        self._waiting[join] = {}
         try:
             yield
         finally:
-            for waiting in self._waiting.pop(join):
+            for waiting in self._waiting.pop(join).values():
                 if not waiting.called:
                     waiting.callback(None)
 
-    async def wait(self) -> bool:
-        """Until those that are under way now have ended, but no longer than `MAX_WAIT_S`. Whether there were any."""
+    async def wait(self, origin: str) -> bool:
+        """Until those that are under way now have ended, but no longer than `MAX_WAIT_S`. Whether there were any.
+
+        What comes from one server waits for one join once: else a join through a server that never answers would hold
+        up each of the hundred things that the others say in a transaction.
+        """
         ends: list[Deferred[None]] = []
         for waiting in self._waiting.values():
-            ends.append(Deferred())
-            waiting.append(ends[-1])
+            if origin not in waiting:
+                waiting[origin] = Deferred()
+                ends.append(waiting[origin])
         if not ends:
             return False
         for end in ends:

@@ -57,7 +57,7 @@ class ReceivePresence:
         news = [change for change in newest.values() if _is_news(change, known[change.user_id])]
         changes = await self._of_shared_rooms(news)
         # Who lets somebody into a room tells at once who is online there, maybe before the join is known here.
-        if len(changes) < len(news) and await self._joins.wait():
+        if len(changes) < len(news) and await self._joins.wait(origin):
             changes = await self._of_shared_rooms(news)
         if changes:
             await self._committer.commit(*changes)

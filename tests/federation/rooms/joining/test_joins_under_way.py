@@ -10,8 +10,8 @@ class JoinsUnderWayTests(SynchronousTestCase):
         self.clock = Clock()
         self.joins = JoinsUnderWay(self.clock)
 
-    def wait(self) -> Deferred[bool]:
-        return Deferred.fromCoroutine(self.joins.wait())
+    def wait(self, origin: str = "far.example") -> Deferred[bool]:
+        return Deferred.fromCoroutine(self.joins.wait(origin))
 
     def test_nobody_waits_when_there_are_none(self) -> None:
         self.assertFalse(self.successResultOf(self.wait()))
@@ -41,3 +41,18 @@ class JoinsUnderWayTests(SynchronousTestCase):
             self.assertNoResult(waiting)
             self.clock.advance(1)
             self.assertTrue(self.successResultOf(waiting))
+
+    def test_one_server_waits_for_a_join_once(self) -> None:
+        with self.joins.one():
+            waiting = self.wait()
+            self.assertFalse(self.successResultOf(self.wait()))
+            self.clock.advance(MAX_WAIT_S)
+            self.assertTrue(self.successResultOf(waiting))
+            self.assertFalse(self.successResultOf(self.wait()))
+            other = self.wait("other.example")
+            self.assertNoResult(other)
+            # A join that begins later is another one.
+            with self.joins.one():
+                later = self.wait()
+            self.assertTrue(self.successResultOf(later))
+        self.assertTrue(self.successResultOf(other))
