@@ -5,6 +5,7 @@ our user has, that its sender's server signed it, and either that this is the se
 or that the auth events which the origin shows allow it.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,10 @@ from storage.events import find_event_ids
 from storage.memberships import MembershipsRepository
 from storage.rooms import RoomsRepository
 from storage.stripped_states import DropStripped, StrippedStatesRepository
+
+ASKED_AT_ONCE = 5
+"""So many times one server is asked, at the same time, what allows an event that it sent."""
+ALL_ASKED_AT_ONCE = 50
 
 _TAKEN_BACK = ("leave", "ban")
 _OUTSIDE = ("invite", "knock")
@@ -70,6 +75,7 @@ class RetractInvite:
         self._ask = ask
         self._committer = committer
         self._server_name = server_name
+        self._asking: Counter[str] = Counter()
 
     async def receive(self, origin: str, room_id: str, pdu: Any) -> Retracted | None:
         """None if the event ends no invite and no knock: it is of a room that this server has nothing to do with."""
@@ -122,7 +128,7 @@ class RetractInvite:
             if domain_of(event.sender) not in outside.servers and not await self._is_shown_to_be_allowed(
                 origin, event, member.event
             ):
-                return "The event's auth events do not allow it."
+                return "The event's auth events do not allow it, or too much is asked of your server already."
             membership = event.membership or ""
             await self._committer.commit(
                 member_outlier(event, membership), DropStripped(event.state_key or "", room_id)
@@ -132,7 +138,16 @@ class RetractInvite:
         return None
 
     async def _is_shown_to_be_allowed(self, origin: str, event: Event, member: Event) -> bool:
-        pdus = await self._ask.event_auth(origin, event.room_id, event.event_id)
+        if self._asking[origin] >= ASKED_AT_ONCE or self._asking.total() >= ALL_ASKED_AT_ONCE:
+            # It sends such events as quickly as it likes, and answers as slowly.
+            return False
+        self._asking[origin] += 1
+        try:
+            pdus = await self._ask.event_auth(origin, event.room_id, event.event_id)
+        finally:
+            self._asking[origin] -= 1
+            if not self._asking[origin]:
+                del self._asking[origin]
         chain = await self._check.check_many(pdus, event.rules, event.room_id)
         creates = [each.event_id for each in chain.values() if each.type == "m.room.create"]
         if event.rules.room_create_in_auth_events and not set(creates) & set(member.auth_events):

@@ -8,6 +8,7 @@ import orjson
 
 from federation.room_dag.event import decode_pdu, parse_event, sign_event
 from federation.room_dag.room_versions import get_room_rules
+from popcube_server.services.federation.retract_invite import ASKED_AT_ONCE
 from tests.federation.room_dag.builders import RoomBuilder, given_room
 from tests.popcube_server.federation_rooms.memberships_case import FAR, ONE, TWO, V1, V3, MembershipsCase
 from tests.popcube_server.server_case import NO_LIMITS
@@ -344,6 +345,27 @@ class RetractedInvitesTests(MembershipsCase):
             third.answers["v1/event_auth"] = given_chain(chain)
             self.assertEqual(self.send_as(third, leave), {leave.event_id: {}})
             self.assertNotIn(room.room_id, self.synced_rooms(self.alice, "invite"))
+
+    def test_server_that_does_not_answer_is_asked_a_few_times_at_once(self) -> None:
+        far, third = self.given_far(), self.given_far("third.example")
+        room = given_room("11", EVE, "public")
+        room.join(MALLORY)
+        room.set_power_levels(EVE, {EVE: 100, MALLORY: 90})
+        self.ok(self.invite_as(far, room, room.set_membership(EVE, self.alice.user_id, "invite")))
+        leaves = [
+            room.build("m.room.member", MALLORY, {"membership": "leave", "n": number}, self.alice.user_id)
+            for number in range(2 * ASKED_AT_ONCE)
+        ]
+        # Its keys are known before.
+        self.send_as(third)
+        self.network.silent.add("third.example")
+        body = {"origin": third.name, "origin_server_ts": 1, "pdus": [decode_pdu(one) for one in leaves]}
+        headers = third.authorization(ONE, "PUT", f"{V1}send/many", body)
+        pending = self.begin("PUT", f"{V1}send/many", body, headers=headers)
+        self.assertEqual(sum("event_auth" in uri for _, _, uri in self.network.requests), ASKED_AT_ONCE)
+        self.wait(70)
+        refused = self.finish(pending)[1]["pdus"]
+        self.assertEqual(len(refused), ASKED_AT_ONCE)
 
     def test_leave_of_an_earlier_invite_does_not_end_a_later_one(self) -> None:
         far = self.given_far()
