@@ -26,8 +26,14 @@ _PASSES: Final[tuple[Callable[[tuple[str, str]], bool], ...]] = (
 
 def resolve_v1(conflict: Conflict, events: EventLookup) -> StateMap:
     """Resolve conflicts of power levels, then join rules, then members, then all others."""
-    resolved: dict[tuple[str, str], str] = {}
-    pending = {pair: [events.get(each) for each in ids] for pair, ids in conflict.candidates.items()}
+    # "A *conflict* occurs between states where those states have different `event_ids` for the same `(event_type,
+    # state_key)`." What only some of the states have, and no other has otherwise, is part of their union.
+    resolved = {pair: next(iter(ids)) for pair, ids in conflict.candidates.items() if len(ids) == 1}
+    pending = {
+        pair: [events.get(each) for each in ids]
+        for pair, ids in conflict.candidates.items()
+        if pair not in resolved
+    }
     lookup = _make_lookup(conflict, resolved, events)
     for belongs in _PASSES:
         of_pass = {pair: candidates for pair, candidates in pending.items() if belongs(pair)}

@@ -286,6 +286,18 @@ class Version1Tests(SynchronousTestCase):
         self.assertEqual(membership(room, merged(room, closed, invited), CAROL), "invite")
         self.assertEqual(membership(room, merged(room, closed, joined, invited), CAROL), "leave")
 
+    def test_what_only_some_states_have_is_no_conflict(self) -> None:
+        room = given_room("1")
+        base = room.set_power_levels(ALICE, {ALICE: 100, BOB: 100})
+        joined = room.join(BOB, prev=[base])
+        levels = room.set_power_levels(BOB, {ALICE: 100, BOB: 100, CAROL: 50}, prev=[joined])
+        # On this branch Bob is unknown. Nobody contradicts that he has joined, so his event is allowed.
+        other = room.say(ALICE, prev=[base])
+        self.assertEqual(room.rejected, set())
+        state = merged(room, other, levels)
+        self.assertEqual(state[LEVELS], levels.event_id)
+        self.assertEqual(membership(room, state, BOB), "join")
+
     def test_oldest_is_kept_if_none_is_allowed(self) -> None:
         room = given_room("1")
         room.join(BOB)
