@@ -186,7 +186,7 @@ def build_organisation(core: Core, network: Network) -> Organisation:
         core, room_base, push.personal, RemoteReads(queries, sending.servers), history
     )
     user_data = build_user_data(core, room_base, push, room_reads.event_json, edus.typing_notices)
-    media = build_media(core, federation)
+    media = build_media(core, federation, network)
     key_needs = KeyNeeds(
         rooms.transactions,
         accounts.confirmation,
@@ -237,7 +237,15 @@ def build_organisation(core: Core, network: Network) -> Organisation:
     if sites is not None:
         parts.extend(sites.parts)
         link_site = Site(
-            Router((*sites.servlets, *keys_at_sites.servlets, *duties.servlets, *inbound.servlets)),
+            Router(
+                (
+                    *sites.servlets,
+                    *keys_at_sites.servlets,
+                    *media.link_servlets,
+                    *duties.servlets,
+                    *inbound.servlets,
+                )
+            ),
             accounts.authenticator,
             sites.authenticator,
             federation.turns,

@@ -7,6 +7,7 @@ The same keys serve for a bucket, and for another site's copy. Everything here b
 import hashlib
 import os
 import re
+import tempfile
 from pathlib import Path
 from typing import IO
 
@@ -44,12 +45,15 @@ class LocalMediaFiles:
     def put(self, key: str, source: IO[bytes], max_bytes: int) -> StoredFile:
         """Store what `source` holds from where it stands; on disk when this returns.
 
-        Raises `SourceTooLarge`, `SourceClosed` or `OSError`. A key is to be used once.
+        Raises `SourceTooLarge`, `SourceClosed` or `OSError`. Under a key that is used twice there must be the same
+        bytes.
         """
         path = self._path(key)
-        temporary = self._incoming / key.removeprefix(REMOTE_PREFIX)
+        # A name of its own: what was fetched from another site is fetched again under the same key after a crash.
+        descriptor, name = tempfile.mkstemp(prefix=key.removeprefix(REMOTE_PREFIX) + ".", dir=self._incoming)
+        temporary = Path(name)
         try:
-            with open(temporary, "xb", opener=_private) as target:
+            with open(descriptor, "wb") as target:
                 stored = _copy(source, target, max_bytes)
                 target.flush()
                 os.fsync(target.fileno())
@@ -99,10 +103,6 @@ class LocalMediaFiles:
             raise ValueError("that is no key of a media file")
         digits = key.removeprefix(REMOTE_PREFIX)
         return (self._files if digits == key else self._remote) / digits[:2] / digits[2:]
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _copy(source: IO[bytes], target: IO[bytes], max_bytes: int) -> StoredFile:

@@ -82,13 +82,14 @@ class HaveMediaFile(Change):
 
 @dataclass(frozen=True, slots=True)
 class MissMediaFile(Change):
-    """A file of our own media is not in the store: to be fetched, but not before `retry_ms`."""
+    """A file of our own media is not in the store: to be fetched, but not before `retry_ms`, after so many tries."""
 
     kind: ClassVar[str] = "missing_media"
     area: ClassVar[str] = "media"
     logged: ClassVar[bool] = False
 
     file_key: str
+    tries: int
     retry_ms: int
 
     @classmethod
@@ -99,8 +100,8 @@ class MissMediaFile(Change):
                 tx.run(
                     "INSERT INTO missing_media (file_key, size_bytes, position, tries, retry_ms)"
                     " VALUES (?, ?, ?, ?, ?) ON CONFLICT (file_key) DO UPDATE SET"
-                    " tries = missing_media.tries + 1, retry_ms = excluded.retry_ms",
-                    (change.file_key, row[0], row[1], 1, change.retry_ms),
+                    " tries = excluded.tries, retry_ms = excluded.retry_ms",
+                    (change.file_key, row[0], row[1], change.tries, change.retry_ms),
                 )
 
 

@@ -13,7 +13,9 @@ from federation.room_dag.canonical_json import decode_json, encode_lenient
 from federation.room_dag.signing import EventSigner
 from federation.sites.batch import Acknowledgement
 from federation.sites.peer import PeerCursor, PeerUnreachable
+from federation.transport.body_pipe import StreamLimits
 from federation.transport.errors import (
+    AnswerIsTooLarge,
     AnswerTooLarge,
     HttpRefusal,
     InvalidAnswer,
@@ -23,6 +25,7 @@ from federation.transport.errors import (
 from federation.transport.federation_client import Body, Query
 from federation.transport.https import HttpRequest, HttpResponse, Https, ResponseLimits
 from federation.transport.route import Route, Target
+from federation.transport.streaming_client import AnswerStream, read_refusal
 from federation.transport.x_matrix import build_x_matrix
 
 LINK: Final = "/_popcube/sites/v1/"
@@ -79,6 +82,24 @@ class SiteClient:
         if response.status != 200:
             raise HttpRefusal(self.peer, response.status, self._json(response))
         return response.body
+
+    async def stream(self, path: str, query: Query, limits: StreamLimits) -> AnswerStream:
+        """A large answer, to be read piece by piece and closed."""
+        request = self._signed("GET", path, query, None)
+        try:
+            try:
+                response = await self._https.stream(self._route, request, limits)
+            except TransportError as error:
+                if not error.was_stale:
+                    raise
+                response = await self._https.stream(self._route, request, limits)
+        except TransportError as error:
+            raise Unreachable(self.peer, str(error)) from error
+        except AnswerTooLarge as error:
+            raise AnswerIsTooLarge(self.peer, str(error)) from error
+        if response.status != 200:
+            raise await read_refusal(self.peer, response)
+        return AnswerStream(self.peer, response)
 
     async def _request(
         self, method: str, path: str, query: Query | None, body: Body | None, timeout_s: float = TIMEOUT_S

@@ -97,7 +97,7 @@ class StreamingClient:
         request = HttpRequest("GET", uri, {"Authorization": authorization, **_ACCEPT})
         response = await self._get(destination, request, limits)
         if response.status != 200:
-            raise await _refusal(destination, response)
+            raise await read_refusal(destination, response)
         return AnswerStream(destination, response)
 
     async def get_open(
@@ -109,7 +109,7 @@ class StreamingClient:
             response.body.close()
             return await self.get_url(destination, response.headers["location"], limits)
         if response.status != 200:
-            raise await _refusal(destination, response)
+            raise await read_refusal(destination, response)
         return AnswerStream(destination, response)
 
     async def get_url(self, destination: str, url: str, limits: StreamLimits) -> AnswerStream:
@@ -158,7 +158,7 @@ class StreamingClient:
         return response
 
     async def _refused(self, destination: str, response: StreamedResponse) -> HttpRefusal:
-        refusal = await _refusal(destination, response)
+        refusal = await read_refusal(destination, response)
         if refusal.errcode is None:
             await self._back_off.failed(destination)
         else:
@@ -188,7 +188,7 @@ class StreamingClient:
             raise Unreachable(destination, "no answer in time") from None
 
 
-async def _refusal(destination: str, response: StreamedResponse) -> HttpRefusal:
+async def read_refusal(destination: str, response: StreamedResponse) -> HttpRefusal:
     """What an answer with an error status says, as far as it can be read."""
     data = b""
     try:

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from federation.transport.network import Network
 from popcube_server.building.core import Core
 from popcube_server.building.federation import Federation
+from popcube_server.building.site_media import SiteMediaParts, build_site_media
 from popcube_server.rest.client.authed_content_repo import AuthenticatedMedia
 from popcube_server.rest.client.content_repo import MediaUploads, UnauthenticatedMedia
 from popcube_server.rest.federation.media import FederationMedia
@@ -28,6 +30,8 @@ from popcube_server.services.media.thumbnail_sizes import ThumbnailSizes
 from popcube_server.services.media.tidy_media_files import TidyMediaFiles
 from popcube_server.services.media.upload_media import UploadMedia
 from popcube_server.services.media.upload_quotas import UploadQuotas
+from popcube_server.services.media.upload_safety import UploadSafety
+from popcube_server.services.media.write_uses import NoteUses, TellUses
 from popcube_server.services.periodic import Periodic
 from popcube_server.services.rate_limits import RateLimiter
 from storage.media import MediaRepository, UploadLimit
@@ -50,10 +54,16 @@ class Media:
     find: MediaFinder
     store: MediaStore
     servlets: Sequence[object]
+    link_servlets: Sequence[object]
+    """For the listener that only the other sites of the organization reach."""
     parts: Sequence[_Part]
 
 
-def build_media(core: Core, federation: Federation) -> Media:
+USE_STEPS = 10
+"""On several sites, a look at media is told to all of them once in a tenth of the time after which unused media go."""
+
+
+def build_media(core: Core, federation: Federation, network: Network) -> Media:
     """Without a media repository (`enable_media_repo: false`) there are no endpoints."""
     config = core.config.media
     files = LocalMediaFiles(config.media_store_path)
@@ -61,8 +71,12 @@ def build_media(core: Core, federation: Federation) -> Media:
         files.prepare()
     except OSError as error:
         raise SystemExit(f"media_store_path: the folder cannot be used: {error}") from error
+    sites = build_site_media(core, network, files)
     awaited = AwaitedUploads(core.platform, core.log)
-    uses = MediaUses(core.platform, core.committer)
+    use_step_ms = _use_step_ms(core)
+    note_uses = NoteUses(core.committer)
+    tell_uses = TellUses(core.database, core.committer, use_step_ms) if use_step_ms else note_uses
+    uses = MediaUses(core.platform, tell_uses)
     cached = CachedRemoteMedia(
         core.platform,
         core.database,
@@ -74,7 +88,9 @@ def build_media(core: Core, federation: Federation) -> Media:
     fetch = _build_fetch(core, federation, files, cached)
 
     def finder(remote: RemoteMedia) -> FindMedia:
-        return FindMedia(core.server_name, core.platform, core.database, MediaRepository(), awaited, remote)
+        return FindMedia(
+            core.server_name, core.platform, core.database, MediaRepository(), awaited, remote, sites.others
+        )
 
     find = finder(fetch)
     # Nothing is fetched for those who would not get it.
@@ -86,15 +102,21 @@ def build_media(core: Core, federation: Federation) -> Media:
         uses,
         make,
         fetch,
+        *sites.parts,
     ]
     if config.media_retention != MediaRetention():
         unused = DeleteUnusedMedia(
-            core.platform, core.database, core.committer, files, uses, config.media_retention
+            core.platform, core.database, core.committer, files, uses, config.media_retention, use_step_ms
         )
         parts.append(Periodic(core.platform, "Deleting media that nobody looks at", INTERVAL_S, unused.run))
     ways = _Ways(core, files, make, uses)
-    servlets = _build_servlets(core, ways, find, thawed) if config.enable_media_repo else ()
-    return Media(find, files, servlets, parts)
+    servlets = _build_servlets(core, ways, find, thawed, sites) if config.enable_media_repo else ()
+    return Media(find, files, servlets, sites.servlets, parts)
+
+
+def _use_step_ms(core: Core) -> int:
+    lifetime_ms = core.config.media.media_retention.local_media_lifetime_ms
+    return 0 if core.sites is None or lifetime_ms is None else max(lifetime_ms // USE_STEPS, 1)
 
 
 def _build_fetch(
@@ -143,20 +165,24 @@ class _Ways:
         )
 
 
-def _build_servlets(core: Core, ways: _Ways, find: MediaFinder, thawed: MediaFinder) -> Sequence[object]:
+def _build_servlets(
+    core: Core, ways: _Ways, find: MediaFinder, thawed: MediaFinder, sites: SiteMediaParts
+) -> Sequence[object]:
     config = core.config.media
     max_bytes = config.max_upload_size_bytes
     receive = ReceiveContent(core.platform, ways.store, max_bytes, config.enable_authenticated_media)
     serve = ServeMedia(ways.download(find), ways.thumbnail(find), core.platform.now_s)
     return (
-        _build_uploads(core, config, receive),
+        _build_uploads(core, config, receive, sites.safety),
         AuthenticatedMedia(ways.download(find), ways.thumbnail(find), max_bytes),
         UnauthenticatedMedia(ways.download(thawed), ways.thumbnail(thawed), max_bytes),
         FederationMedia(core.server_name, serve, lambda: core.platform.random_bytes(16).hex()),
     )
 
 
-def _build_uploads(core: Core, config: MediaSection, receive: ReceiveContent) -> MediaUploads:
+def _build_uploads(
+    core: Core, config: MediaSection, receive: ReceiveContent, safety: UploadSafety
+) -> MediaUploads:
     platform, committer, media = core.platform, core.committer, MediaRepository()
     limits = [UploadLimit(limit.time_period_ms, limit.max_size_bytes) for limit in config.media_upload_limits]
     quotas = UploadQuotas(platform, core.database, media, limits)
@@ -169,7 +195,7 @@ def _build_uploads(core: Core, config: MediaSection, receive: ReceiveContent) ->
     )
     return MediaUploads(
         core.server_name,
-        UploadMedia(platform, committer, receive, quotas),
+        UploadMedia(platform, safety, receive, quotas),
         reserve,
-        FillMedia(core.server_name, platform, core.database, committer, media, receive, quotas),
+        FillMedia(core.server_name, platform, core.database, safety, media, receive, quotas),
     )

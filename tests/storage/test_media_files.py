@@ -62,6 +62,14 @@ class LocalMediaFilesTests(SynchronousTestCase):
         with self.store.open(KEY) as file:
             self.assertEqual(file.read(), b"rest")
 
+    def test_a_key_is_put_again_though_an_earlier_process_died_over_it(self) -> None:
+        (self.folder / "incoming" / KEY).write_bytes(b"half of")
+        self.store.put(KEY, BytesIO(b"data"), 4)
+        self.store.put(KEY, BytesIO(b"data"), 4)
+        with self.store.open(KEY) as file:
+            self.assertEqual(file.read(), b"data")
+        self.assertEqual(self.names(), [f"files/01/{KEY[2:]}", f"incoming/{KEY}"])
+
     def test_too_large_source_leaves_nothing(self) -> None:
         self.assertRaises(SourceTooLarge, self.store.put, KEY, BytesIO(b"12345"), 4)
         self.assertEqual(self.names(), [])

@@ -32,13 +32,16 @@ class DeleteUnusedMedia:
         store: MediaStore,
         uses: MediaUses,
         retention: MediaRetention,
+        use_step_ms: int,
     ) -> None:
+        """`use_step_ms`: our own media may have been looked at so much later than is written down."""
         self._platform = platform
         self._database = database
         self._committer = committer
         self._store = store
         self._uses = uses
         self._retention = retention
+        self._use_step_ms = use_step_ms
         self._media = MediaUseRepository()
 
     async def run(self) -> None:
@@ -46,7 +49,7 @@ class DeleteUnusedMedia:
         await self._uses.write()
         now_ms = self._platform.now_ms()
         if self._retention.local_media_lifetime_ms is not None:
-            await self._delete_own(now_ms - self._retention.local_media_lifetime_ms)
+            await self._delete_own(now_ms - self._retention.local_media_lifetime_ms - self._use_step_ms)
         if self._retention.remote_media_lifetime_ms is not None:
             await self._delete_remote(now_ms - self._retention.remote_media_lifetime_ms)
 

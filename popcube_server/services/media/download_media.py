@@ -1,6 +1,5 @@
 """Opens the file of a content for reading."""
 
-import logging
 from dataclasses import dataclass
 from typing import IO
 
@@ -10,8 +9,6 @@ from popcube_server.services.media.media_address import MediaRequest
 from popcube_server.services.media.media_uses import MediaUses
 from popcube_server.services.platform import Platform
 from storage.media_store import MediaFileMissing, MediaStore
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +22,10 @@ class OpenedMedia:
 
 
 async def open_file(platform: Platform, store: MediaStore, file_key: str) -> IO[bytes]:
-    """Raises `NotFound` if the store has lost it."""
+    """Raises `NotFound` if the store does not have it."""
     try:
         return await platform.in_thread(lambda: store.open(file_key))
     except MediaFileMissing:
-        logger.error("The media store has no file %s", file_key)
         raise NotFound("The content of this media is missing on the server.") from None
 
 

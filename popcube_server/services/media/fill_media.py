@@ -4,9 +4,9 @@ from popcube_server.services.errors import NotAllowed, NotFound, WithCode
 from popcube_server.services.media.media_address import MediaAddress
 from popcube_server.services.media.receive_content import ReceiveContent, Upload
 from popcube_server.services.media.upload_quotas import UploadQuotas, quota_refusal
+from popcube_server.services.media.upload_safety import UploadSafety
 from popcube_server.services.platform import Platform
 from popcube_server.services.requester import Requester
-from storage.committer import Committer
 from storage.database import Database
 from storage.media import FillMedia as FillMediaChange
 from storage.media import MediaRepository, NotPending, QuotaExceeded
@@ -18,7 +18,7 @@ class FillMedia:
         server_name: str,
         platform: Platform,
         database: Database,
-        committer: Committer,
+        safety: UploadSafety,
         media: MediaRepository,
         receive: ReceiveContent,
         quotas: UploadQuotas,
@@ -26,7 +26,7 @@ class FillMedia:
         self._server_name = server_name
         self._platform = platform
         self._database = database
-        self._committer = committer
+        self._safety = safety
         self._media = media
         self._receive = receive
         self._quotas = quotas
@@ -39,7 +39,7 @@ class FillMedia:
         content = await self._receive.receive(upload)
         change = FillMediaChange(address.media_id, requester.user_id, content, self._quotas.limits)
         try:
-            await self._committer.commit(change)
+            await self._safety.commit(content.file_key, change)
         except QuotaExceeded as error:
             await self._receive.discard(content)
             raise quota_refusal() from error

@@ -1,13 +1,17 @@
 """From a media request to the content's record: what downloads and thumbnails begin with."""
 
+import logging
 from typing import Protocol
 
 from popcube_server.services.errors import NotFound, WithCode
 from popcube_server.services.media.awaited_uploads import AwaitedUploads
 from popcube_server.services.media.media_address import MediaRequest
+from popcube_server.services.media.other_sites import OtherSites
 from popcube_server.services.platform import Platform
 from storage.database import Database
 from storage.media import ContentRecord, MediaRepository, MediaRow
+
+logger = logging.getLogger(__name__)
 
 
 class MediaFinder(Protocol):
@@ -17,7 +21,10 @@ class MediaFinder(Protocol):
         """Raises `NotFound`, or 504 if the content does not come in time; 429 or 502 too for other servers' media."""
 
     async def forget(self, request: MediaRequest, content: ContentRecord) -> bool:
-        """Hear that the store has lost the file. Whether it can be had again, by another `get`."""
+        """Hear that the store does not have the file. Whether it can be had, by another `get`.
+
+        Raises 504 if it may come, but not now.
+        """
 
 
 class RemoteMedia(Protocol):
@@ -41,6 +48,7 @@ class FindMedia:
         media: MediaRepository,
         awaited: AwaitedUploads,
         remote: RemoteMedia,
+        others: OtherSites,
     ) -> None:
         self._server_name = server_name
         self._platform = platform
@@ -48,16 +56,17 @@ class FindMedia:
         self._media = media
         self._awaited = awaited
         self._remote = remote
+        self._others = others
 
     async def get(self, request: MediaRequest) -> ContentRecord:
         """The content, once it is uploaded. Raises `NotFound`, or 504 if that takes too long."""
         if request.address.server_name != self._server_name:
             return await self._get_remote(request)
         media_id = request.address.media_id
-        row = await self._get_row(media_id)
-        if row.content is not None:
-            return row.content
-        return await self._wait(media_id, request.timeout_ms)
+        row = await self._find_row(media_id)
+        if row is None:
+            return await self._wait(media_id, min(request.timeout_ms / 1000, self._others.record_delay_s))
+        return row.content or await self._wait(media_id, request.timeout_ms / 1000)
 
     async def _get_remote(self, request: MediaRequest) -> ContentRecord:
         # allow_remote=false: the server should not attempt to fetch the media if it is deemed remote.
@@ -66,27 +75,30 @@ class FindMedia:
         return await self._remote.get(request)
 
     async def forget(self, request: MediaRequest, content: ContentRecord) -> bool:
-        """Other servers' media can be fetched again."""
-        if request.address.server_name == self._server_name:
-            return False
-        await self._remote.forget(content)
-        return True
+        """Other servers' media can be fetched again, and our own if another site has them."""
+        is_own = request.address.server_name == self._server_name
+        if is_own and await self._others.bring(content):
+            return True
+        logger.error("The media store has no file %s", content.file_key)
+        if not is_own:
+            await self._remote.forget(content)
+        return not is_own
 
-    async def _get_row(self, media_id: str) -> MediaRow:
+    async def _find_row(self, media_id: str) -> MediaRow | None:
         row = await self._database.read(lambda tx: self._media.find(tx, media_id))
-        if row is None or row.is_expired(self._platform.now_ms()):
-            raise NotFound("There is no such media.")
-        return row
+        return None if row is None or row.is_expired(self._platform.now_ms()) else row
 
-    async def _wait(self, media_id: str, timeout_ms: int) -> ContentRecord:
+    async def _wait(self, media_id: str, timeout_s: float) -> ContentRecord:
         watch = self._awaited.watch(media_id)
         try:
-            row = await self._get_row(media_id)
-            if row.content is None and timeout_ms > 0:
-                await watch.wait(timeout_ms / 1000)
-                row = await self._get_row(media_id)
+            row = await self._find_row(media_id)
+            if (row is None or row.content is None) and timeout_s > 0:
+                await watch.wait(timeout_s)
+                row = await self._find_row(media_id)
         finally:
             watch.close()
+        if row is None:
+            raise NotFound("There is no such media.")
         if row.content is None:
             raise WithCode(504, "M_NOT_YET_UPLOADED", "The content has not been uploaded yet.")
         return row.content

@@ -113,5 +113,4 @@ class MakeThumbnail:
         try:
             return self._store.open(file_key)
         except MediaFileMissing:
-            logger.error("The media store has no file %s", file_key)
             raise NotFound("The content of this media is missing on the server.") from None

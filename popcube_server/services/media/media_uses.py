@@ -1,20 +1,18 @@
 """Notes which media somebody looked at: in memory first, so that looking costs no write."""
 
+from popcube_server.services.media.write_uses import WriteUses
 from popcube_server.services.periodic import Periodic
 from popcube_server.services.platform import Platform
-from storage.committer import Committer
-from storage.media_use import NoteMediaUse
 
 INTERVAL_S = 60.0
-BATCH = 500
 
 
 class MediaUses:
     """Written once a minute, and at the end. What a killed process had noted since is lost."""
 
-    def __init__(self, platform: Platform, committer: Committer) -> None:
+    def __init__(self, platform: Platform, write_uses: WriteUses) -> None:
         self._platform = platform
-        self._committer = committer
+        self._write_uses = write_uses
         self._noted: dict[str, int] = {}
         self._periodic = Periodic(platform, "Writing which media are in use", INTERVAL_S, self.write)
 
@@ -32,5 +30,5 @@ class MediaUses:
     async def write(self) -> None:
         """Write down what was noted."""
         noted, self._noted = list(self._noted.items()), {}
-        for at in range(0, len(noted), BATCH):
-            await self._committer.commit(*(NoteMediaUse(*use) for use in noted[at : at + BATCH]))
+        if noted:
+            await self._write_uses.write(noted)

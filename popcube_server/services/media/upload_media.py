@@ -2,9 +2,9 @@
 
 from popcube_server.services.media.receive_content import ReceiveContent, Upload
 from popcube_server.services.media.upload_quotas import UploadQuotas, quota_refusal
+from popcube_server.services.media.upload_safety import UploadSafety
 from popcube_server.services.platform import Platform
 from popcube_server.services.requester import Requester
-from storage.committer import Committer
 from storage.media import QuotaExceeded, StoreMedia
 
 MEDIA_ID_LETTERS = 24
@@ -13,10 +13,10 @@ MEDIA_ID_LETTERS = 24
 
 class UploadMedia:
     def __init__(
-        self, platform: Platform, committer: Committer, receive: ReceiveContent, quotas: UploadQuotas
+        self, platform: Platform, safety: UploadSafety, receive: ReceiveContent, quotas: UploadQuotas
     ) -> None:
         self._platform = platform
-        self._committer = committer
+        self._safety = safety
         self._receive = receive
         self._quotas = quotas
 
@@ -27,8 +27,8 @@ class UploadMedia:
         content = await self._receive.receive(upload)
         media_id = self._platform.random_letters(MEDIA_ID_LETTERS)
         try:
-            await self._committer.commit(
-                StoreMedia(media_id, requester.user_id, content, self._quotas.limits)
+            await self._safety.commit(
+                content.file_key, StoreMedia(media_id, requester.user_id, content, self._quotas.limits)
             )
         except QuotaExceeded as error:
             # Only a refusal is certain to have written nothing: after any other failure of the commit the file stays.

@@ -69,7 +69,7 @@ class MediaRecordsTests(SitesMixin):
         for number in (1, 2, 3):
             self.anna.commit(StoreMedia(f"m{number}", ALICE, content(number), ()))
             self.berta.hear(self.anna)
-        self.berta.commit(MissMediaFile(content(3).file_key, NOW_MS + 5))
+        self.berta.commit(MissMediaFile(content(3).file_key, 1, NOW_MS + 5))
         self.assertEqual(
             [file.file_key for file in self.berta.read(lambda tx: self.missing.list_due(tx, NOW_MS, 10))],
             [content(2).file_key, content(1).file_key],

@@ -170,7 +170,7 @@ class DownloadTests(MediaTestCase):
         for path in (self.directory / "one.example" / "media" / "files").rglob("*"):
             if path.is_file():
                 path.unlink()
-        with self.assertLogs("popcube_server.services.media.download_media", "ERROR"):
+        with self.assertLogs("popcube_server.services.media.find_media", "ERROR"):
             self.assert_get_refused(f"{NEW}/download/{self.media}", self.alice, 404, "M_NOT_FOUND")
 
 

@@ -1,0 +1,37 @@
+"""Gives another site a file of our own media."""
+
+from dataclasses import dataclass
+from typing import IO
+
+from popcube_server.services.errors import NotFound
+from popcube_server.services.platform import Platform
+from storage.media_store import MediaFileMissing, MediaStore
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedFile:
+    """A file that stands where reading begins, which the receiver closes, and how much is to be read."""
+
+    file: IO[bytes]
+    size_bytes: int
+
+
+class GiveToSite:
+    def __init__(self, platform: Platform, store: MediaStore) -> None:
+        self._platform = platform
+        self._store = store
+
+    async def open(self, file_key: str, offset: int) -> OpenedFile:
+        """From `offset` on. Raises `NotFound`."""
+        try:
+            return await self._platform.in_thread(lambda: self._open(file_key, offset))
+        except MediaFileMissing:
+            # It may not have come here yet either.
+            raise NotFound("This site does not have the file.") from None
+
+    def _open(self, file_key: str, offset: int) -> OpenedFile:
+        file = self._store.open(file_key)
+        size_bytes = file.seek(0, 2)
+        begin = min(offset, size_bytes)
+        file.seek(begin)
+        return OpenedFile(file, size_bytes - begin)
