@@ -438,6 +438,9 @@ class ForwardEvent(Change):
     def key(self) -> tuple[str, ...]:
         return (self.room_id, self.event_id)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((self.kind, self.key()),)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         # The entry of the log is all there is.

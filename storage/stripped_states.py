@@ -1,13 +1,16 @@
 """What rooms of other servers show of themselves to local users who are invited or knock."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 import orjson
 
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
+
+OUTSIDE_MEMBER: Final = "outside_member"
+"""The kind of record that tells how a user stands in a room that this server is not in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,9 @@ class KeepStripped(Change):
     room_id: str
     entries: tuple[bytes, ...]
     servers: tuple[str, ...]
+
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((OUTSIDE_MEMBER, (self.user_id, self.room_id)),)
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
@@ -60,6 +66,9 @@ class DropStripped(Change):
 
     user_id: str
     room_id: str
+
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((OUTSIDE_MEMBER, (self.user_id, self.room_id)),)
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:

@@ -8,6 +8,7 @@ from storage.replication.kinds.accounts import ACCOUNTS
 from storage.replication.kinds.devices import DEVICES
 from storage.replication.kinds.directory import DIRECTORY
 from storage.replication.kinds.duties import DUTY_PROGRESS
+from storage.replication.kinds.federation import OUTSIDE
 from storage.replication.kinds.filters import FILTERS
 from storage.replication.kinds.key_backup import KEY_BACKUPS
 from storage.replication.kinds.keys import KEYS
@@ -31,6 +32,7 @@ ALL_KINDS: Final[Sequence[RecordKind]] = (
     *DIRECTORY,
     MEDIA,
     DUTY_PROGRESS,
+    *OUTSIDE,
     *KEYS,
     *KEY_BACKUPS,
     *ONE_TIME_KEYS,

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 
 from federation.room_dag.signing import EventSigner
 from federation.sites.link import LONGEST_PAUSE_S
+from federation.sites.site_client import LINK, SiteClient
 from federation.transport.body_pipe import StreamedResponse, StreamLimits
 from federation.transport.errors import TransportError
 from federation.transport.https import HttpRequest, HttpResponse, ResponseLimits
@@ -155,6 +156,19 @@ class SitesTestCase(ServerTestCase):
         """They do again, and have caught up."""
         self.network.down.difference_update(_LINKS)
         self.settle()
+
+    def take_over(self, host: str, signer_host: str | None = None) -> int:
+        """Ask a site to take over, on the site itself, with the key of one; the status of the answer."""
+        name = "anna" if host == ANNA else "berta"
+        url = f"https://link-{name}.example:8449"
+        client = SiteClient(name, url, self.signer_of(signer_host or host), self.network)
+        down = set(self.network.down)
+        self.network.down.clear()
+        asking = Deferred.fromCoroutine(client.post(name, LINK + "take_over", {}))
+        answered: Deferred[int] = asking.addCallbacks(lambda _: 200, lambda failure: failure.value.status)
+        self.network.flush()
+        self.network.down.update(down)
+        return self.successResultOf(answered)
 
     def settle(self) -> None:
         """Let the links do what they can."""

@@ -6,9 +6,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import orjson
-from twisted.internet.defer import Deferred
 
-from federation.sites.site_client import LINK, SiteClient
 from federation.transport.https import HttpRequest, HttpResponse
 from tests.popcube_server.server_case import TWO
 from tests.popcube_server.sites.sites_case import ANNA, BERTA, CARLA, SitesTestCase
@@ -69,19 +67,6 @@ class SendingCase(SitesTestCase):
         status, page = self.call("GET", "/metrics", headers={"Host": host})
         self.assertEqual(status, 200)
         return b'popcube_site_duty_held{duty="federation"} 1.0' in page
-
-    def take_over(self, host: str, signer_host: str | None = None) -> int:
-        """Ask a site to take over, on the site itself, with the key of one; the status of the answer."""
-        name = "anna" if host == ANNA else "berta"
-        url = f"https://link-{name}.example:8449"
-        client = SiteClient(name, url, self.signer_of(signer_host or host), self.network)
-        down = set(self.network.down)
-        self.network.down.clear()
-        asking = Deferred.fromCoroutine(client.post(name, LINK + "take_over", {}))
-        answered: Deferred[int] = asking.addCallbacks(lambda _: 200, lambda failure: failure.value.status)
-        self.network.flush()
-        self.network.down.update(down)
-        return self.successResultOf(answered)
 
 
 class AloneSendingTests(SendingCase):
