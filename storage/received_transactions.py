@@ -1,11 +1,12 @@
 """What was answered to other servers' transactions, so that a repeat is answered the same and done once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
+from storage.replication.record_index import RecordIndex
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,9 @@ class RecordReceived(Change):
     txn_id: str
     answer: bytes
     at_ms: int
+
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((self.kind, (self.origin, self.txn_id)),)
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
@@ -43,11 +47,24 @@ class DropReceived(Change):
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         for _, change in changes:
-            tx.run("DELETE FROM received_transactions WHERE at_ms < ?", (change.before_ms,))
+            gone = tx.all(
+                "DELETE FROM received_transactions WHERE at_ms < ? RETURNING origin, txn_id",
+                (change.before_ms,),
+            )
+            # Each site forgets them by itself.
+            RecordIndex().forget(tx, cls.kind, [(row[0], row[1]) for row in gone])
 
 
 class ReceivedTransactionsRepository:
     """Reads answers."""
+
+    def find(self, tx: Transaction, origin: str, txn_id: str) -> tuple[bytes, int] | None:
+        """What was answered, and when."""
+        row = tx.one(
+            "SELECT answer, at_ms FROM received_transactions WHERE origin = ? AND txn_id = ?",
+            (origin, txn_id),
+        )
+        return None if row is None else (bytes(row[0]), row[1])
 
     def find_answer(self, tx: Transaction, origin: str, txn_id: str) -> bytes | None:
         answer: bytes | None = tx.value(

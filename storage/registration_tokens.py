@@ -1,12 +1,18 @@
 """Registration tokens: who holds one may make an account, as often as it allows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from storage.change import Change, Conflict
 from storage.database import Transaction, WriteTransaction
 from storage.engines.engine import UniqueViolation
+from storage.replication.own_site import find_own_log
+
+REGISTRATION_TOKEN: Final = "registration_token"  # noqa: S105
+"""The record of a token: (token)."""
+TOKEN_USES: Final = "registration_token.uses"  # noqa: S105
+"""The record of how often it was used at a site: (token, log)."""
 
 
 class TokenUsedUp(Conflict):
@@ -37,7 +43,8 @@ class RegistrationTokenRow:
 def _find(tx: Transaction, token: str, now_ms: int) -> RegistrationTokenRow | None:
     row = tx.one(
         "SELECT token, uses_allowed, (SELECT COUNT(*) FROM registration_token_reservations r"
-        " WHERE r.token = t.token AND r.expires_ms > ?), completed, expires_ms"
+        " WHERE r.token = t.token AND r.expires_ms > ?), completed + COALESCE("
+        "(SELECT SUM(u.completed) FROM registration_token_uses u WHERE u.token = t.token), 0), expires_ms"
         " FROM registration_tokens t WHERE token = ?",
         (now_ms, token),
     )
@@ -53,6 +60,17 @@ class RegistrationTokensRepository:
         rows = [_find(tx, token, now_ms) for token in tokens]
         return [row for row in rows if row is not None]
 
+    def find_uses(self, tx: Transaction, token: str, log: str) -> int:
+        """How often it was used at a site."""
+        if log == find_own_log(tx):
+            uses = tx.value("SELECT completed FROM registration_tokens WHERE token = ?", (token,))
+        else:
+            uses = tx.value(
+                "SELECT completed FROM registration_token_uses WHERE token = ? AND log = ?",
+                (token, tx.name_id(log)),
+            )
+        return uses or 0
+
 
 @dataclass(frozen=True, slots=True)
 class CreateRegistrationToken(Change):
@@ -67,6 +85,9 @@ class CreateRegistrationToken(Change):
 
     def key(self) -> tuple[str, ...]:
         return (self.token,)
+
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((REGISTRATION_TOKEN, self.key()),)
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
@@ -97,6 +118,9 @@ class UpdateRegistrationToken(Change):
     def key(self) -> tuple[str, ...]:
         return (self.token,)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((REGISTRATION_TOKEN, self.key()),)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         tx.many(
@@ -118,11 +142,65 @@ class DeleteRegistrationToken(Change):
     def key(self) -> tuple[str, ...]:
         return (self.token,)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((REGISTRATION_TOKEN, self.key()),)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         rows = [(change.token,) for _, change in changes]
         tx.many("DELETE FROM registration_tokens WHERE token = ?", rows)
         tx.many("DELETE FROM registration_token_reservations WHERE token = ?", rows)
+        tx.many("DELETE FROM registration_token_uses WHERE token = ?", rows)
+
+
+@dataclass(frozen=True, slots=True)
+class MergeRegistrationToken(Change):
+    """A token as another site has it; its uses are counted by site."""
+
+    kind: ClassVar[str] = "registration_token"
+    area: ClassVar[str] = "registration_tokens"
+
+    token: str
+    uses_allowed: int | None
+    expires_ms: int | None
+
+    def key(self) -> tuple[str, ...]:
+        return (self.token,)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        for position, change in changes:
+            tx.run(
+                "INSERT INTO registration_tokens (token, uses_allowed, completed, expires_ms, position)"
+                " VALUES (?, ?, ?, ?, ?) ON CONFLICT (token) DO UPDATE SET uses_allowed = excluded.uses_allowed,"
+                " expires_ms = excluded.expires_ms, position = excluded.position",
+                (change.token, change.uses_allowed, 0, change.expires_ms, position),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class CountTokenUses(Change):
+    """How often a token was used at another site; it only grows."""
+
+    kind: ClassVar[str] = "registration_token"
+    area: ClassVar[str] = "registration_tokens"
+
+    token: str
+    log: str
+    completed: int
+
+    def key(self) -> tuple[str, ...]:
+        return (self.token,)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        for _, change in changes:
+            tx.run(
+                "INSERT INTO registration_token_uses (token, log, completed) VALUES (?, ?, ?)"
+                " ON CONFLICT (token, log) DO UPDATE SET completed = excluded.completed"
+                " WHERE registration_token_uses.completed < excluded.completed",
+                (change.token, tx.intern_one(change.log), change.completed),
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +243,13 @@ class UseRegistrationToken(Change):
     def key(self) -> tuple[str, ...]:
         return (self.token,)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((TOKEN_USES, (self.token, str(result))),) if result else ()
+
     @classmethod
-    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[object]:
+        """On several sites, this one's log."""
+        log = find_own_log(tx)
         for position, change in changes:
             taken = tx.all(
                 "DELETE FROM registration_token_reservations WHERE session_id = ? AND token = ? RETURNING token",
@@ -178,3 +261,4 @@ class UseRegistrationToken(Change):
                 "UPDATE registration_tokens SET completed = completed + 1, position = ? WHERE token = ?",
                 (position, change.token),
             )
+        return [log for _ in changes]

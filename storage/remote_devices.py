@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 
 from storage.change import Change, Conflict
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
+from storage.replication.record_index import RecordIndex
 
 
 class ListMovedOn(Conflict):
@@ -129,6 +130,9 @@ class RecordReceived(Change):
     message_id: str
     at_ms: int
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((self.kind, (self.origin, self.message_id)),)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         for _, change in changes:
@@ -138,6 +142,35 @@ class RecordReceived(Change):
                 (change.origin, change.message_id.encode(), change.at_ms),
             ):
                 raise AlreadyReceived("the message was taken before")
+
+
+@dataclass(frozen=True, slots=True)
+class MergeReceived(Change):
+    """A message to devices was taken at another site, or here as well."""
+
+    kind: ClassVar[str] = "to_device_received"
+    area: ClassVar[str] = "received_to_device"
+    logged: ClassVar[bool] = False
+
+    origin: str
+    message_id: str
+    at_ms: int
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        tx.many(
+            "INSERT INTO received_to_device (origin, message_id, at_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            [(change.origin, change.message_id.encode(), change.at_ms) for _, change in changes],
+        )
+
+
+def find_received_ms(tx: Transaction, origin: str, message_id: str) -> int | None:
+    """When a message was taken, if it was."""
+    at_ms: int | None = tx.value(
+        "SELECT at_ms FROM received_to_device WHERE origin = ? AND message_id = ?",
+        (origin, message_id.encode()),
+    )
+    return at_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +185,12 @@ class ForgetReceived(Change):
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
-        tx.run(
-            "DELETE FROM received_to_device WHERE at_ms < ?",
+        gone = tx.all(
+            "DELETE FROM received_to_device WHERE at_ms < ? RETURNING origin, message_id",
             (max(change.before_ms for _, change in changes),),
         )
+        # Each site forgets them by itself.
+        RecordIndex().forget(tx, cls.kind, [(row[0], bytes(row[1]).decode()) for row in gone])
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,14 @@ def _give_back(tx: WriteTransaction, site: str, log: str) -> None:
             f"UPDATE {table} SET log = ?, log_position = position WHERE log IS NULL",  # noqa: S608
             (names[log],),
         )
+    tx.run("UPDATE reports SET log = ?, log_position = report WHERE log IS NULL", (names[log],))
+    tx.run(
+        "INSERT INTO registration_token_uses (token, log, completed)"
+        " SELECT token, CAST(? AS BIGINT), completed FROM registration_tokens WHERE completed > 0"
+        " ON CONFLICT DO NOTHING",
+        (names[log],),
+    )
+    tx.run("UPDATE registration_tokens SET completed = 0")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,12 @@ from storage.replication.kinds.federation import OUTSIDE
 from storage.replication.kinds.filters import FILTERS
 from storage.replication.kinds.key_backup import KEY_BACKUPS
 from storage.replication.kinds.keys import KEYS
+from storage.replication.kinds.logins import LOGINS
 from storage.replication.kinds.media import MEDIA
 from storage.replication.kinds.notifications import NOTIFICATIONS
 from storage.replication.kinds.one_time_keys import ONE_TIME_KEYS
 from storage.replication.kinds.profiles import PROFILES
+from storage.replication.kinds.received import RECEIVED
 from storage.replication.kinds.rooms import ROOMS
 from storage.replication.kinds.sessions import SESSION
 from storage.replication.kinds.to_device import MESSAGES
@@ -38,4 +40,6 @@ ALL_KINDS: Final[Sequence[RecordKind]] = (
     *ONE_TIME_KEYS,
     *MESSAGES,
     *ROOMS,
+    *LOGINS,
+    *RECEIVED,
 )
