@@ -1,15 +1,25 @@
 """This server's own keys, as it publishes them and as it uses them to check its own signatures."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from federation.keys.server_keys import VerifyKey
 from federation.room_dag.base64 import encode_base64
 from federation.room_dag.canonical_json import MAX_INTEGER
-from federation.room_dag.signing import EventSigner
+from federation.room_dag.signing import EventSigner, InvalidSignature, json_signed_bytes, verify_bytes
 from synapse_like_config.keys import OldSigningKey
 
 _HOUR_MS = 3600 * 1000
+
+
+class SiteSignatures(Protocol):
+    """What other sites have signed (`CoSignatures`)."""
+
+    @property
+    def version(self) -> int:
+        """Another one whenever there is more to find."""
+
+    def find(self, valid_until: int, key_id: str) -> str | None: ...
 
 
 class OwnKeys:
@@ -26,8 +36,11 @@ class OwnKeys:
         refresh_interval_ms: int,
         now_ms: Callable[[], int],
         site_keys: Mapping[str, bytes] | None = None,
+        site_signatures: SiteSignatures | None = None,
     ) -> None:
         """`site_keys` are the public keys, by ID, with which the other sites of the organisation sign."""
+        self._site_signatures = site_signatures
+        self._version = 0
         self.server_name = signers[0].server_name
         self._signers = tuple(signers)
         current = {signer.key_id for signer in signers}
@@ -55,10 +68,21 @@ class OwnKeys:
 
         Several machines with the same keys so publish the same document without asking each other.
         """
-        valid_until_ts = (self._now_ms() // self._period_ms + 2) * self._period_ms
-        if self._document.get("valid_until_ts") != valid_until_ts:
-            self._document = self._build(valid_until_ts)
+        (valid_until_ts,) = self.next_ends(1)
+        version = 0 if self._site_signatures is None else self._site_signatures.version
+        if self._document.get("valid_until_ts") != valid_until_ts or version != self._version:
+            self._document, self._version = self._build(valid_until_ts), version
         return self._document
+
+    def next_ends(self, count: int) -> Sequence[int]:
+        """The ends of validity of this period's document and the next ones', milliseconds since 1970."""
+        present = self._now_ms() // self._period_ms
+        return [(present + 2 + later) * self._period_ms for later in range(count)]
+
+    def own_signatures(self, valid_until_ts: int) -> Mapping[str, str]:
+        """By key ID, what this site signs of a document."""
+        message = json_signed_bytes(self._unsigned(valid_until_ts))
+        return {signer.key_id: signer.sign_bytes(message) for signer in self._signers}
 
     def all_keys(self) -> Mapping[str, VerifyKey]:
         """Our own keys by ID. One in use is valid at all times."""
@@ -69,18 +93,39 @@ class OwnKeys:
         return self._signers[0].sign_json(document)
 
     def _build(self, valid_until_ts: int) -> Mapping[str, Any]:
-        document: dict[str, Any] = {
+        document = self._unsigned(valid_until_ts)
+        signatures = {**self._signatures_of_sites(document), **self.own_signatures(valid_until_ts)}
+        # Every site gives the members in the same order: the documents are equal as bytes.
+        return {**document, "signatures": {self.server_name: dict(sorted(signatures.items()))}}
+
+    def _unsigned(self, valid_until_ts: int) -> Mapping[str, Any]:
+        keys = {signer.key_id: signer.verify_key for signer in self._signers} | self._site_keys
+        return {
             "server_name": self.server_name,
             "valid_until_ts": valid_until_ts,
-            "verify_keys": {
-                **{signer.key_id: {"key": signer.verify_key_base64} for signer in self._signers},
-                **{key_id: {"key": encode_base64(key)} for key_id, key in self._site_keys.items()},
-            },
+            "verify_keys": {key_id: {"key": encode_base64(key)} for key_id, key in sorted(keys.items())},
             "old_verify_keys": {
                 old.key_id: {"key": encode_base64(old.verify_key), "expired_ts": old.expired_ts}
-                for old in self._old_keys
+                for old in sorted(self._old_keys, key=lambda old: old.key_id)
             },
         }
-        for signer in self._signers:
-            document = signer.sign_json(document)
-        return document
+
+    def _signatures_of_sites(self, document: Mapping[str, Any]) -> Mapping[str, str]:
+        if self._site_signatures is None:
+            return {}
+        message = json_signed_bytes(document)
+        found = {}
+        for key_id, key in self._site_keys.items():
+            signature = self._site_signatures.find(document["valid_until_ts"], key_id)
+            # A site whose configuration names other keys than this one's has signed another document.
+            if signature is not None and _is_good(message, signature, key):
+                found[key_id] = signature
+        return found
+
+
+def _is_good(message: bytes, signature: str, key: bytes) -> bool:
+    try:
+        verify_bytes(message, signature, key)
+    except InvalidSignature:
+        return False
+    return True

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from federation.identity.identity_servers import IdentityServers
+from federation.keys.co_signatures import CoSignatures, SignAhead
 from federation.keys.fetch_keys import FetchKeys, Notary
 from federation.keys.key_ring import KeyRing
 from federation.keys.own_keys import OwnKeys
@@ -32,6 +33,7 @@ from popcube_server.services.federation.origin_turns import OriginTurns
 from popcube_server.services.federation.own_documents import OwnKeyDocument, delegation_document
 from popcube_server.services.periodic import Periodic
 from popcube_server.version import NAME, VERSION
+from storage.site_key_signatures import SiteKeySignaturesRepository
 from synapse_like_config.keys import TrustedKeyServer
 
 logger = logging.getLogger(__name__)
@@ -79,14 +81,19 @@ def build_federation(core: Core, network: Network) -> Federation:
         core.signer, requests, network.https, user_agent, back_off, platform.clock, platform.sleep
     )
 
+    known = core.database.read_now(SiteKeySignaturesRepository().get_all) if core.sites else {}
+    signatures = CoSignatures(known)
+    core.log.follow(signatures.hear)
     own = OwnKeys(
         _signers(core),
         config.keys.old_signing_keys,
         config.keys.key_refresh_interval_ms,
         now_ms,
-        {peer.verify_key.key_id: peer.verify_key.key for peer in config.sites.peers}
+        # A witness signs no events: its key is nobody's business.
+        {peer.verify_key.key_id: peer.verify_key.key for peer in config.sites.peers if not peer.witness}
         if config.sites
         else None,
+        signatures if core.sites else None,
     )
     stored = StoredKeys(core.database, core.committer, core.log, now_ms)
     cache = stored.cache
@@ -122,7 +129,7 @@ def build_federation(core: Core, network: Network) -> Federation:
         turns,
         numbers,
         servlets,
-        [forget],
+        [forget, *([SignAhead(own, signatures, core.committer, platform.clock)] if core.sites else [])],
     )
 
 

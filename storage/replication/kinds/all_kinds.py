@@ -11,6 +11,7 @@ from storage.replication.kinds.duties import DUTY_PROGRESS
 from storage.replication.kinds.federation import OUTSIDE
 from storage.replication.kinds.filters import FILTERS
 from storage.replication.kinds.key_backup import KEY_BACKUPS
+from storage.replication.kinds.key_signatures import KEY_SIGNATURES
 from storage.replication.kinds.keys import KEYS
 from storage.replication.kinds.logins import LOGINS
 from storage.replication.kinds.media import MEDIA
@@ -35,6 +36,7 @@ ALL_KINDS: Final[Sequence[RecordKind]] = (
     MEDIA,
     DUTY_PROGRESS,
     *OUTSIDE,
+    KEY_SIGNATURES,
     *KEYS,
     *KEY_BACKUPS,
     *ONE_TIME_KEYS,
