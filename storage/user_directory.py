@@ -93,13 +93,22 @@ _MATCHES = (
     " WHERE w.word >= ? AND w.word < ? AND u.is_locked <= ? AND w.user_nid <> ?"
 )
 _AND_WORD = " AND EXISTS (SELECT 1 FROM directory_words x WHERE x.user_nid = w.user_nid AND x.word >= ? AND x.word < ?)"
-_AND_VISIBLE = (
-    " AND EXISTS (SELECT 1 FROM memberships m WHERE m.user_nid = w.user_nid AND m.membership = 1"
-    " AND (EXISTS (SELECT 1 FROM directory_open_rooms o WHERE o.room = m.room)"
-    " OR EXISTS (SELECT 1 FROM memberships s WHERE s.room = m.room AND s.user_nid = ? AND s.membership = 1)))"
-)
 # The shortest completion of the first word comes first: a whole word before its longer relatives.
 _ORDER = " GROUP BY w.user_nid ORDER BY first, w.user_nid LIMIT ?"
+
+
+_IS_VISIBLE = (
+    " AND (EXISTS (SELECT 1 FROM directory_open_rooms o WHERE o.room = m.room)"
+    " OR EXISTS (SELECT 1 FROM memberships s WHERE s.room = m.room AND s.user_nid = ? AND s.membership = 1))"
+)
+_JOINED = "SELECT 1 FROM memberships m WHERE m.user_nid = w.user_nid AND m.membership = 1"
+_AND_VISIBLE = f" AND EXISTS ({_JOINED}{_IS_VISIBLE})"
+_MEMBER_EVENTS = (
+    "SELECT e.json FROM memberships m JOIN events e ON e.nid = m.event"
+    " WHERE m.user_nid = ? AND m.membership = 1 AND e.redacted_by IS NULL"
+)
+MAX_NAMES = 20
+"""Rooms that a name is looked for in, of a user whose profile another server has."""
 
 
 class UserDirectoryRepository:
@@ -111,10 +120,40 @@ class UserDirectoryRepository:
         return _found(tx, [row[0] for row in rows])
 
     def search_all(self, tx: Transaction, search: DirectorySearch) -> list[FoundUser]:
-        """Everybody of the organisation."""
+        """Everybody whom this server knows."""
         sql, parameters = _matches(search, tx.name_id(search.searcher))
         rows = tx.all(sql + _ORDER, (*parameters, search.limit))
         return _found(tx, [row[0] for row in rows])
+
+    def get_member_events(self, tx: Transaction, user_ids: Sequence[str]) -> dict[str, list[bytes]]:
+        """Of joined users, the JSON of their newest m.room.member events: `MAX_NAMES` of each."""
+        sql = _MEMBER_EVENTS + " ORDER BY m.position DESC LIMIT ?"
+        return {
+            user_id: [bytes(row[0]) for row in tx.all(sql, (tx.name_id(user_id), MAX_NAMES))]
+            for user_id in user_ids
+        }
+
+    def get_visible_member_events(
+        self, tx: Transaction, searcher: str, user_ids: Sequence[str]
+    ) -> dict[str, list[bytes]]:
+        """As `get_member_events`, of rooms by which the searcher can know of them."""
+        sql = _MEMBER_EVENTS + _IS_VISIBLE + " ORDER BY m.position DESC LIMIT ?"
+        return {
+            user_id: [
+                bytes(row[0]) for row in tx.all(sql, (tx.name_id(user_id), tx.name_id(searcher), MAX_NAMES))
+            ]
+            for user_id in user_ids
+        }
+
+    def get_joined(self, tx: Transaction, room_ids: Sequence[str]) -> list[str]:
+        """Users who are in one of the rooms."""
+        nids: set[int] = set()
+        for room_id in room_ids:
+            rows = tx.all(
+                "SELECT user_nid FROM memberships WHERE room = ? AND membership = 1", (tx.name_id(room_id),)
+            )
+            nids.update(row[0] for row in rows)
+        return list(tx.names_of(nids).values())
 
 
 def _matches(search: DirectorySearch, searcher: int | None) -> tuple[str, list[Any]]:

@@ -29,12 +29,12 @@ def build_search(core: Core, base: RoomBase, reads: RoomReads) -> Search:
         core.log, core.database, core.committer, core.platform, LogRepository(), FollowersRepository()
     )
     summaries = RoomSummaries(base.rooms, base.events, core.log, core.server_name)
-    index_users = IndexUsers(core.database, core.committer, summaries)
+    index_users = IndexUsers(core.server_name, core.database, core.committer, summaries)
     directory = core.config.profiles.user_directory
     limiter = RateLimiter(core.config.rate_limits.rc_user_directory, core.platform.now_s)
     servlets = (
         Reports(_report_content(core, base, reads)),
-        Users(SearchUsers(core.database, directory, limiter)),
+        Users(SearchUsers(core.server_name, core.database, directory, limiter)),
     )
     return Search(servlets, (DurableFollower(source, index_users),))
 

@@ -1,14 +1,16 @@
 """Search for people. Source: client-server API, "User directory"."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
 
+from federation.room_dag.identifiers import domain_of
 from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.requester import Requester
-from popcube_server.services.user_directory.words import typed_words
-from storage.database import Database
+from popcube_server.services.user_directory.member_names import read_names
+from popcube_server.services.user_directory.words import typed_words, words_of_user
+from storage.database import Database, Transaction
 from storage.user_directory import DirectorySearch, FoundUser, UserDirectoryRepository
 from synapse_like_config.profiles import UserDirectoryConfig
 
@@ -32,9 +34,16 @@ class People:
 
 
 class SearchUsers:
-    """Finds local users that the searcher can know of."""
+    """Finds users that the searcher can know of.
 
-    def __init__(self, database: Database, config: UserDirectoryConfig, limiter: RateLimiter) -> None:
+    "the homeserver MUST at a minimum consider the users the requesting user shares a room with and those who reside in
+    public rooms (known to the homeserver)", wherever their accounts are.
+    """
+
+    def __init__(
+        self, server_name: str, database: Database, config: UserDirectoryConfig, limiter: RateLimiter
+    ) -> None:
+        self._server_name = server_name
         self._database = database
         self._config = config
         self._limiter = limiter
@@ -52,12 +61,34 @@ class SearchUsers:
         find = self._repository.search_visible
         if self._config.search_all_users:
             find = self._repository.search_all
-        found = await self._database.read(lambda tx: find(tx, search))
-        return People(_ranked(found[:limit], words), len(found) > limit)
+        found, events = await self._database.read(lambda tx: self._with_names(tx, find(tx, search), search))
+        people = [_person(one, events, words) for one in found[:limit]]
+        return People(_ranked([one for one in people if one is not None], words), len(found) > limit)
+
+    def _with_names(
+        self, tx: Transaction, found: list[FoundUser], search: DirectorySearch
+    ) -> tuple[list[FoundUser], Mapping[str, Sequence[bytes]]]:
+        """What users of other servers are called where the searcher may know of it."""
+        others = [one.user_id for one in found if domain_of(one.user_id) != self._server_name]
+        return found, self._repository.get_visible_member_events(tx, search.searcher, others)
 
 
-def _ranked(found: Sequence[FoundUser], words: Sequence[str]) -> list[Person]:
-    people = [Person(one.user_id, _text(one.display_name), _avatar(one.avatar_url)) for one in found]
+def _person(found: FoundUser, events: Mapping[str, Sequence[bytes]], words: Sequence[str]) -> Person | None:
+    """None for a user of another server who is called so only where the searcher is not."""
+    if found.user_id not in events:
+        return Person(found.user_id, _text(found.display_name), _avatar(found.avatar_url))
+    for name in read_names(events[found.user_id]):
+        if _fits(found.user_id, name.display_name, words):
+            return Person(found.user_id, name.display_name, name.avatar_url)
+    return Person(found.user_id, None, None) if _fits(found.user_id, None, words) else None
+
+
+def _fits(user_id: str, name: str | None, words: Sequence[str]) -> bool:
+    own = words_of_user(user_id, name)
+    return all(any(one.startswith(word) for one in own) for word in words)
+
+
+def _ranked(people: Sequence[Person], words: Sequence[str]) -> list[Person]:
     # "Ordered by rank and then whether or not profile info is available."; sorting keeps the order of equals.
     return sorted(people, key=lambda person: (not _has_whole(person, words), person.display_name is None))
 
