@@ -1,4 +1,5 @@
-// Drives a server with matrix-js-sdk: node driver.mjs BASE_URL plain|encrypted
+// Drives a server with matrix-js-sdk: node driver.mjs BASE_URL plain|encrypted [OTHER_BASE_URL]
+// With another server, one of the two users of the encrypted scenario is there.
 // Exits with 0 if the scenario went well; else the reason is on the standard error.
 
 import assert from "node:assert/strict";
@@ -164,9 +165,11 @@ async function plain(baseUrl) {
     await logOut(bob);
 }
 
-async function encrypted(baseUrl) {
-    const alice = await registered(baseUrl, "alice");
-    const bob = await registered(baseUrl, "bob");
+async function encrypted(baseUrl, otherBaseUrl) {
+    // The servers may be those of other tests, too.
+    const unique = crypto.randomUUID().slice(0, 8);
+    const alice = await registered(baseUrl, `alice-${unique}`);
+    const bob = await registered(otherBaseUrl, `bob-${unique}`);
     await start(alice, true);
     await start(bob, true);
     const roomId = await meet(alice, bob, [
@@ -186,9 +189,9 @@ async function encrypted(baseUrl) {
     await logOut(bob);
 }
 
-const [baseUrl, scenario] = process.argv.slice(2);
+const [baseUrl, scenario, otherBaseUrl = baseUrl] = process.argv.slice(2);
 try {
-    await { plain, encrypted }[scenario](baseUrl);
+    await { plain, encrypted }[scenario](baseUrl, otherBaseUrl);
     process.exit(0);
 } catch (error) {
     console.error(error);
