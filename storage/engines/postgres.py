@@ -36,6 +36,8 @@ class PostgresConnection:
         self._arguments = dict(arguments)
         self._schema = schema
         self._statements: dict[str, str] = {}
+        self._beginning = ""
+        """What begins the transaction, until its first statement takes it along."""
         self._open()
 
     def _open(self) -> None:
@@ -52,14 +54,7 @@ class PostgresConnection:
     def _begin(self, sql: str) -> None:
         if self._connection.closed:
             self._open()
-        try:
-            self.execute(sql, ())
-        except StorageError:
-            if not self._connection.closed:
-                raise
-            # It was cut while it was idle, and that shows only now. Nothing was begun, so nothing is lost.
-            self._open()
-            self.execute(sql, ())
+        self._beginning = f"{sql}; "
 
     def begin_read(self) -> None:
         self._begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -69,8 +64,25 @@ class PostgresConnection:
         self._begin("BEGIN ISOLATION LEVEL READ COMMITTED")
 
     def execute(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
+        if self._beginning:
+            return self._execute_first(self._statement(sql), parameters)
+        return self._execute(self._statement(sql), parameters)
+
+    def _execute_first(self, statement: str, parameters: Sequence[Any]) -> list[Row]:
+        """Begin the transaction and run its first statement in one message: most that read have one or two."""
+        statement, self._beginning = self._beginning + statement, ""
         try:
-            self._cursor.execute(self._statement(sql), parameters)
+            return self._execute(statement, parameters)
+        except StorageError:
+            if not self._connection.closed:
+                raise
+            # It was cut while it was idle, and that shows only now. Nothing was committed, so nothing happens twice.
+            self._open()
+            return self._execute(statement, parameters)
+
+    def _execute(self, statement: str, parameters: Sequence[Any]) -> list[Row]:
+        try:
+            self._cursor.execute(statement, parameters)
             return [] if self._cursor.description is None else self._cursor.fetchall()
         except psycopg2.Error as error:
             raise _translate(error) from error
@@ -84,6 +96,8 @@ class PostgresConnection:
 
     def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         match = _VALUES.search(sql)
+        if self._beginning:
+            self._execute_first("", ())
         try:
             if match is None:
                 psycopg2.extras.execute_batch(self._cursor, self._statement(sql), list(rows))
@@ -103,11 +117,18 @@ class PostgresConnection:
         return statement
 
     def commit(self) -> None:
-        self.execute("COMMIT", ())
+        self._finish("COMMIT")
 
     def rollback(self) -> None:
         if not self._connection.closed:
-            self.execute("ROLLBACK", ())
+            self._finish("ROLLBACK")
+
+    def _finish(self, sql: str) -> None:
+        if self._beginning:
+            # Nothing was asked, so nothing was begun.
+            self._beginning = ""
+        else:
+            self.execute(sql, ())
 
     def close(self) -> None:
         self._connection.close()

@@ -94,6 +94,19 @@ class PostgresDatabaseTests(PostgresStorage, DatabaseTests, SynchronousTestCase)
         self._cut_connections()
         self.assertEqual(self.read(LogRepository().get_position), 2)
 
+    def test_transaction_begins_whatever_its_first_statement_is(self) -> None:
+        def insert_many(tx: WriteTransaction) -> None:
+            tx.many("INSERT INTO names (nid, name) VALUES (?, ?)", [(901, b"a"), (902, b"b")])
+            raise StorageError("never mind")
+
+        def ask(tx: WriteTransaction) -> None:
+            tx.run("INSERT INTO names (nid, name) VALUES (?, ?) RETURNING nid", (903, b"c"))
+            raise StorageError("never mind")
+
+        for work in (insert_many, ask):
+            self.assertRaises(StorageError, self.database.write_now, work)
+        self.assertEqual(self.read(lambda tx: tx.all("SELECT nid FROM names WHERE nid > 900")), [])
+
     def test_connection_that_is_cut_within_a_transaction_fails_it_and_the_next_goes_on(self) -> None:
         def cut(tx: WriteTransaction) -> None:
             tx.intern_one("lost")
