@@ -229,7 +229,6 @@ def build_inbound_rooms(
         InviteDoor(limits, core.config.rooms.block_non_admin_invites),
         access,
         database,
-        base.repositories.rooms,
         base.repositories.events,
         committer,
         core.signer,

@@ -19,7 +19,7 @@ from storage.change import Change
 from storage.committer import Committer
 from storage.database import Database
 from storage.events import EventsRepository
-from storage.rooms import AddRoom, RoomsRepository
+from storage.rooms import AddRoom
 from storage.stripped_states import KeepStripped
 
 MAX_STATE_ENTRIES = 100
@@ -63,7 +63,6 @@ class ReceiveInvite:
         door: InviteDoor,
         access: RoomAccess,
         database: Database,
-        repository: RoomsRepository,
         events: EventsRepository,
         committer: Committer,
         signer: EventSigner,
@@ -75,7 +74,6 @@ class ReceiveInvite:
         self._door = door
         self._access = access
         self._database = database
-        self._repository = repository
         self._events = events
         self._committer = committer
         self._signer = signer
@@ -177,11 +175,13 @@ class ReceiveInvite:
 
     async def _store(self, event: Event, rules: RoomRules, entries: Sequence[bytes], origin: str) -> None:
         user_id = event.state_key or ""
-        room = await self._database.read(lambda tx: self._repository.find(tx, event.room_id))
-        version = None if room is None else room.version
-        if version is not None and version != rules.version:
+        live = self._rooms.find(event.room_id)
+        if live is not None and live.rules is not rules:
+            # Somebody here has joined meanwhile.
             raise InvalidParam("The room has another version.")
-        changes: list[Change] = [] if version is not None else [AddRoom(event.room_id, rules.version)]
+        # Who invites says which version the room has, and nobody here can know better: what an earlier invite said, maybe
+        # falsely, must not keep this one out.
+        changes: list[Change] = [AddRoom(event.room_id, rules.version)]
         changes.append(member_outlier(event, "invite"))
         changes.append(KeepStripped(user_id, event.room_id, tuple(entries), (origin,)))
         await self._committer.commit(*changes)

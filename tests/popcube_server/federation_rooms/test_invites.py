@@ -196,6 +196,25 @@ class IncomingInvitesTests(MembershipsCase):
         shown = self.synced_rooms(self.alice, "invite")[event.room_id]["invite_state"]["events"]
         self.assertEqual([each["type"] for each in shown], ["m.room.name", "m.room.member"])
 
+    def test_false_invite_keeps_no_other_one_out(self) -> None:
+        carol, third = self.given_user("carol"), self.given_far("third.example")
+        # Anybody may invite into a room that this server does not know, and say of it what they like.
+        lie = given_room("9", EVE, "invite")
+        false = lie.build("m.room.member", MALLORY, {"membership": "invite"}, carol.user_id)
+        self.ok(self.invite_as(third, lie, false))
+        room = self.given_inviting("10")
+        self.assertEqual(room.room_id, lie.room_id)
+        invite = room.build("m.room.member", EVE, {"membership": "invite"}, self.alice.user_id)
+        self.ok(self.invite_as(self.far, room, invite))
+        self.assertIn(invite.room_id, self.synced_rooms(self.alice, "invite"))
+        room.add(invite)
+        leave = room.build("m.room.member", EVE, {"membership": "leave"}, self.alice.user_id, prev=[invite])
+        self.assertEqual(self.send_as(self.far, leave), {leave.event_id: {}})
+        # The other one can still be turned down.
+        self.assertIn(false.room_id, self.synced_rooms(carol, "invite"))
+        self.ok(self.leave(carol, false.room_id))
+        self.assertNotIn(false.room_id, self.synced_rooms(carol, "invite"))
+
     def test_first_version_of_the_request_is_known(self) -> None:
         room = self.given_inviting("2")
         event = room.build("m.room.member", EVE, {"membership": "invite"}, self.alice.user_id)
