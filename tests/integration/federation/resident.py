@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import quote as percent_encode
 
 import orjson
 
@@ -106,17 +107,22 @@ class Resident:
             "pdus": [decode_pdu(event) for event in events],
         }
         uri = f"{PREFIX}/v1/send/{uuid.uuid4().hex}"
-        answer = self._put(origin, destination, uri, encode_lenient(body))
+        answer = self._request("PUT", origin, destination, uri, encode_lenient(body))
         return {name: said["error"] for name, said in answer["pdus"].items() if "error" in said}
 
-    def _put(self, origin: str, destination: str, uri: str, content: bytes) -> Any:
+    def ask_state(self, origin: str, destination: str, room_id: str, event_id: str) -> frozenset[str]:
+        """The event IDs of the state before an event, as another server gives it."""
+        uri = f"{PREFIX}/v1/state_ids/{_quote(room_id)}?event_id={_quote(event_id)}"
+        return frozenset(self._request("GET", origin, destination, uri, None)["pdu_ids"])
+
+    def _request(self, method: str, origin: str, destination: str, uri: str, content: bytes | None) -> Any:
         headers = {
-            "Authorization": build_x_matrix(make_signer(origin), destination, "PUT", uri, content),
+            "Authorization": build_x_matrix(make_signer(origin), destination, method, uri, content),
             "Content-Type": "application/json",
         }
         connection = self._connection(destination)
         try:
-            connection.request("PUT", uri, content, headers)
+            connection.request(method, uri, content, headers)
             response = connection.getresponse()
             answer = response.read()
         except (OSError, http.client.HTTPException):
@@ -346,6 +352,10 @@ def _auth_chain(room: RoomBuilder, begin: Iterable[str]) -> list[Event]:
             found[event_id] = room.events.get(event_id)
             pending.extend(found[event_id].auth_events)
     return list(found.values())
+
+
+def _quote(text: str) -> str:
+    return percent_encode(text, safe="")
 
 
 def _now_ms() -> int:

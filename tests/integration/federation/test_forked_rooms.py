@@ -25,7 +25,7 @@ from federation.room_dag.event import Event, decode_pdu
 from federation.room_dag.room_versions import ROOM_VERSIONS
 from tests.federation.room_dag.builders import RoomBuilder
 from tests.integration.federation.pairs import ours_on_sqlite, run_authority, synapse
-from tests.integration.federation.peers import User, eventually, quote
+from tests.integration.federation.peers import Peer, SynapsePeer, User, eventually, quote
 from tests.integration.federation.resident import Resident
 from tests.support.forked_rooms import ForkedRoom, ForkedRoomOptions, make_forked_room
 
@@ -37,6 +37,7 @@ MOST_IN_A_TRANSACTION = 10
 WITHHELD = 0.1
 """How many of the events nobody sends: who needs them asks for them."""
 ARRIVAL_S = 60.0
+SETTLING_S = 10.0
 NOT_FOUND = 404
 
 
@@ -106,18 +107,49 @@ def deliver_and_check(resident: Resident, room: Visited, user: User) -> list[str
         eventually(lambda: shows(user, made, made.events[-1].event_id), "the last event", ARRIVAL_S)
     except AssertionError as error:
         return [*problems, f"{server.name}: {error}"]
-    state = user.state(made.room_id)
-    problems += [
-        f"{server.name} has {state.get(pair)} for {pair}, not {made.state.get(pair)}"
-        for pair in sorted(state.keys() | dict(made.state).keys())
-        if state.get(pair) != made.state.get(pair)
-    ]
+    problems += find_differences(resident, room, user)
     problems += [
         f"{server.name} shows {event_id}, which is to be rejected"
         for event_id in sorted(made.rejected)
         if shows(user, made, event_id)
     ]
     return problems
+
+
+def find_differences(resident: Resident, room: Visited, user: User) -> list[str]:
+    """How the state that a user sees differs from that of the room, and still does when all has been taken in."""
+    made, server = room.made, user.peer
+    differences: list[str] = []
+
+    def same() -> bool:
+        state = user.state(made.room_id)
+        differences[:] = [
+            f"{server.name} has {state.get(pair)} for {pair}, not {made.state.get(pair)}"
+            for pair in sorted(state.keys() | dict(made.state).keys())
+            if state.get(pair) != made.state.get(pair)
+        ]
+        return not differences
+
+    try:
+        eventually(same, "the state of the room", SETTLING_S)
+    except AssertionError:
+        if isinstance(server, SynapsePeer) and has_state_at_end(resident, made, server):
+            log.msg(f"{room}: Synapse keeps an old head beside the end: {differences}")
+            return []
+    return differences
+
+
+def has_state_at_end(resident: Resident, made: ForkedRoom, server: Peer) -> bool:
+    """Whether a server that shows another state has the right one at the end of the room.
+
+    Seen of Synapse 1.163, in one of some fifteen rooms that come with gaps: it knows an event from a state that it
+    fetched, and takes in what stands on it. When the event itself is placed after that, it becomes a head, although
+    others name it. What Synapse shows is then resolved from the state there and the one at the end of the room, which
+    now and then is another one. The next event on all its heads mends that.
+    """
+    end = made.events[-1].event_id
+    state = resident.ask_state(resident.names[0], server.server_name, made.room_id, end)
+    return state == set(made.state.values())
 
 
 def shows(user: User, made: ForkedRoom, event_id: str) -> bool:
