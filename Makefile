@@ -13,13 +13,14 @@ PIP_FLAGS ?= --quiet --disable-pip-version-check
 POPCUBE_SPEC ?= $(abspath ../shared/spec)
 export POPCUBE_SPEC
 
-.PHONY: help run install install-test install-synapse test lint bench bench-smoke clean
+.PHONY: help run install install-test install-synapse test lint bench bench-smoke demo-sites clean
 
 help:
 	@echo "make run    start a server on http://127.0.0.1:8008, data in ./$(DATA)"
 	@echo "make test   run every test (TRIAL_JOBS=$(TRIAL_JOBS) processes); installs Synapse in $(SYNAPSE) for some of them"
 	@echo "make lint   ruff and mypy"
 	@echo "make bench  compare this server with Synapse (BENCH_FLAGS=--quick)"
+	@echo "make demo-sites  two sites of one organization: a load, one site burns, people go on, it is built again"
 	@echo "make clean  remove $(VENV), $(SYNAPSE) and what the tools leave; ./$(DATA) stays"
 
 run: $(VENV)/.installed $(DATA)/homeserver.yaml
@@ -82,6 +83,12 @@ bench: $(VENV)/.installed-test $(SYNAPSE)/.installed
 
 bench-smoke: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks --smoke --server ours --database sqlite --output .bench/smoke $(BENCH_FLAGS)
+
+# What a visitor wants to see; needs nothing but what `make run` installs. DEMO_FLAGS="--people 20 --seconds 10"
+DEMO_FLAGS ?=
+
+demo-sites: $(VENV)/.installed
+	@$(BIN)/python -m benchmarks.demo_sites $(DEMO_FLAGS)
 
 clean:
 	rm -rf $(VENV) $(SYNAPSE) _trial_temp* .mypy_cache .ruff_cache .hypothesis build *.egg-info
