@@ -1,6 +1,6 @@
 """Presence: who is online, as it was told last."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final, Self
 
@@ -29,6 +29,9 @@ class SetPresence(Change):
     def key(self) -> tuple[str, ...]:
         return (self.user_id,)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((self.kind, self.key()),)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         users = tx.intern(change.user_id for _, change in changes)
@@ -51,6 +54,11 @@ class SetPresence(Change):
                 for user, (position, change) in newest.items()
             ],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class MergePresence(SetPresence):
+    """A presence that another site told last: that site sees the user's devices now."""
 
 
 @dataclass(frozen=True, slots=True)

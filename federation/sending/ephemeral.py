@@ -11,7 +11,7 @@ from federation.sending.room_servers import RoomServers
 from storage.change import LogEntry
 from storage.presence import SetPresence
 from storage.receipts import PUBLIC, StoreReceipt
-from storage.typing_notices import TypingChanged
+from storage.typing_notices import PeerTyping, TypingChanged
 
 
 class JoinedRooms(Protocol):
@@ -59,6 +59,8 @@ class EphemeralEdus:
         self._sharing = sharing
         self._typing: dict[str, frozenset[str]] = {}
         """By room: which users of this server others were told are typing."""
+        self._typists: dict[str, dict[str, frozenset[str]]] = {}
+        """By room, then by the site that says so: those who type. The empty name is this site's."""
         self._makers: dict[str, Callable[[LogEntry], Awaitable[Sequence[Outgoing]]]] = {
             TypingChanged.kind: self._typing_edus,
             StoreReceipt.kind: self._receipts,
@@ -92,8 +94,9 @@ class EphemeralEdus:
 
     async def _typing_edus(self, entry: LogEntry) -> Sequence[Outgoing]:
         change = entry.change
-        assert isinstance(change, TypingChanged)
-        now = frozenset(user_id for user_id in change.user_ids if self._is_ours(user_id))
+        assert isinstance(change, TypingChanged | PeerTyping)
+        ours = frozenset(user_id for user_id in change.user_ids if self._is_ours(user_id))
+        now = self._typists_with(change.room_id, change.log if isinstance(change, PeerTyping) else "", ours)
         before = self._typing.pop(change.room_id, frozenset())
         if now and await self._others_in(change.room_id):
             self._typing[change.room_id] = now
@@ -101,6 +104,14 @@ class EphemeralEdus:
             await self._typing_edu(change.room_id, user_id, user_id in now)
             for user_id in sorted(now ^ before)
         ]
+
+    def _typists_with(self, room_id: str, site: str, user_ids: frozenset[str]) -> frozenset[str]:
+        """Everybody who types in a room, with what a site says now."""
+        by_site = {**self._typists.pop(room_id, {}), site: user_ids}
+        kept = {name: of_site for name, of_site in by_site.items() if of_site}
+        if kept:
+            self._typists[room_id] = kept
+        return frozenset().union(*kept.values())
 
     async def _typing_edu(self, room_id: str, user_id: str, is_typing: bool) -> Outgoing:
         key = (TypingChanged.kind, room_id, user_id)

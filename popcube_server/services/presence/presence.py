@@ -25,7 +25,7 @@ from storage.committer import Committer
 from storage.database import Database, start
 from storage.events import StoreEvent
 from storage.log import Log
-from storage.presence import PresenceRepository, PresenceRow, SetPresence
+from storage.presence import MergePresence, PresenceRepository, PresenceRow, SetPresence
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +120,8 @@ class Presence:
 
     def _follow(self, entries: Sequence[LogEntry]) -> None:
         for entry in entries:
+            if isinstance(entry.change, MergePresence):
+                self._hand_over(entry.change.user_id)
             # Only what a client sent: the server makes events in users' names too.
             if isinstance(entry.change, StoreEvent) and entry.change.sent_by is not None:
                 user = self._users.get(entry.change.sender)
@@ -128,6 +130,11 @@ class Presence:
                     user.act(now_ms)
                     if user.now(now_ms) != user.shown:
                         self._in_background(self._show(entry.change.sender, user))
+
+    def _hand_over(self, user_id: str) -> None:
+        """Another site sees the user's devices: that they are silent here means nothing. Who syncs here comes back."""
+        self._users.pop(user_id, None)
+        self._due.pop(user_id, None)
 
     def find_last_active_ms(self, user_id: str) -> int | None:
         """When a user who is not offline last did something; None for others."""
@@ -186,7 +193,10 @@ class Presence:
             self._set_timer()
 
     def _look_at(self, user_id: str, now_ms: int) -> None:
-        user = self._users[user_id]
+        user = self._users.get(user_id)
+        if user is None:
+            # Handed over while this was being told.
+            return
         user.drop_silent(now_ms)
         if user.devices:
             self._in_background(self._show(user_id, user))

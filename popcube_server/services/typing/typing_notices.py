@@ -17,7 +17,7 @@ from storage.committer import Committer
 from storage.database import Database, start
 from storage.events import StoreEvent
 from storage.log import Log, LogRepository
-from storage.typing_notices import TypingChanged
+from storage.typing_notices import PeerTyping, TypingChanged
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,21 @@ class _Room:
     """Who types, with the timer that ends it; in the order in which they began."""
 
     timers: dict[str, Timer] = field(default_factory=dict)
+    elsewhere: dict[str, "_PeerTypists"] = field(default_factory=dict)
+    """By the log of the other site that says so."""
     changed_at: int = 0
+
+    def users(self) -> tuple[str, ...]:
+        others = (user_id for peer in self.elsewhere.values() for user_id in peer.user_ids)
+        return tuple(dict.fromkeys((*self.timers, *others)))
+
+
+@dataclass(frozen=True, slots=True)
+class _PeerTypists:
+    """Who types by what another site says, which may be lost before it says otherwise."""
+
+    user_ids: tuple[str, ...]
+    end: Timer
 
 
 class TypingNotices:
@@ -57,6 +71,10 @@ class TypingNotices:
             for timer in room.timers.values():
                 timer.cancel()
             room.timers.clear()
+            for peer in room.elsewhere.values():
+                if peer.end.active():
+                    peer.end.cancel()
+            room.elsewhere.clear()
 
     async def set_typing(
         self, requester: Requester, room_id: str, user_id: str, timeout_ms: int | None
@@ -91,7 +109,7 @@ class TypingNotices:
     def typing_users(self, room_id: str) -> Sequence[str]:
         """User IDs of those who type in a room now."""
         room = self._rooms.get(room_id)
-        return () if room is None else tuple(room.timers)
+        return () if room is None else room.users()
 
     def changed_rooms(self, room_ids: Collection[str], after: int, upto: int) -> dict[str, Sequence[str]]:
         """Who types now in those of the rooms that changed last at positions `after` < p <= `upto`."""
@@ -99,7 +117,7 @@ class TypingNotices:
         # Whichever is shorter: a user's rooms, or the rooms where anybody ever typed.
         candidates = room_ids if len(room_ids) <= len(rooms) else rooms.keys() & set(room_ids)
         return {
-            room_id: tuple(rooms[room_id].timers)
+            room_id: rooms[room_id].users()
             for room_id in candidates
             if room_id in rooms and after < rooms[room_id].changed_at <= upto
         }
@@ -132,9 +150,27 @@ class TypingNotices:
     def _follow(self, entries: Sequence[LogEntry]) -> None:
         for entry in entries:
             if entry.kind == TypingChanged.kind:
-                self._rooms.setdefault(entry.key[0], _Room()).changed_at = entry.position
+                room = self._rooms.setdefault(entry.key[0], _Room())
+                room.changed_at = entry.position
+                if isinstance(entry.change, PeerTyping):
+                    self._hear(room, entry.change)
             elif isinstance(entry.change, StoreEvent) and entry.change.memberships:
                 self._follow_memberships(entry.change)
+
+    def _hear(self, room: _Room, change: PeerTyping) -> None:
+        peer = room.elsewhere.pop(change.log, None)
+        if peer is not None and peer.end.active():
+            peer.end.cancel()
+        if change.user_ids:
+            end = self._platform.call_later(MAX_TIMEOUT_MS / 1000, lambda: self._forget(change))
+            room.elsewhere[change.log] = _PeerTypists(change.user_ids, end)
+
+    def _forget(self, change: PeerTyping) -> None:
+        # The other site would have told by now that they go on, or do not.
+        self._in_background(self._commit(PeerTyping(change.room_id, change.log, ())))
+
+    async def _commit(self, change: PeerTyping) -> None:
+        await self._committer.commit(change)
 
     def _follow_memberships(self, change: StoreEvent) -> None:
         room = self._rooms.get(change.room_id)

@@ -46,7 +46,8 @@ class ReceivedMessageKind:
     def merge(self, tx: Transaction, record: Record, present: Version | None) -> Taken | None:
         if record.value is None or present is not None:
             return None
-        return Taken((MergeReceived(*record.key, record.value),))
+        origin, message_id = record.key
+        return Taken((MergeReceived(origin, message_id, record.value),))
 
 
 class ReportRecordKind:

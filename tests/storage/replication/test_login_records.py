@@ -36,16 +36,16 @@ class LoginRecordsTests(SitesMixin):
         for site in (self.anna, self.berta):
             site.become(f"log of {site.name}")
 
-    def fail(self, site: StoredSite, count: int = 1) -> list[object]:
+    def guess(self, site: StoredSite, count: int = 1) -> list[object]:
         return [
             site.commit(RecordLoginFailure(ADDRESS, ALICE, site.now_ms, RULES)).results[0]
             for _ in range(count)
         ]
 
     def test_failures_count_on_both_sites(self) -> None:
-        self.fail(self.anna, 9)
+        self.guess(self.anna, 9)
         self.exchange(self.anna, self.berta)
-        self.assertEqual(self.fail(self.berta), [True])
+        self.assertEqual(self.guess(self.berta), [True])
         self.exchange(self.anna, self.berta)
         bans = [
             site.read(lambda tx: LoginBansRepository().find_ban(tx, ADDRESS))
@@ -54,10 +54,10 @@ class LoginRecordsTests(SitesMixin):
         self.assertEqual(bans[0], bans[1])
         self.assertIsNotNone(bans[0])
         # Counting begins anew at both.
-        self.assertEqual(self.fail(self.anna), [False])
+        self.assertEqual(self.guess(self.anna), [False])
 
     def test_a_right_password_at_one_site_is_known_at_the_other(self) -> None:
-        self.fail(self.anna, 5)
+        self.guess(self.anna, 5)
         self.exchange(self.anna, self.berta)
         self.berta.commit(ForgetLoginFailures(ADDRESS, ALICE))
         self.exchange(self.anna, self.berta)
@@ -65,9 +65,9 @@ class LoginRecordsTests(SitesMixin):
             self.assertFalse(site.read(lambda tx: LoginBansRepository().has_failures(tx, ADDRESS, ALICE)))
 
     def test_bans_made_in_a_cut_are_as_long_as_the_longer(self) -> None:
-        self.fail(self.anna, 20)
+        self.guess(self.anna, 20)
         self.berta.now_ms += 10
-        self.fail(self.berta, 10)
+        self.guess(self.berta, 10)
         self.exchange(self.anna, self.berta)
         for site in (self.anna, self.berta):
             ban = site.read(lambda tx: LoginBansRepository().find_ban(tx, ADDRESS))
@@ -82,7 +82,7 @@ class LoginRecordsTests(SitesMixin):
                 site.now_ms += choice.choice((0, 1, 3))
                 act = choice.randrange(4)
                 if act < 2:
-                    self.fail(site, choice.randrange(1, 4))
+                    self.guess(site, choice.randrange(1, 4))
                 elif act == 2 and choice.random() < 0.3:
                     site.commit(ForgetLoginFailures(ADDRESS, ALICE))
                 else:
