@@ -65,6 +65,7 @@ SYNAPSE: Mapping[str, Any] = {
     "bcrypt_rounds": 4,
     "report_stats": False,
     "rc_presence": {"per_user": NO_LIMIT},
+    "room_list_publication_rules": [{"action": "allow"}],
     "suppress_key_server_warning": True,
     "federation_ip_range_blacklist": [],
     # Else a first sync asked for twice is answered with what was so two minutes ago.
