@@ -1,8 +1,8 @@
 """`popcube-server site join`: fill a new site with everything that another one has.
 
 The other site writes a copy of its database while it goes on; this one fetches it in pieces (an interrupted download
-goes on where it was), loads it, and begins a log of its own where the copy ends. What happens meanwhile, and media,
-come over the links once the server runs.
+goes on where it was), loads it, and begins a log of its own where the copy ends. Then it fetches the files of all
+media, unless that is left to the server. What happens meanwhile comes over the links once the server runs.
 """
 
 import argparse
@@ -20,12 +20,15 @@ from twisted.internet.task import deferLater
 from federation.sites.site_client import LINK, SiteClient
 from popcube_server.commands.site_calls import call, peer_client, sites_section
 from popcube_server.commands.site_errors import SiteCommandFailed
+from popcube_server.commands.site_media import FetchAllMedia
 from popcube_server.services.sites.secret_check import secret_check
 from storage.copying import InvalidCopy, LoadCopy, is_empty
 from storage.database import Database, Transaction, WriteTransaction
 from storage.engines.choose import choose_engine
 from storage.engines.engine import Engine
+from storage.media_files import LocalMediaFiles
 from storage.migrate import migrate
+from storage.missing_media import MissingMediaRepository, miss_everything
 from storage.names import Names
 from storage.site_links import COPYING, SiteLinksRepository, set_log_id, share_log
 from synapse_like_config.config import ServerConfig
@@ -48,6 +51,12 @@ class Fetched:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--from", dest="peer", required=True, metavar="SITE", help="the peer to copy")
+    parser.add_argument(
+        "--media",
+        choices=("now", "later"),
+        default="now",
+        help="fetch the files of media before the server starts, or leave it to the server (default: now)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -56,16 +65,24 @@ def run(arguments: argparse.Namespace) -> int:
     engine = choose_engine(config.database)
     database = Database(engine, _at_once, _at_once, Names(10_000))
     migrate(engine, database, lambda number: None)
-    _check_may_be_filled(database)
+    lacks_only_media = _check_may_be_filled(database)
     beside_media = config.media.media_store_path.parent / "site-copies"
     directory = sites.copies_path or beside_media
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     bar = _Bar()
-    fetched = call(lambda reactor: _fetch(config, arguments.peer, directory, bar, reactor))
-    _load(engine, database, fetched, bar)
-    fetched.path.unlink()
+
+    async def join(reactor: Any) -> None:
+        if not lacks_only_media:
+            fetched = await _fetch(config, arguments.peer, directory, bar, reactor)
+            _load(engine, database, fetched, bar)
+            fetched.path.unlink()
+            print(f"This site begins at position {fetched.position}, as log {fetched.new_log}.")
+        if arguments.media == "now":
+            await _fetch_media(config, arguments.peer, database, bar, reactor)
+
+    call(join)
     database.close()
-    print(f"This site begins at position {fetched.position}, as log {fetched.new_log}. Start the server.")
+    print("Start the server.")
     return 0
 
 
@@ -73,16 +90,21 @@ def _at_once(function: Any) -> "Deferred[Any]":
     return execute(function)
 
 
-def _check_may_be_filled(database: Database) -> None:
-    def read(tx: Transaction) -> tuple[bool, str | None]:
-        return is_empty(tx), SiteLinksRepository().find_log_id(tx)
+def _check_may_be_filled(database: Database) -> bool:
+    """Whether it is filled already, and only files of media are missing."""
 
-    empty, log_id = database.read_now(read)
-    if not empty and log_id != COPYING:
+    def read(tx: Transaction) -> tuple[bool, str | None, int]:
+        return is_empty(tx), SiteLinksRepository().find_log_id(tx), MissingMediaRepository().count(tx).files
+
+    empty, log_id, missing = database.read_now(read)
+    if empty or log_id == COPYING:
+        return False
+    if not missing:
         # Whoever types this on the wrong machine must not lose what may be the only copy.
         raise SiteCommandFailed(
             "This database is in use: nothing was changed. A site is filled into a new, empty database."
         )
+    return True
 
 
 async def _fetch(config: ServerConfig, peer: str, directory: Path, bar: "_Bar", reactor: Any) -> Fetched:
@@ -151,9 +173,26 @@ def _load(engine: Engine, database: Database, fetched: Fetched, bar: "_Bar") -> 
 
     def begin(tx: WriteTransaction) -> None:
         share_log(tx, fetched.peer_log, fetched.position)
+        miss_everything(tx)
         set_log_id(tx, fetched.new_log)
 
     database.write_now(begin)
+
+
+async def _fetch_media(
+    config: ServerConfig, first: str, database: Database, bar: "_Bar", reactor: Any
+) -> None:
+    peers = [peer.name for peer in sites_section(config).peers if not peer.witness]
+    files = LocalMediaFiles(config.media.media_store_path)
+    files.prepare()
+    sites = [
+        peer_client(config, name, reactor) for name in sorted(peers, key=lambda name: (name != first, name))
+    ]
+    missing = await FetchAllMedia(database, files, sites, reactor).run(
+        lambda done, whole: bar.draw("fetching media", done, whole)
+    )
+    if missing:
+        print(f"{missing} files of media could not be had now: the server goes on trying.", file=sys.stderr)
 
 
 class _Bar:

@@ -19,7 +19,18 @@ from storage.site_links import ShareLog, SiteLinksRepository
 logger = logging.getLogger(__name__)
 
 MAX_PIECE_BYTES: Final = 8 * 1024 * 1024
-LOCAL_TABLES: Final = frozenset(("site_log", "inbound_pdus", "destinations"))
+LOCAL_TABLES: Final = frozenset(
+    (
+        "site_log",
+        "inbound_pdus",
+        "destinations",
+        # The files of these are not part of a copy.
+        "remote_media",
+        "thumbnails",
+        "missing_media",
+        "dropped_media_files",
+    )
+)
 """What only this site's own work is about."""
 
 
