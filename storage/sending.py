@@ -18,6 +18,8 @@ REMOTE_MESSAGE: Final = "to_device_remote"
 REMOTE_DELIVERED: Final = "to_device_remote.delivered"
 """The record of what a destination has: (destination, log)."""
 _FIRST_MARK = 1
+EPOCH_SHIFT: Final = 36
+"""Stream IDs are numbers of JSON, below 2**53: enough for 10**5 leases and 6 * 10**10 positions."""
 
 
 class SenderReplaced(Conflict):
@@ -400,6 +402,15 @@ class NoteDeviceChange(Change):
     device_id: str
     """`CROSS_SIGNING` for the user's cross-signing keys."""
     position: int
+    epoch: int = 0
+    """Of the duty of sending; 0 on one site."""
+
+    @property
+    def stream_id(self) -> int:
+        return (self.epoch << EPOCH_SHIFT) + self.position
+
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((self.kind, (self.user_id, self.device_id)),)
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> Sequence[object]:
@@ -409,17 +420,48 @@ class NoteDeviceChange(Change):
             user = users[change.user_id]
             # Updates of devices form a chain; those of cross-signing keys are not part of it.
             previous = tx.value(
-                "SELECT MAX(position) FROM device_list_updates WHERE user_nid = ? AND device <> ? AND position < ?",
-                (user, CROSS_SIGNING.encode(), change.position),
+                "SELECT MAX(stream_id) FROM device_list_updates"
+                " WHERE user_nid = ? AND device <> ? AND stream_id < ?",
+                (user, CROSS_SIGNING.encode(), change.stream_id),
             )
-            tx.run(
-                "INSERT INTO device_list_updates (user_nid, device, position, previous) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (user_nid, device) DO UPDATE SET position = excluded.position,"
-                " previous = excluded.previous WHERE excluded.position > device_list_updates.position",
-                (user, change.device_id.encode(), change.position, previous),
+            _write_device_update(
+                tx, (user, change.device_id.encode(), change.position, previous, change.stream_id)
             )
             results.append(previous)
         return results
+
+
+@dataclass(frozen=True, slots=True)
+class MergeDeviceUpdate(Change):
+    """Another site told others of a device."""
+
+    kind: ClassVar[str] = NoteDeviceChange.kind
+    area: ClassVar[str] = "sending"
+    logged: ClassVar[bool] = False
+
+    user_id: str
+    device_id: str
+    stream_id: int
+    previous: int | None
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        users = tx.intern(change.user_id for _, change in changes)
+        position: int = tx.value("SELECT position FROM log_head")
+        for _, change in changes:
+            row = (users[change.user_id], change.device_id.encode(), position)
+            _write_device_update(tx, (*row, change.previous, change.stream_id))
+
+
+def _write_device_update(tx: WriteTransaction, row: tuple[int, bytes, int, int | None, int]) -> None:
+    tx.run(
+        "INSERT INTO device_list_updates (user_nid, device, position, previous, stream_id)"
+        " VALUES (?, ?, ?, ?, ?)"
+        " ON CONFLICT (user_nid, device) DO UPDATE SET position = excluded.position,"
+        " previous = excluded.previous, stream_id = excluded.stream_id"
+        " WHERE excluded.stream_id > device_list_updates.stream_id",
+        row,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -483,6 +525,8 @@ class DeviceUpdate:
     device_id: str
     position: int
     previous: int | None
+    """The `stream_id` of the update before it."""
+    stream_id: int
 
 
 def _message_id(log: str, position: int, number: int) -> str:
@@ -571,18 +615,24 @@ class SendingRepository:
         """Of all users, oldest first."""
         return self._updates(tx, "position > ?", (position,))
 
+    def find_device_update(self, tx: Transaction, user_id: str, device_id: str) -> DeviceUpdate | None:
+        """The newest of one device."""
+        parameters = (tx.name_id(user_id), device_id.encode())
+        found = self._updates(tx, "user_nid = ? AND device = ?", parameters)
+        return found[0] if found else None
+
     def find_stream_id(self, tx: Transaction, user_id: str) -> int:
         """The newest `stream_id` of a user's device list; 0 if nothing was ever told."""
         value: int | None = tx.value(
-            "SELECT MAX(position) FROM device_list_updates WHERE user_nid = ? AND device <> ?",
+            "SELECT MAX(stream_id) FROM device_list_updates WHERE user_nid = ? AND device <> ?",
             (tx.name_id(user_id), CROSS_SIGNING.encode()),
         )
         return value or 0
 
     def _updates(self, tx: Transaction, where: str, parameters: Sequence[object]) -> list[DeviceUpdate]:
         rows = tx.all(
-            "SELECT user_nid, device, position, previous FROM device_list_updates"  # noqa: S608
-            f" WHERE {where} ORDER BY position",
+            "SELECT user_nid, device, position, previous, stream_id FROM device_list_updates"  # noqa: S608
+            f" WHERE {where} ORDER BY stream_id",
             parameters,
         )
         names = tx.names_of(row[0] for row in rows)

@@ -156,7 +156,7 @@ class Batches:
         heads = {user_id: queue.heads.pop(user_id) for user_id in users if user_id in queue.heads}
         updates, known = await self._database.read(lambda tx: self._read_devices(tx, users))
         chosen = set(taken)
-        for update in sorted(updates, key=lambda update: update.position):
+        for update in sorted(updates, key=lambda update: update.stream_id):
             if (update.user_id, update.device_id) not in chosen:
                 continue
             edu = _device_edu(update, heads.get(update.user_id, update.previous), known.get(update.user_id))
@@ -164,7 +164,7 @@ class Batches:
                 batch.edus.append(edu)
             if update.device_id != CROSS_SIGNING:
                 # What lies between is not told, as something newer is told of the same device.
-                heads[update.user_id] = update.position
+                heads[update.user_id] = update.stream_id
         for user_id, device_id in queue.devices:
             if user_id in heads and device_id != CROSS_SIGNING:
                 queue.heads[user_id] = heads[user_id]
@@ -178,7 +178,7 @@ class Batches:
 def _device_edu(update: DeviceUpdate, previous: int | None, user: OwnUser | None) -> bytes | None:
     if update.device_id != CROSS_SIGNING:
         device = None if user is None else user.devices.get(update.device_id)
-        return device_list_edu(update.user_id, update.device_id, update.position, previous, device)
+        return device_list_edu(update.user_id, update.device_id, update.stream_id, previous, device)
     if user is None or user.signing.master is None:
         return None
     return signing_key_edu(update.user_id, user.signing)

@@ -14,7 +14,9 @@ from storage.sending import CROSS_SIGNING, NoteDeviceChange
 class DeviceChanges:
     """Finds them for users of this server."""
 
-    def __init__(self, server_name: str, database: Database, are_names_shown: bool) -> None:
+    def __init__(self, server_name: str, database: Database, are_names_shown: bool, epoch: int = 0) -> None:
+        """`epoch` is that of the duty of sending; 0 on one site."""
+        self._epoch = epoch
         self._server_name = server_name
         self._database = database
         self._cross_signing = CrossSigningRepository()
@@ -35,7 +37,7 @@ class DeviceChanges:
                 devices = await self._signed(user_id, *rest)
             case _:
                 devices = rest
-        return [NoteDeviceChange(user_id, device_id, entry.position) for device_id in devices]
+        return [NoteDeviceChange(user_id, device_id, entry.position, self._epoch) for device_id in devices]
 
     async def _signed(self, user_id: str, target: str, signer_id: str, signing_key: str) -> Sequence[str]:
         if signer_id != user_id:

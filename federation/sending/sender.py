@@ -314,7 +314,9 @@ class Sender:
         destinations = await self._sources.sharing.of_user(entry.key[0])
         for change, previous in zip(changes, committed.results, strict=True):
             assert previous is None or isinstance(previous, int)
-            update = DeviceUpdate(change.user_id, change.device_id, change.position, previous)
+            update = DeviceUpdate(
+                change.user_id, change.device_id, change.position, previous, change.stream_id
+            )
             self._deliveries.add_device(destinations, update)
 
     # The cursor

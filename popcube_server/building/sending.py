@@ -121,7 +121,7 @@ def _make_sender(core: Core, base: RoomBase, federation: Federation, duty: Sendi
         ReceiptPace(core.platform.clock, receipts_per_second, deliveries.send_now),
         renewal if core.config.presence.is_tracked else None,
         newcomers if core.config.presence.is_tracked else None,
-        DeviceChanges(server_name, database, are_names_shown),
+        DeviceChanges(server_name, database, are_names_shown, duty.hold.epoch),
         LogRepository(),
         OwnPlace(database) if core.sites is None else SharedPlace(database, duty),
     )

@@ -1,5 +1,5 @@
 """What one site does with other servers and all must know: invites, knocks and their ends outside of rooms that the
-sites have, and events that are to be passed on.
+sites have, events that are to be passed on, and what was told of devices.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from storage.events import OUTLIER, EventRow, EventsRepository, StoreEvent
 from storage.memberships import MembershipChange, MembershipsRepository
 from storage.replication.record import Key, Record, Taken, Version
 from storage.rooms import AddRoom, RoomsRepository
-from storage.sending import ForwardEvent
+from storage.sending import ForwardEvent, MergeDeviceUpdate, NoteDeviceChange, SendingRepository
 from storage.stripped_states import OUTSIDE_MEMBER, DropStripped, KeepStripped, StrippedStatesRepository
 
 _SHOWN: Final = ("invite", "knock")
@@ -115,4 +115,27 @@ class ForwardKind:
         return Taken((ForwardEvent(*record.key),)) if present is None else None
 
 
-OUTSIDE: Final = (OutsideMemberKind(), ForwardKind())
+class DeviceUpdateKind:
+    """What others were told of a device: the highest stream ID is the last one."""
+
+    name: Final = NoteDeviceChange.kind
+    is_of_user: Final = True
+
+    def read(self, tx: Transaction, keys: Sequence[Key]) -> Mapping[Key, Any]:
+        found = {key: SendingRepository().find_device_update(tx, *key) for key in keys}
+        return {
+            key: {"stream_id": update.stream_id, "previous": update.previous}
+            for key, update in found.items()
+            if update is not None
+        }
+
+    def merge(self, tx: Transaction, record: Record, present: Version | None) -> Taken | None:
+        user_id, device_id = record.key
+        known = SendingRepository().find_device_update(tx, user_id, device_id)
+        value = record.value
+        if value is None or (known is not None and known.stream_id >= value["stream_id"]):
+            return None
+        return Taken((MergeDeviceUpdate(user_id, device_id, value["stream_id"], value["previous"]),))
+
+
+OUTSIDE: Final = (OutsideMemberKind(), ForwardKind(), DeviceUpdateKind())

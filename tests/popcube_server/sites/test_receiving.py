@@ -73,6 +73,22 @@ class ReceivingTests(ReceivingCase):
         self.assertEqual(self.texts(self.alice), ["hello"])
         self.assertEqual(self.texts(self.there), ["hello"])
 
+    def test_a_message_to_a_device_that_comes_to_both_sites_is_one(self) -> None:
+        since = {user.server_name: self.sync(user)["next_batch"] for user in (self.alice, self.there)}
+        self.incoming.clear()
+        body = {"messages": {self.alice.user_id: {self.alice.device_id: {"some": "thing"}}}}
+        self.ok(self.put("/_matrix/client/v3/sendToDevice/m.test/1", body, self.bob))
+        self.wait(5)
+        (request,) = self.incoming
+        self.assertEqual(self.repeat_at(BERTA, request), 200)
+        first = self.sync(self.alice, since[ANNA])
+        self.assertEqual(len(first["to_device"]["events"]), 1)
+        # It was read here, and so it is gone there.
+        self.sync(self.alice, first["next_batch"])
+        self.wait(5)
+        again = self.sync(self.there, since[BERTA])
+        self.assertEqual(again.get("to_device", {}).get("events", []), [])
+
 
 class ForwardingTests(ReceivingCase):
     """A third server joins through one site while the other one sends."""

@@ -6,9 +6,11 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import orjson
+from nacl.signing import SigningKey
 
+from federation.room_dag.signing import EventSigner
 from federation.transport.https import HttpRequest, HttpResponse
-from tests.popcube_server.server_case import TWO
+from tests.popcube_server.server_case import TWO, TestUser
 from tests.popcube_server.sites.sites_case import ANNA, BERTA, CARLA, SitesTestCase
 
 TERM_S = 10.0
@@ -145,6 +147,51 @@ class AloneSendingTests(SendingCase):
         self.assertEqual(self.take_over(BERTA, ANNA), 403)
         self.wait(5)
         self.assertEqual(self.senders(), [ANNA])
+
+    def test_messages_to_devices_wait_for_who_takes_over(self) -> None:
+        self.network.down.add(TWO)
+        body = {"messages": {self.bob.user_id: {self.bob.device_id: {"some": "thing"}}}}
+        self.ok(self.put("/_matrix/client/v3/sendToDevice/m.test/1", body, self.alice))
+        self.wait(5)
+        self.network.down.remove(TWO)
+        self.kill(ANNA)
+        self.assertEqual(self.take_over(BERTA), 200)
+        self.wait(5)
+        self.revive(ANNA)
+        self.wait(15)
+        events = self.ok(self.get("/_matrix/client/v3/sync?timeout=0", self.bob))["to_device"]["events"]
+        self.assertEqual([event["content"] for event in events], [{"some": "thing"}])
+
+    def upload_keys(self, user: TestUser) -> None:
+        name = f"ed25519:{user.device_id}"
+        signer = EventSigner(user.user_id, name, SigningKey(user.device_id.encode().ljust(32, b"0")))
+        keys = {
+            "user_id": user.user_id,
+            "device_id": user.device_id,
+            "algorithms": ["m.olm.v1.curve25519-aes-sha2"],
+            "keys": {name: signer.verify_key_base64, f"curve25519:{user.device_id}": "A" * 43},
+        }
+        keys = signer.sign_json(keys)
+        self.ok(self.post("/_matrix/client/v3/keys/upload", {"device_keys": keys}, user))
+        self.wait(5)
+
+    def device_updates(self) -> list[dict[str, Any]]:
+        edus = [edu for _, body in self.sent for edu in body["edus"]]
+        return [edu["content"] for edu in edus if edu["edu_type"] == "m.device_list_update"]
+
+    def test_updates_of_devices_go_on_in_one_chain(self) -> None:
+        self.upload_keys(self.alice)
+        first = self.device_updates()[-1]
+        self.kill(ANNA)
+        self.assertEqual(self.take_over(BERTA), 200)
+        self.wait(5)
+        self.upload_keys(self.given_login(self.there))
+        second = self.device_updates()[-1]
+        self.assertGreater(second["stream_id"], first["stream_id"])
+        told = {update["stream_id"] for update in self.device_updates()}
+        self.assertLessEqual(set(second["prev_id"]), told)
+        self.assertEqual(len(second["prev_id"]), 1)
+        self.assertLess(second["stream_id"], 2**53)
 
     def test_what_passes_goes_out_from_either_site(self) -> None:
         path = f"/_matrix/client/v3/rooms/{quote(self.room_id)}/typing/{quote(self.alice.user_id)}"
