@@ -3,11 +3,14 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from storage.change import Change, Conflict
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 from storage.replication.record_index import RecordIndex
+
+REMOTE_DEVICES: Final = "remote_devices"
+"""The record of what is known of a user's devices: (user ID)."""
 
 
 class ListMovedOn(Conflict):
@@ -34,6 +37,9 @@ class SetRemoteDevices(Change):
 
     def key(self) -> tuple[str, ...]:
         return (self.user_id,)
+
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((REMOTE_DEVICES, (self.user_id,)),)
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
@@ -72,6 +78,9 @@ class UpdateRemoteDevice(Change):
     def key(self) -> tuple[str, ...]:
         return (self.user_id, self.device_id)
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((REMOTE_DEVICES, (self.user_id,)),)
+
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         users = tx.intern(change.user_id for _, change in changes)
@@ -104,6 +113,9 @@ class DistrustRemoteDevices(Change):
 
     def key(self) -> tuple[str, ...]:
         return self.user_ids
+
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return tuple((REMOTE_DEVICES, (user_id,)) for user_id in self.user_ids)
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
@@ -223,6 +235,13 @@ class RemoteDevicesRepository:
             "SELECT COUNT(*) FROM remote_devices WHERE user_nid = ?", (tx.name_id(user_id),)
         )
         return count
+
+    def find_state(self, tx: Transaction, user_id: str) -> tuple[int, bool] | None:
+        """The stream ID up to which a user's list is known, and whether it may not be true any more."""
+        row = tx.one(
+            "SELECT stream_id, is_stale FROM remote_device_lists WHERE user_nid = ?", (tx.name_id(user_id),)
+        )
+        return None if row is None else (row[0], bool(row[1]))
 
     def get_lists(self, tx: Transaction, user_ids: Iterable[str]) -> dict[str, RemoteDeviceList]:
         """The lists that are true, with all devices."""

@@ -4,9 +4,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from storage.database import Transaction
+from storage.device_lists import DeviceListChanged
 from storage.received_transactions import ReceivedTransactionsRepository
 from storage.received_transactions import RecordReceived as RecordReceivedTransaction
-from storage.remote_devices import MergeReceived, RecordReceived, find_received_ms
+from storage.remote_devices import (
+    REMOTE_DEVICES,
+    DistrustRemoteDevices,
+    MergeReceived,
+    RecordReceived,
+    RemoteDevicesRepository,
+    find_received_ms,
+)
 from storage.replication.own_site import find_own_log
 from storage.replication.record import Key, Record, Taken, Version
 from storage.reports import REPORT, MakeReport, MergeReport, ReportKind, ReportsRepository
@@ -91,4 +99,34 @@ class ReportRecordKind:
         return Taken((MergeReport(report, log, int(position)),))
 
 
-RECEIVED: Final = (ReceivedTransactionKind(), ReceivedMessageKind(), ReportRecordKind())
+class RemoteDevicesKind:
+    """How much one site knows of the devices of another server's user: whoever knows less asks that server again."""
+
+    name: Final = REMOTE_DEVICES
+    is_of_user: Final = False
+
+    def read(self, tx: Transaction, keys: Sequence[Key]) -> Mapping[Key, Any]:
+        found = {key: RemoteDevicesRepository().find_state(tx, key[0]) for key in keys}
+        return {key: {"stream_id": row[0], "stale": row[1]} for key, row in found.items() if row is not None}
+
+    def merge(self, tx: Transaction, record: Record, present: Version | None) -> Taken | None:
+        value = record.value
+        if value is None or (present is not None and present >= record.version):
+            return None
+        user_id = record.key[0]
+        ours = RemoteDevicesRepository().find_state(tx, user_id)
+        # With the same list there is nothing new; but if the other site was told that it is not true, nor is ours.
+        if ours == (value["stream_id"], value["stale"]) or (
+            ours is not None and ours[0] > value["stream_id"]
+        ):
+            return Taken(())
+        # Clients hear of it also if nothing is known here: they may have asked while it was.
+        return Taken((DistrustRemoteDevices((user_id,)), DeviceListChanged(user_id)))
+
+
+RECEIVED: Final = (
+    RemoteDevicesKind(),
+    ReceivedTransactionKind(),
+    ReceivedMessageKind(),
+    ReportRecordKind(),
+)

@@ -4,6 +4,7 @@ import random
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from storage.device_lists import DeviceListsRepository
 from storage.login_bans import BanRules, ForgetLoginFailures, LoginBansRepository, RecordLoginFailure
 from storage.login_tokens import CreateLoginToken, TakeLoginToken
 from storage.openid import AddOpenIdToken, OpenIdRepository
@@ -18,7 +19,14 @@ from storage.registration_tokens import (
     UpdateRegistrationToken,
     UseRegistrationToken,
 )
-from storage.remote_devices import AlreadyReceived, RecordReceived
+from storage.remote_devices import (
+    AlreadyReceived,
+    RecordReceived,
+    RemoteDevice,
+    RemoteDevicesRepository,
+    SetRemoteDevices,
+    UpdateRemoteDevice,
+)
 from storage.replication.own_site import become_site
 from storage.reports import MakeReport, ReportKind, ReportsRepository
 from tests.storage.replication.sites_case import SitesMixin, StoredSite
@@ -145,6 +153,27 @@ class LoginRecordsTests(SitesMixin):
         self.exchange(self.anna, self.berta)
         rows = self.berta.read(lambda tx: ReportsRepository().get_before(tx, 10**9, 10))
         self.assertEqual([(row.reporter, row.reason) for row in rows], [(ALICE, "why")])
+
+    def state_of(self, site: StoredSite, user_id: str) -> tuple[int, bool] | None:
+        return site.read(lambda tx: RemoteDevicesRepository().find_state(tx, user_id))
+
+    def test_a_remote_device_list_that_changed_at_one_site_is_not_trusted_at_the_other(self) -> None:
+        far = "@far:far.example"
+        for site in (self.anna, self.berta):
+            site.commit(SetRemoteDevices(far, 1, (RemoteDevice("OLD", b"{}"),)))
+        self.exchange(self.anna, self.berta)
+        self.assertEqual(self.state_of(self.berta, far), (1, False))
+        before = self.berta.log.position
+        self.anna.commit(UpdateRemoteDevice(far, 1, 2, "NEW", b"{}"))
+        self.exchange(self.anna, self.berta)
+        self.assertEqual(self.state_of(self.berta, far), (1, True))
+        changed = self.berta.read(lambda tx: DeviceListsRepository().get_changed_users(tx, ALICE, before))
+        self.assertEqual(changed.for_everybody, {far})
+        # Asked again, both know the same, and neither doubts the other.
+        self.berta.commit(SetRemoteDevices(far, 2, (RemoteDevice("NEW", b"{}"),)))
+        self.exchange(self.anna, self.berta)
+        states = [self.state_of(site, far) for site in (self.anna, self.berta)]
+        self.assertEqual(states, [(2, False)] * 2)
 
     def test_what_was_taken_from_other_servers_is_not_taken_again_at_the_other_site(self) -> None:
         self.anna.commit(RecordReceivedTransaction("far.example", "1", b"{}", 1))
