@@ -7,18 +7,16 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet import endpoints, ssl
 from twisted.internet import reactor as _installed_reactor
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.defer import TimeoutError as TookTooLong
-from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 from twisted.web.server import Site as WebSite
 
 from federation.room_dag.signing import EventSigner, generate_key
@@ -37,6 +35,7 @@ from popcube_server.rest.resource import (
 )
 from popcube_server.services.platform import Platform
 from popcube_server.version import VERSION
+from popcube_server.work_threads import WorkThreads
 from storage.database import ThreadRunner
 from storage.engines.choose import choose_engine
 from storage.engines.engine import StorageError
@@ -46,8 +45,6 @@ from synapse_like_config.listeners import ListenerConfig
 from synapse_like_config.sites import SitesConfig
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 WORK_THREADS = 2
 MAX_LINK_BYTES = 128 * 1024 * 1024
@@ -80,7 +77,7 @@ class Server:
     def __init__(self, config: ServerConfig, reactor: Any) -> None:
         self._config = config
         self._reactor = reactor
-        self._pools: list[ThreadPool] = []
+        self._threads: list[WorkThreads] = []
         self._ports: list[Any] = []
         self._roots: list[RootResource] = []
         self._connections = Connections()
@@ -226,15 +223,10 @@ class Server:
             return endpoints.TCP6ServerEndpoint(self._reactor, listener.port, interface=address), "http"
         return endpoints.TCP4ServerEndpoint(self._reactor, listener.port, interface=address), "http"
 
-    def _runner(self, name: str, threads: int) -> ThreadRunner:
-        pool = ThreadPool(minthreads=0, maxthreads=threads, name=name)
-        pool.start()
-        self._pools.append(pool)
-
-        def run(function: Callable[[], T]) -> "Deferred[T]":
-            return deferToThreadPool(self._reactor, pool, function)
-
-        return run
+    def _runner(self, name: str, limit: int) -> ThreadRunner:
+        threads = WorkThreads(self._reactor, name, limit)
+        self._threads.append(threads)
+        return threads.run
 
     async def stop(self) -> None:
         """Take no new connections, finish what is under way, close the data."""
@@ -250,8 +242,8 @@ class Server:
         if self._network is not None:
             for https in (self._network.https, *self._network.sites.values()):
                 await https.close()
-        for pool in self._pools:
-            pool.stop()
+        for threads in self._threads:
+            threads.stop()
         if self._config.server.pid_file is not None:
             remove_pid_file(self._config.server.pid_file)
 

@@ -1,0 +1,76 @@
+"""Threads that work for the reactor."""
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import CancelledError
+from twisted.trial.unittest import SynchronousTestCase
+
+from popcube_server.work_threads import WorkThreads
+
+TIMEOUT_S = 30.0
+
+
+class Reactor:
+    """As much of one as threads see."""
+
+    def __init__(self) -> None:
+        self._calls: queue.Queue[Callable[[], None]] = queue.Queue()
+
+    def callFromThread(self, function: Callable[..., None], *arguments: Any) -> None:
+        self._calls.put(lambda: function(*arguments))
+
+    def step(self) -> None:
+        self._calls.get(timeout=TIMEOUT_S)()
+
+
+class WorkThreadsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor = Reactor()
+        self.threads = WorkThreads(self.reactor, "test", 2)
+        self.addCleanup(self.threads.stop)
+
+    def test_result_comes_back_on_the_reactor(self) -> None:
+        result = self.threads.run(threading.get_ident)
+        self.assertNoResult(result)
+        self.reactor.step()
+        self.assertNotEqual(self.successResultOf(result), threading.get_ident())
+
+    def test_what_is_raised_comes_back_and_the_thread_goes_on(self) -> None:
+        for _ in range(3):
+            result = self.threads.run(lambda: int("x"))
+            self.reactor.step()
+            self.failureResultOf(result, ValueError)
+
+    def test_work_waits_when_all_threads_are_at_work(self) -> None:
+        started: queue.Queue[int] = queue.Queue()
+        go_on = threading.Event()
+        self.addCleanup(go_on.set)
+
+        def work(number: int) -> int:
+            started.put(number)
+            go_on.wait(TIMEOUT_S)
+            return number
+
+        results = [self.threads.run(lambda number=number: work(number)) for number in range(3)]  # type: ignore[misc]
+        self.assertEqual({started.get(timeout=TIMEOUT_S) for _ in range(2)}, {0, 1})
+        self.assertTrue(started.empty())
+        go_on.set()
+        for _ in results:
+            self.reactor.step()
+        self.assertEqual([self.successResultOf(result) for result in results], [0, 1, 2])
+
+    def test_stopping_waits_for_what_was_given(self) -> None:
+        done: list[int] = []
+        for number in range(50):
+            self.threads.run(lambda number=number: done.append(number))  # type: ignore[misc]
+        self.threads.stop()
+        self.assertEqual(sorted(done), list(range(50)))
+
+    def test_nobody_may_want_the_result_any_more(self) -> None:
+        result = self.threads.run(int)
+        result.cancel()
+        self.reactor.step()
+        self.failureResultOf(result, CancelledError)
