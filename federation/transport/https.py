@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 from OpenSSL import SSL
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionClosed
@@ -36,6 +36,8 @@ from federation.transport.body_pipe import BodyPipe, StreamedResponse, StreamLim
 from federation.transport.errors import AnswerTooLarge, TransportError
 from federation.transport.names import NameResolver
 from federation.transport.route import Route, Target
+from federation.transport.tls import is_ip_address
+from federation.turns import FairTurns
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +45,8 @@ MAX_ADDRESSES = 6
 """More addresses of one host than this are not tried."""
 MAX_REQUESTS = 300
 """Requests under way at the same time; more wait for their turn."""
+MAX_REQUESTS_OF_DOMAIN = 50
+"""Of these to hosts of one domain: whoever has one has any number of names in it, and may answer slowly on all."""
 MAX_IDLE_CONNECTIONS = 500
 IDLE_CONNECTION_S = 60
 CONNECT_TIMEOUT_S = 10.0
@@ -142,12 +146,13 @@ class HttpsClient:
         self._addresses = addresses
         self._tls = tls
         self._pool = _BoundedPool(clock)
-        self._turns = DeferredSemaphore(MAX_REQUESTS)
+        self._turns = FairTurns(MAX_REQUESTS, MAX_REQUESTS_OF_DOMAIN)
 
     async def request(self, route: Route, request: HttpRequest, limits: ResponseLimits) -> HttpResponse:
-        work = self._turns.run(
-            lambda: Deferred.fromCoroutine(self._request(route, request, limits.max_bytes))
+        turn = self._turns.run(
+            _domain_of(route.certificate_name), lambda: self._request(route, request, limits.max_bytes)
         )
+        work = Deferred.fromCoroutine(turn)
         try:
             response: HttpResponse = await work.addTimeout(limits.timeout_s, self._clock)
         except DeferredTimeout:
@@ -209,6 +214,11 @@ class HttpsClient:
         response = await agent.request(request.method.encode(), url.encode("ascii"), headers, body)
         exchange.connections.expects_headers = False
         return response
+
+
+def _domain_of(host: str) -> str:
+    """What one owner is taken to have: the last two labels of a name, or an address."""
+    return host if is_ip_address(host) else ".".join(host.lower().rstrip(".").split(".")[-2:])
 
 
 class _RouteEndpoint:

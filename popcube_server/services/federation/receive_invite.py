@@ -179,8 +179,8 @@ class ReceiveInvite:
         if live is not None and live.rules is not rules:
             # Somebody here has joined meanwhile.
             raise InvalidParam("The room has another version.")
-        # Who invites says which version the room has, and nobody here can know better: what an earlier invite said, maybe
-        # falsely, must not keep this one out.
+        # Who invites says which version the room has, and nobody here can know better: what an earlier invite said,
+        # maybe falsely, must not keep this one out.
         changes: list[Change] = [AddRoom(event.room_id, rules.version)]
         changes.append(member_outlier(event, "invite"))
         changes.append(KeepStripped(user_id, event.room_id, tuple(entries), (origin,)))
