@@ -32,10 +32,13 @@ class ServerNameTests(SynchronousTestCase):
             ("localhost", ServerName("localhost", None)),
         ):
             self.assertEqual(parse_server_name(name), expected)
+            self.assertTrue(is_user_id(f"@a:{name}"), name)
 
     def test_limits_are_inclusive(self) -> None:
-        for name in ("255.255.255.255", "a:65535", "a" * 255, "1.2.3.4.5", "0.0.0.0:0"):
+        for name in ("255.255.255.255", "a:65535", "a:59999", "a:60000", "1.2.3.4.5", "0.0.0.0:0", "1.2.3"):
             self.assertTrue(is_server_name(name), name)
+            self.assertTrue(is_user_id(f"@a:{name}"), name)
+        self.assertTrue(is_server_name("a" * 255))
 
     def test_other_strings_are_refused(self) -> None:
         for name in (
@@ -62,6 +65,7 @@ class ServerNameTests(SynchronousTestCase):
             "a" * 256,
         ):
             self.assertFalse(is_server_name(name), name)
+            self.assertFalse(is_user_id(f"@a:{name}"), name)
 
 
 class UserIdTests(SynchronousTestCase):
