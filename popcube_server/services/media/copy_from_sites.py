@@ -145,7 +145,7 @@ class CopyFromSites:
             self.state = CopyingState.IDLE
         if self._under_way or next_ms is None:
             return LOOK_AGAIN_S
-        return min(LOOK_AGAIN_S, max(0.0, next_ms - now_ms) / 1000)
+        return min(LOOK_AGAIN_S, max(1.0, (next_ms - now_ms) / 1000))
 
     def _read(
         self, tx: Transaction, now_ms: int

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 
 from federation.coalescing import Coalescing
 from federation.sites.site_client import LINK
@@ -28,6 +28,8 @@ AWAITED_HEADER: Final = "popcube-awaited"
 """In an answer with a file: whoever uploaded it waits until the asking site has it, and wants to hear of it."""
 HEAD_TIMEOUT_S: Final = 10.0
 TOTAL_TIMEOUT_S: Final = 3600.0
+AT_ONCE: Final = 32
+"""More wait for their turn, also where a site without files begins to answer clients."""
 
 
 class OtherSite(Protocol):
@@ -71,6 +73,7 @@ class FetchFromSites:
         self._note = note
         self._fetches: Coalescing[str, None] = Coalescing()
         self._running: set[Deferred[None]] = set()
+        self._turn = DeferredSemaphore(AT_ONCE)
 
     def start(self) -> None:
         """Nothing is to be fetched before somebody asks."""
@@ -85,7 +88,7 @@ class FetchFromSites:
         await self._fetches.run(file.file_key, lambda: self._begin(file))
 
     async def _begin(self, file: MissingFile) -> None:
-        work = Deferred.fromCoroutine(self._fetch(file))
+        work = Deferred.fromCoroutine(self._fetch_in_turn(file))
         self._running.add(work)
         try:
             await work
@@ -93,6 +96,13 @@ class FetchFromSites:
             raise SitesAway("the server stops", True) from None
         finally:
             self._running.discard(work)
+
+    async def _fetch_in_turn(self, file: MissingFile) -> None:
+        await self._turn.acquire()
+        try:
+            await self._fetch(file)
+        finally:
+            self._turn.release()
 
     async def _fetch(self, file: MissingFile) -> None:
         if not await self._platform.in_thread(lambda: self._is_here(file)):

@@ -4,7 +4,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,13 +108,18 @@ class TwoSites:
         shutil.rmtree(self.plans[name].directory)
 
     def rebuild(
-        self, name: str, source: str, database: Database, overrides: Mapping[str, Any] | None = None
+        self,
+        name: str,
+        source: str,
+        database: Database,
+        overrides: Mapping[str, Any] | None = None,
+        options: Sequence[str] = (),
     ) -> None:
         """Set the site up again on an empty database, from another site; not started yet."""
         plan = replace(self.plans[name], database=database)
         self.plans[name] = plan
         self.processes[name] = ServerProcess(self._configure(plan, self._durability, overrides))
-        self.command(name, "join", "--from", source)
+        self.command(name, "join", "--from", source, *options)
 
     def command(self, name: str, verb: str, *arguments: str) -> str:
         """What `popcube-server site VERB` prints. Raises AssertionError if it fails."""

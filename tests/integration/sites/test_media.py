@@ -14,7 +14,7 @@ LARGE = bytes(range(256)) * 12_000
 """3 MB: many pieces, and more than is held in memory."""
 
 
-class MediaTests(SynchronousTestCase):
+class MediaCase(SynchronousTestCase):
     """`anna` is on PostgreSQL; `berta` is first on SQLite, and rebuilt on PostgreSQL."""
 
     durability = "local"
@@ -47,6 +47,8 @@ class MediaTests(SynchronousTestCase):
         folder = self.sites.plans[site].directory
         return sum(path.is_file() for path in folder.rglob("files/??/*"))
 
+
+class MediaTests(MediaCase):
     def test_files_are_at_both_sites_also_those_of_a_cut(self) -> None:
         there = self.client("berta", self.alice.access_token)
         media = self.upload(self.alice, LARGE)
@@ -73,8 +75,29 @@ class MediaTests(SynchronousTestCase):
         self.assertTrue(self.has(there, large, LARGE))
         self.assertTrue(self.has(there, media[7], b"7"))
 
+    def test_files_can_be_left_for_later(self) -> None:
+        for number in range(3):
+            self.upload(self.alice, b"%d" % number)
+        self.sites.lose("berta")
+        self.sites.rebuild("berta", "anna", postgres_database(self), options=("--media", "later"))
+        self.assertEqual(self.files("berta"), 0)
+        # Given again, the command goes on where it was.
+        self.sites.command("berta", "join", "--from", "anna")
+        self.assertEqual(self.files("berta"), 3)
+        with self.assertRaises(AssertionError) as failure:
+            self.sites.command("berta", "join", "--from", "anna")
+        self.assertIn("nothing was changed", str(failure.exception))
 
-class DurableMediaTests(MediaTests):
+    def test_the_server_fetches_what_was_left_for_later(self) -> None:
+        for number in range(3):
+            self.upload(self.alice, b"%d" % number)
+        self.sites.lose("berta")
+        self.sites.rebuild("berta", "anna", postgres_database(self), options=("--media", "later"))
+        self.sites.processes["berta"].start()
+        eventually(lambda: self.files("berta") == 3, "all files are at berta")
+
+
+class DurableMediaTests(MediaCase):
     durability = "site"
 
     def test_what_was_answered_survives_the_loss_of_its_site_at_once(self) -> None:
