@@ -354,8 +354,9 @@ class DeleteSessionKeys(Change):
                 raise NoSuchBackup("there is no such backup")
             where, parameters = _session_filter(user, change.version, change.room_id, change.session_id)
             gone = tx.all(
-                f"DELETE FROM key_backup_sessions WHERE {where} RETURNING room, session", parameters
-            )  # noqa: S608
+                f"DELETE FROM key_backup_sessions WHERE {where} RETURNING room, session",  # noqa: S608
+                parameters,
+            )
             state = _changed(tx, position, user, change.version, len(gone), -len(gone))
             touched = tuple((room.decode(), session.decode()) for room, session in gone)
             states.append(replace(state, touched=touched))

@@ -170,21 +170,8 @@ class _Upload:
             rows,
         )
         if len(claimed) > CLAIMED_REMEMBERED:
-            self._forget_claims()
+            forget_old_claims(tx, self._change.user_id, self._change.device_id)
         return tuple(added)
-
-    def _forget_claims(self) -> None:
-        limit = self._tx.value(
-            "SELECT position FROM claimed_keys WHERE user_nid = ? AND device = ?"
-            " ORDER BY position DESC LIMIT 1 OFFSET ?",
-            (*self._of, CLAIMED_REMEMBERED),
-        )
-        gone = self._tx.all(
-            "DELETE FROM claimed_keys WHERE user_nid = ? AND device = ? AND position <= ? RETURNING digest",
-            (*self._of, limit),
-        )
-        of = (self._change.user_id, self._change.device_id)
-        RecordIndex().forget(self._tx, ONE_TIME_KEY, [(*of, bytes(row[0]).hex()) for row in gone])
 
     def _write_fallback_keys(self) -> tuple[str, ...]:
         for key in self._change.fallback_keys:
@@ -206,6 +193,23 @@ class _Upload:
                 "SELECT algorithm FROM fallback_keys WHERE user_nid = ? AND device = ?", self._of
             )
         ]
+
+
+def forget_old_claims(tx: WriteTransaction, user_id: str, device_id: str) -> None:
+    """Of a device's keys that were given out, only the newest are remembered."""
+    of = (tx.intern_one(user_id), device_id.encode())
+    limit = tx.value(
+        "SELECT position FROM claimed_keys WHERE user_nid = ? AND device = ?"
+        " ORDER BY position DESC LIMIT 1 OFFSET ?",
+        (*of, CLAIMED_REMEMBERED),
+    )
+    if limit is None:
+        return
+    gone = tx.all(
+        "DELETE FROM claimed_keys WHERE user_nid = ? AND device = ? AND position <= ? RETURNING digest",
+        (*of, limit),
+    )
+    RecordIndex().forget(tx, ONE_TIME_KEY, [(user_id, device_id, bytes(row[0]).hex()) for row in gone])
 
 
 @dataclass(frozen=True, slots=True)

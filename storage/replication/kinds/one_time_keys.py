@@ -17,6 +17,7 @@ from storage.one_time_keys import (
     ONE_TIME_KEY,
     AddOneTimeKeys,
     OneTimeKey,
+    forget_old_claims,
 )
 from storage.replication.kinds.keys import is_deleted_device
 from storage.replication.own_site import is_lost
@@ -37,7 +38,7 @@ class HoldPeerKey(Change):
     site: str
     log: str
 
-    def key(self) -> tuple[str, ...]:
+    def key(self) -> tuple[str, str]:
         return (self.user_id, self.device_id)
 
     @classmethod
@@ -76,7 +77,7 @@ class RememberClaim(Change):
     name: str
     digest: bytes
 
-    def key(self) -> tuple[str, ...]:
+    def key(self) -> tuple[str, str]:
         return (self.user_id, self.device_id)
 
     @classmethod
@@ -96,6 +97,9 @@ class RememberClaim(Change):
                 " ON CONFLICT DO NOTHING",
                 (*of, change.digest, position, change.name.encode()),
             )
+        # Whoever never uploads here must not be remembered here for ever.
+        for user_id, device_id in {change.key() for _, change in changes}:
+            forget_old_claims(tx, user_id, device_id)
 
 
 _DELETE_OWN: Final = (
@@ -200,7 +204,7 @@ class MergeFallbackKey(Change):
     fallback_key: OneTimeKey
     is_used: bool
 
-    def key(self) -> tuple[str, ...]:
+    def key(self) -> tuple[str, str]:
         return (self.user_id, self.device_id)
 
     @classmethod

@@ -14,7 +14,9 @@ from storage.cross_signing import (
 from storage.device_keys import DeviceKeysRepository, RemoveDeviceKeys, SetDeviceKeys
 from storage.device_lists import DeviceListChanged, DeviceListsRepository
 from storage.devices import AddDevice, DeleteDevice
+from storage.key_backup import CreateBackup
 from storage.one_time_keys import (
+    CLAIMED_REMEMBERED,
     AddOneTimeKeys,
     ClaimKey,
     ClaimOneTimeKey,
@@ -23,7 +25,10 @@ from storage.one_time_keys import (
     OneTimeKey,
     OneTimeKeysRepository,
 )
+from storage.receipts import PUBLIC, StoreReceipt
 from storage.replication.own_site import SeePeerLog, become_site
+from storage.replication.wipe_user import BY_NUMBER, WipeUser
+from storage.to_device import SendToDevice, ToDeviceMessage
 from tests.storage.replication.sites_case import SitesMixin, StoredSite
 from tests.storage.storage_case import PostgresStorage, SqliteStorage
 
@@ -171,6 +176,33 @@ class KeyRecordsTests(SitesMixin):
         self.assertEqual(self.counts(self.anna), self.counts(self.berta))  # type: ignore[attr-defined]
         keys = [each for each in given if each is not None]
         self.assertEqual(len(keys), len(set(keys)))
+
+    def test_what_is_remembered_of_claims_elsewhere_is_bounded(self) -> None:
+        count = CLAIMED_REMEMBERED + 20
+        for start in range(0, count, 20):
+            self.upload(self.anna, *(key(number) for number in range(start, start + 20)))
+            for _ in range(20):
+                self.claim(self.anna)
+            self.berta.hear(self.anna)
+        remembered = self.berta.read(lambda tx: tx.value("SELECT COUNT(*) FROM claimed_keys"))
+        self.assertLessEqual(remembered, CLAIMED_REMEMBERED)
+        self.assertEqual(self.upload(self.berta, key(count - 1)).one_time, {})
+
+    def test_what_a_user_has_goes_when_the_name_is_somebody_elses(self) -> None:
+        self.upload(self.anna, key(1), fallback=key(2))
+        self.anna.commit(
+            SetDeviceKeys(ALICE, PHONE, b"{}"),
+            SetCrossSigningKeys(ALICE, self.cross_signing("a"), None),
+            CreateBackup(ALICE, "algorithm", b"{}"),
+            SendToDevice((ToDeviceMessage(b"{}", ((ALICE, PHONE),)),)),
+            StoreReceipt("!room:one.example", ALICE, PUBLIC, None, "$a", 1, 1),
+        )
+        self.berta.hear(self.anna)
+        for site in (self.anna, self.berta):
+            site.commit(WipeUser(ALICE))
+            for table in (*BY_NUMBER, "to_device_inbox", "to_device_pending", "to_device_shared"):
+                left = site.read(lambda tx, table=table: tx.all(f"SELECT * FROM {table}"))  # type: ignore[misc]
+                self.assertEqual(left, [], table)
 
     def test_identity_keys_are_on_both_sites_and_clients_hear_of_them(self) -> None:
         before = self.berta.log.position
