@@ -23,6 +23,7 @@ from federation.sending.destination_queue import (
     State,
 )
 from federation.sending.edus import transaction_body
+from federation.sending.inherited import Inherited
 from federation.sending.missed import Missed
 from federation.sending.parked import Parked
 from federation.sending.refusals import Refusals, is_final, is_poison
@@ -107,6 +108,7 @@ class Deliveries:
         self._tools = tools
         self._position = position
         self._duty = duty
+        self._inherited = Inherited(server_name, tools.database, tools.servers, duty)
         self._queues: dict[str, DestinationQueue] = {}
         self._lags: dict[str, Lag] = {}
         """Of destinations that are catching up: as it was when that began."""
@@ -150,6 +152,9 @@ class Deliveries:
         (epoch,) = committed.results
         assert isinstance(epoch, int)
         self._epoch = epoch
+        inherited = await self._inherited.find(self._position())
+        if inherited:
+            await self.commit(*inherited)
         repository = self._tools.repository
         lagging, waiting = await self._tools.database.read(
             lambda tx: (repository.get_lagging(tx), repository.get_with_messages(tx))
@@ -335,8 +340,13 @@ class Deliveries:
                 event.position,
             )
         since = (self._position() if queue.floor is None else queue.floor) - 1
-        await self.commit(FallBehind(queue.destination, since, tuple(rooms.values())))
+        fallen = FallBehind(queue.destination, since, tuple(rooms.values()))
+        await self.commit(fallen, *self._told(queue.destination, since))
         queue.floor = None
+
+    def _told(self, destination: str, since: int | None) -> Sequence[Change]:
+        """What the other sites are to know of a destination that is behind, or (None) is not any more."""
+        return (self._inherited.note(destination, since),) if self._duty.log else ()
 
     # One destination at work
 
@@ -472,7 +482,8 @@ class Deliveries:
         self._queues.pop(queue.destination, None)
         self._lags.pop(queue.destination, None)
         if batch.messages or queue.has_messages or queue.is_behind:
-            await self.commit(ForgetDestination(queue.destination))
+            forgotten = ForgetDestination(queue.destination)
+            await self.commit(forgotten, *self._told(queue.destination, None))
 
     # Catching up
 
@@ -501,6 +512,8 @@ class Deliveries:
             if not committed.results[0]:
                 # It fell behind again meanwhile.
                 return
+            if self._duty.log:
+                await self.commit(*self._told(queue.destination, None))
         queue.is_behind = False
         queue.floor = None
         queue.state = State.SENDING

@@ -14,6 +14,7 @@ from storage.replication.kinds.filters import FILTERS
 from storage.replication.kinds.key_backup import KEY_BACKUPS
 from storage.replication.kinds.key_signatures import KEY_SIGNATURES
 from storage.replication.kinds.keys import KEYS
+from storage.replication.kinds.lags import LAGS
 from storage.replication.kinds.logins import LOGINS
 from storage.replication.kinds.media import MEDIA
 from storage.replication.kinds.notifications import NOTIFICATIONS
@@ -38,6 +39,7 @@ ALL_KINDS: Final[Sequence[RecordKind]] = (
     DUTY_PROGRESS,
     *OUTSIDE,
     KEY_SIGNATURES,
+    LAGS,
     *KEYS,
     *KEY_BACKUPS,
     *ONE_TIME_KEYS,

@@ -162,6 +162,27 @@ class AloneSendingTests(SendingCase):
         events = self.ok(self.get("/_matrix/client/v3/sync?timeout=0", self.bob))["to_device"]["events"]
         self.assertEqual([event["content"] for event in events], [{"some": "thing"}])
 
+    def test_who_was_behind_is_brought_up_to_date_by_who_takes_over(self) -> None:
+        self.given_message(self.alice, self.room_id, "before")
+        self.wait(15)
+        self.network.down.add(TWO)
+        for number in range(3):
+            self.given_message(self.alice, self.room_id, f"missed {number}")
+        # Until it is given up for a while, and the sender's place is past all that.
+        for _ in range(200):
+            self.clock.advance(10)
+            self.network.flush()
+        self.given_message(self.alice, self.given_room(self.alice), "elsewhere")
+        self.wait(30)
+        self.kill(ANNA)
+        self.network.down.remove(TWO)
+        self.sent.clear()
+        self.assertEqual(self.take_over(BERTA), 200)
+        self.wait(30)
+        # The latest of the room is sent; the other server asks for what lies before it.
+        self.assert_bob_reads("before", "missed 0", "missed 1", "missed 2")
+        self.assertEqual(self.bodies(), ["missed 2"])
+
     def upload_keys(self, user: TestUser) -> None:
         name = f"ed25519:{user.device_id}"
         signer = EventSigner(user.user_id, name, SigningKey(user.device_id.encode().ljust(32, b"0")))
