@@ -1,6 +1,6 @@
 """A room's heroes: the members that a client names the room after. Source: client-server API, RoomSummary."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
 
@@ -15,6 +15,8 @@ from storage.memberships import MembershipsRepository
 HEROES = 5
 SMALL_ROOM = 50
 _PRESENT = ("join", "invite")
+# "Required if the room's m.room.name or m.room.canonical_alias state events are unset or empty."
+_NAMES = (("m.room.name", "name"), ("m.room.canonical_alias", "alias"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,11 @@ class Heroes:
         self._events = events
         self._found: BoundedCache[str, _Found] = BoundedCache(size)
 
+    async def prepare(self, states: Iterable[RoomState]) -> None:
+        """Get into memory, in one read, what `of` looks at first in these rooms: one by one it would be a read each."""
+        ids = (state.find(event_type) for state in states for event_type, _ in _NAMES)
+        await self._events.get_many(event_id for event_id in ids if event_id is not None)
+
     async def of(self, room_id: str, state: RoomState, user_id: str) -> list[str] | None:
         """The heroes for a user; None if the room has a name or an alias and needs none."""
         if await self._has_name(state):
@@ -51,8 +58,7 @@ class Heroes:
         return [user for user in found.users if user != user_id][:HEROES]
 
     async def _has_name(self, state: RoomState) -> bool:
-        # "Required if the room's m.room.name or m.room.canonical_alias state events are unset or empty."
-        for event_type, field in (("m.room.name", "name"), ("m.room.canonical_alias", "alias")):
+        for event_type, field in _NAMES:
             event_id = state.find(event_type)
             stored = None
             if event_id is not None:

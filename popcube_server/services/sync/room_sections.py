@@ -102,6 +102,7 @@ class RoomSections:
     ) -> list[bytes]:
         if any(task.after is None for task in tasks):
             await self._timelines.prepare(tasks)
+        await self._heroes.prepare(task.state for task in tasks if _has_summary(task))
         drafts = [await self._draft(request, span, task, ignored) for task in tasks]
         bundles = await self._bundles(request, drafts)
         wanted = [event_id for draft in drafts for event_id in draft.state.values()]
@@ -121,7 +122,7 @@ class RoomSections:
         self, request: SyncRequest, span: Span, task: RoomTask, ignored: Collection[str]
     ) -> _Draft:
         timeline = await self._timelines.choose(request, task, ignored)
-        has_summary = task.is_present and (task.changes is None or task.changes.has_member_changes)
+        has_summary = _has_summary(task)
         heroes = None
         if has_summary:
             heroes = await self._heroes.of(task.room_id, task.state, request.requester.user_id)
@@ -263,6 +264,10 @@ def render_entries(name: bytes, entries: Sequence[DataEntry]) -> bytes:
 
 def render_entry(entry: DataEntry) -> bytes:
     return b'{"type":%b,"content":%b}' % (orjson.dumps(entry.type), entry.content)
+
+
+def _has_summary(task: RoomTask) -> bool:
+    return task.is_present and (task.changes is None or task.changes.has_member_changes)
 
 
 def _summary(draft: _Draft) -> bytes:

@@ -2,7 +2,9 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from federation.rooms.event_store import EventStore
 from popcube_server.services.sync.heroes import HEROES, SMALL_ROOM, Heroes
+from storage.events import EventsRepository
 from storage.memberships import MembershipsRepository
 from tests.federation.rooms.engine_case import ALICE, EngineMixin
 from tests.storage.storage_case import PostgresStorage, SqliteStorage
@@ -26,6 +28,19 @@ class HeroesTests(EngineMixin):
             self.read(lambda tx: MembershipsRepository().get_first_present(tx, room_id, 3)),
             [ALICE, *users[1:3]],
         )
+
+    def test_names_of_many_rooms_are_read_together(self) -> None:
+        room_ids = [self.given_room() for _ in range(3)]
+        for room_id in room_ids:
+            self.set_state(room_id, ALICE, "m.room.name", "", {"name": "A room"})
+        events = EventStore(self.database, EventsRepository(), self.log, 100)
+        heroes = Heroes(self.database, MembershipsRepository(), events, 10)
+        states = [self.room(room_id).committed for room_id in room_ids]
+        self.result(heroes.prepare(states))
+        misses = events.misses
+        for room_id, state in zip(room_ids, states, strict=True):
+            self.assertIsNone(self.result(heroes.of(room_id, state, ALICE)))
+        self.assertEqual(events.misses, misses)
 
 
 class SqliteHeroesTests(SqliteStorage, HeroesTests, SynchronousTestCase):
