@@ -264,6 +264,11 @@ def steady_s() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
+def process_reactor() -> Any:
+    """The process's own, for commands that need the network for a moment."""
+    return _installed_reactor
+
+
 def make_signer(config: ServerConfig) -> EventSigner:
     """The first signing key signs."""
     key = config.keys.signing_keys[0]

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, cast
 
-from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -13,7 +12,7 @@ from federation.transport.address_policy import AddressPolicy
 from federation.transport.errors import FederationError
 from federation.transport.https import HttpsClient, tcp_endpoints
 from federation.transport.system_names import SystemNames, resolv_conf_resolver
-from popcube_server.app import make_signer
+from popcube_server.app import make_signer, process_reactor
 from popcube_server.commands.site_errors import SiteCommandFailed
 from synapse_like_config.config import ServerConfig
 from synapse_like_config.sites import SitesConfig
@@ -32,7 +31,7 @@ def sites_section(config: ServerConfig) -> SitesConfig:
 
 def call(work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
     """Run the reactor for as long as `work(reactor)` takes. Once per process. Raises `SiteCommandFailed`."""
-    reactor: Any = installed_reactor
+    reactor = process_reactor()
     results: list[T] = []
     failures: list[Failure] = []
 

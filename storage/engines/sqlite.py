@@ -112,7 +112,8 @@ class SqliteEngine:
 
     def table_names(self, connection: Connection) -> list[str]:
         rows = connection.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name", ()
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name",
+            (),
         )
         return [row[0] for row in rows]
 
