@@ -42,6 +42,7 @@ KINDS = {
     "to_device_inbox": ("to_device",),
     "to_device_shared": ("to_device",),
     "to_device_delivered": ("to_device.delivered",),
+    "federation_lags": ("federation_lag",),
     "federation_to_device": ("to_device_remote",),
     "device_list_updates": ("device_list_update",),
     "federation_to_device_delivered": ("to_device_remote.delivered",),
@@ -70,7 +71,7 @@ NOT_AS_RECORDS = {
     "server_key_documents": "every site can ask again",
     "duty_decisions": "sites ask each other directly",
     "federation_sender": "goes with the duty",
-    "federation_lagging": "goes with the duty: a new holder sends the latest of each room",
+    "federation_lagging": "goes with the duty: a new holder makes its own from federation_lags",
     "federation_behind": "goes with the duty",
 }
 
