@@ -7,6 +7,7 @@ from typing import ClassVar, Final, Self
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.engines.engine import Row
+from storage.replication.record_index import RecordIndex
 
 _NUMBERS: Final[Mapping[str, int]] = {"online": 1, "unavailable": 2, "offline": 3}
 _STATES: Final = {number: state for state, number in _NUMBERS.items()}
@@ -94,6 +95,15 @@ class PresenceRepository:
             tx,
             tx.all(f"SELECT {_COLUMNS} WHERE position > ? ORDER BY position DESC LIMIT ?", (after, limit)),
         )
+
+    def get_told_elsewhere(self, tx: Transaction) -> set[str]:
+        """Those who are not offline by what another site told last."""
+        site: str | None = tx.value("SELECT site FROM own_site")
+        if site is None:
+            return set()
+        keys = [(row.user_id,) for row in self.get_not_offline(tx)]
+        versions = RecordIndex().get_versions(tx, SetPresence.kind, keys)
+        return {key[0] for key, version in versions.items() if version.site != site}
 
     def get_not_offline(self, tx: Transaction) -> list[PresenceRow]:
         """Everybody who was online or unavailable when it was last told."""

@@ -12,6 +12,8 @@ from storage.presence import PresenceRepository, SetPresence
 
 # Servers tell it again at least every 25 minutes.
 EXPIRES_MS: Final = 35 * 60 * 1000
+EXPIRES_ELSEWHERE_MS: Final = 24 * 3600 * 1000
+"""For users of whom another site was told: it sees when they are gone, unless it is gone itself."""
 INTERVAL_S: Final = 5 * 60.0
 
 
@@ -43,14 +45,17 @@ class ExpirePresence:
 
     async def expire(self) -> None:
         """To be called every `INTERVAL_S`."""
-        rows = await self._database.read(self._repository.get_not_offline)
+        rows, elsewhere = await self._database.read(
+            lambda tx: (self._repository.get_not_offline(tx), self._repository.get_told_elsewhere(tx))
+        )
         now_ms = self._platform.now_ms()
         far = [row for row in rows if domain_of(row.user_id) != self._server_name]
         self._heard_ms = {row.user_id: self._heard_ms.get(row.user_id, now_ms) for row in far}
         gone = [
             SetPresence(row.user_id, OFFLINE, row.status_msg, row.last_active_ms, False)
             for row in far
-            if now_ms - self._heard_ms[row.user_id] >= EXPIRES_MS
+            if now_ms - self._heard_ms[row.user_id]
+            >= (EXPIRES_ELSEWHERE_MS if row.user_id in elsewhere else EXPIRES_MS)
         ]
         if gone:
             await self._committer.commit(*gone)

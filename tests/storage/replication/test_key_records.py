@@ -98,7 +98,10 @@ class KeyRecordsTests(SitesMixin):
         self.upload(self.anna, key(1))
         self.berta.now_ms += 10
         self.upload(self.berta, key(1))
-        self.exchange(self.berta, self.anna)
+        # Each hears of the other's before the other has heard of its own.
+        told = [placed.record for placed in self.anna.export("berta")]
+        self.anna.hear(self.berta)
+        self.berta.take_in("anna", told)
         self.assertEqual([self.counts(self.anna), self.counts(self.berta)], [{SIGNED: 1}] * 2)
         self.assertEqual([self.claim(self.berta), self.claim(self.anna)], [None, "0001"])
 

@@ -8,6 +8,7 @@ from storage.device_lists import DeviceListsRepository
 from storage.login_bans import BanRules, ForgetLoginFailures, LoginBansRepository, RecordLoginFailure
 from storage.login_tokens import CreateLoginToken, TakeLoginToken
 from storage.openid import AddOpenIdToken, OpenIdRepository
+from storage.presence import PresenceRepository, SetPresence
 from storage.received_transactions import ReceivedTransactionsRepository
 from storage.received_transactions import RecordReceived as RecordReceivedTransaction
 from storage.registration_tokens import (
@@ -174,6 +175,19 @@ class LoginRecordsTests(SitesMixin):
         self.exchange(self.anna, self.berta)
         states = [self.state_of(site, far) for site in (self.anna, self.berta)]
         self.assertEqual(states, [(2, False)] * 2)
+
+    def test_a_site_knows_of_whom_the_other_site_was_told(self) -> None:
+        far, near = "@far:far.example", "@near:far.example"
+        self.anna.commit(
+            SetPresence(far, "online", None, 1, False), SetPresence(near, "offline", None, 1, False)
+        )
+        self.exchange(self.anna, self.berta)
+        told = [site.read(PresenceRepository().get_told_elsewhere) for site in (self.anna, self.berta)]
+        self.assertEqual(told, [set(), {far}])
+        self.berta.commit(SetPresence(far, "unavailable", None, 2, False))
+        self.exchange(self.anna, self.berta)
+        told = [site.read(PresenceRepository().get_told_elsewhere) for site in (self.anna, self.berta)]
+        self.assertEqual(told, [{far}, set()])
 
     def test_what_was_taken_from_other_servers_is_not_taken_again_at_the_other_site(self) -> None:
         self.anna.commit(RecordReceivedTransaction("far.example", "1", b"{}", 1))
