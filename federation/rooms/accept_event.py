@@ -29,6 +29,7 @@ from federation.rooms.live_room import (
 )
 from federation.rooms.live_rooms import LiveRooms
 from federation.rooms.outcomes import PushOutcome, PushOutcomes
+from federation.rooms.place_in_memory import place_in_memory
 from federation.rooms.placing import (
     check_against,
     new_memberships,
@@ -165,9 +166,11 @@ class AcceptEvent:
                 return Verdict.KNOWN
             if is_placed:
                 return Verdict.KNOWN
-            await self._settled(room)
-            await self._outcomes.prepare(event.room_id, _invited(event))
-            plan = await self._rooms.decide(event.room_id, lambda tx: decide(tx, room, event))
+            plan = self._plan_at_once(room, checked) if stored is None else None
+            if plan is None:
+                await self._settled(room)
+                await self._outcomes.prepare(event.room_id, _invited(event))
+                plan = await self._rooms.decide(event.room_id, lambda tx: decide(tx, room, event))
             if not checked.is_recommended and plan.verdict is Verdict.ACCEPTED:
                 plan = _not_recommended(plan)
             if stored is not None:
@@ -185,6 +188,16 @@ class AcceptEvent:
         finally:
             self._rooms.drop_if_broken(room)
         return plan.verdict
+
+    def _plan_at_once(self, room: LiveRoom, checked: Checked) -> _Plan | None:
+        if not checked.is_settled or not checked.is_recommended:
+            return None
+        placement = place_in_memory(room, checked.event, self._find_accepted)
+        return None if placement is None else _Plan(placement, Verdict.ACCEPTED, None, None)
+
+    def _find_accepted(self, event_id: str) -> Event | None:
+        stored = self._events.find_cached(event_id)
+        return None if stored is None or stored.flags & REJECTED else stored.event
 
     async def _settled(self, room: LiveRoom) -> None:
         # The decision reads the database, which must know everything that the room's heads stand on.

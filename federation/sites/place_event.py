@@ -24,6 +24,7 @@ from federation.rooms.room_state import MEMBER, StatePair
 from federation.rooms.take_room import TakeRoom
 from federation.sites.batch import ReceivedEvent
 from federation.sites.peer_verdicts import PeerVerdicts
+from federation.sites.pipeline import PeerPipeline
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class PeerRooms:
     fetch: FetchMissing
     take_room: TakeRoom
     verdicts: PeerVerdicts
+    pipeline: PeerPipeline
 
 
 class PlaceSiteEvent:
@@ -53,7 +55,8 @@ class PlaceSiteEvent:
         self._server_name = server_name
 
     async def place(self, site: str, event: ReceivedEvent) -> None:
-        """On disk when it returns, or refused for good: then it is logged, and does not hold up what follows.
+        """In the room when it returns, and on disk with `settled`; or refused for good: then it is logged, and does not
+        hold up what follows.
 
         Raises `FederationError`, `MissingEvents`, `StateUnavailable`, `CommitFailed`: it is to be tried again.
         """
@@ -77,6 +80,10 @@ class PlaceSiteEvent:
             verdict = await peer.receive.receive(site, checked)
         if verdict is Verdict.REJECTED:
             logger.error("Site %s accepted %s, which cannot be accepted here", site, checked.event_id)
+
+    async def settled(self, site: str) -> None:
+        """All events of a peer that were placed are on disk. Raises `CommitFailed`: then not all of them are."""
+        await self._peers[site].pipeline.settled()
 
     async def _take_room(self, site: str, peer: PeerRooms, rules: RoomRules, event: Event) -> None:
         """A room that the peer made, or has joined."""

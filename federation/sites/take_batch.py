@@ -20,7 +20,10 @@ class PlaceEvent(Protocol):
     """Makes an event of a peer part of its room; `federation.sites.place_event.PlaceSiteEvent`."""
 
     async def place(self, site: str, event: ReceivedEvent) -> None:
-        """On disk when it returns, or refused for good. Raises what may be otherwise the next time."""
+        """Part of its room when it returns, or refused for good. Raises what may be otherwise the next time."""
+
+    async def settled(self, site: str) -> None:
+        """What was placed is on disk. Raises `CommitFailed`."""
 
 
 class TakeBatch:
@@ -82,6 +85,7 @@ class TakeBatch:
         work = [Deferred.fromCoroutine(self._place_in_order(site, queue)) for queue in by_room.values()]
         # All of them end before the first failure is told: the next try must not meet what is still under way.
         outcomes: list[tuple[bool, Any]] = await DeferredList(work, consumeErrors=True)
+        await self._place.settled(site)
         for succeeded, failure in outcomes:
             if not succeeded:
                 failure.raiseException()

@@ -13,6 +13,7 @@ from federation.sites.batch import LogName
 from federation.sites.durability import SiteDurability
 from federation.sites.link import SiteLink
 from federation.sites.peer_verdicts import PeerVerdicts
+from federation.sites.pipeline import PeerPipeline
 from federation.sites.place_event import PeerRooms, PlaceSiteEvent
 from federation.sites.read_batch import ReadBatch
 from federation.sites.site_client import LinkClient, SiteClient
@@ -155,12 +156,13 @@ def _peer_rooms(core: Core, base: RoomBase, remote: RemoteRooms, push: Push, cli
     ask = AskServers(client)
     keep = KeepOutliers(base.events, committer)
     verdicts = PeerVerdicts()
-    accept = AcceptEvent(base.rooms, base.events, core.database, committer, push.outcomes, verdicts)
+    pipeline = PeerPipeline(committer)
+    accept = AcceptEvent(base.rooms, base.events, core.database, pipeline, push.outcomes, verdicts)
     fetch = FetchMissing(base.rooms, base.events, ask, remote.check, keep)
     take_room = TakeRoom(base.rooms, base.events, committer)
     turns = FairTurns(FETCHING_AT_ONCE, FETCHING_AT_ONCE)
     receive_pdu = ReceivePdu(accept, fetch, turns, core.platform.now_ms)
-    return PeerRooms(ask, accept, receive_pdu, fetch, take_room, verdicts)
+    return PeerRooms(ask, accept, receive_pdu, fetch, take_room, verdicts, pipeline)
 
 
 def _link(

@@ -32,6 +32,9 @@ class NoRooms:
     async def place(self, site: str, event: ReceivedEvent) -> None:
         raise AssertionError("an event was sent")
 
+    async def settled(self, site: str) -> None:
+        """Nothing was placed."""
+
 
 class Wire:
     """The way from one site to the other, which may be cut."""
