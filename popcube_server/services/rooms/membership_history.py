@@ -10,7 +10,7 @@ from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.rooms.user_rooms import UserRooms
 from storage.change import LogEntry
 from storage.database import Database, Transaction
-from storage.events import EventsRepository, StoreEvent
+from storage.events import EventRow, EventsRepository, StoreEvent
 from storage.log import Log
 from storage.memberships import MembershipRow
 
@@ -119,13 +119,18 @@ class MembershipHistories:
     async def _read_many(self, rows: Mapping[str, MembershipRow]) -> dict[str, MembershipHistory]:
         if not rows:
             return {}
-        return await self._database.read(
-            lambda tx: {room_id: self._read(tx, row) for room_id, row in rows.items()}
-        )
 
-    def _read(self, tx: Transaction, row: MembershipRow) -> MembershipHistory:
+        def read(tx: Transaction) -> dict[str, MembershipHistory]:
+            # Most histories are one event: all of these with one statement.
+            wanted = [row.event_nid for row in rows.values()]
+            newest = {event.nid: event for event in self._repository.get_by_nid(tx, wanted)}
+            return {room_id: self._read(tx, row, newest.get(row.event_nid)) for room_id, row in rows.items()}
+
+        return await self._database.read(read)
+
+    def _read(self, tx: Transaction, row: MembershipRow, newest: EventRow | None) -> MembershipHistory:
         steps: list[tuple[int, str]] = []
-        found = self._repository.get_by_nid(tx, (row.event_nid,))
+        found = [] if newest is None else [newest]
         while found and len(steps) < MAX_STEPS:
             stored = from_row(found[0])
             place = place_in_chain(stored, steps[-1][0] if steps else None)
