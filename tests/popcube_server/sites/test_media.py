@@ -3,13 +3,17 @@
 from collections.abc import Iterator
 from typing import Any
 
-from federation.transport.errors import TransportError
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from federation.sites.site_client import SiteClient
+from federation.transport.errors import HttpRefusal, TransportError
 from federation.transport.https import HttpRequest
 from federation.transport.route import Route
 from popcube_server.services.media.copy_from_sites import FIRST_RETRY_MS
 from popcube_server.services.media.other_sites import PATIENCE_S, RECORD_DELAY_S
 from tests.popcube_server.rest.client.media_case import NEW, OLD, MediaTestCase
-from tests.popcube_server.server_case import TestUser
+from tests.popcube_server.server_case import TWO, TestUser
 from tests.popcube_server.sites.sites_case import ANNA, BERTA, SitesTestCase
 from tests.support.loop_network import PIECE_BYTES, FarAnswer
 from tests.support.pictures import given_picture
@@ -131,6 +135,56 @@ class CopyingTests(SiteMediaCase):
         self.clock.advance(FIRST_RETRY_MS / 1000 * 64)
         self.settle()
         self.assertEqual(self.look(media, self.there), b"good")
+
+    def test_of_two_contents_of_one_id_one_stays_and_the_other_file_goes(self) -> None:
+        media = self.given_reserved(self.alice)
+        self.settle()
+        self.cut()
+        self.clock.advance(1)
+        self.ok(self.call("PUT", f"{OLD}/upload/{media}", b"first", self.there))
+        self.clock.advance(1)
+        self.ok(self.call("PUT", f"{OLD}/upload/{media}", b"second", self.alice))
+        self.heal()
+        for _ in range(4):
+            self.settle()
+        self.assertEqual((self.stored_files(ANNA), self.stored_files(BERTA)), (1, 1))
+        self.cut()
+        self.assertEqual((self.look(media, self.alice), self.look(media, self.there)), (b"first", b"first"))
+
+    def test_files_are_given_to_sites_alone(self) -> None:
+        self.given_media(self.alice)
+        (path,) = (path for path in (self.directory / ANNA / "media" / "files").rglob("*") if path.is_file())
+        uri = f"/_popcube/sites/v1/media/{path.parent.name}{path.name}"
+        for host in (ANNA, TWO):
+            self.assert_refused(self.call("GET", uri, server_name=host), 404, "M_UNRECOGNIZED")
+        self.assert_refused(self.call("GET", uri, server_name=LINK_ANNA), 401, "M_UNAUTHORIZED")
+        self.assertEqual(self.ask_as_site(uri), b"data")
+        self.assertEqual(self.ask_as_site(f"{uri}?offset=2"), b"ta")
+        self.assertEqual(self.ask_as_site(f"{uri}?offset=99"), b"")
+
+    def test_sites_that_ask_nonsense_are_refused(self) -> None:
+        begin = "/_popcube/sites/v1/media/"
+        for uri, status in (
+            (f"{begin}{'0' * 32}", 404),
+            (f"{begin}..%2F..%2Fsigning.key", 404),
+            (f"{begin}remote%2F{'0' * 32}", 404),
+            (f"{begin}{'0' * 32}?offset=-1", 400),
+        ):
+            with self.assertRaises(HttpRefusal) as refused:
+                self.ask_as_site(uri)
+            self.assertEqual(refused.exception.status, status, uri)
+
+    def ask_as_site(self, uri: str) -> bytes:
+        """What `anna` gives to `berta`."""
+        client = SiteClient("anna", "https://link-anna.example:8449", self.signer_of(BERTA), self.network)
+        asking = Deferred.fromCoroutine(client.get_bytes(uri))
+        self.network.flush()
+        answers: list[bytes] = []
+        failures: list[Failure] = []
+        asking.addCallbacks(answers.append, failures.append)
+        for failure in failures:
+            failure.raiseException()
+        return answers[0]
 
 
 class RetentionTests(SiteMediaCase):
