@@ -52,7 +52,6 @@ class EncryptionScenarios(Scenarios):
 
     def test_clients_of_the_sdk_talk(self) -> None:
         run_driver(self.here.base_url, "encrypted", self.there.base_url)
-        run_driver(self.there.base_url, "encrypted", self.here.base_url)
 
     async def talk(self, near: Peer, far: Peer) -> None:
         async with registered(near, "alice") as alice, registered(far, "bob") as bob:

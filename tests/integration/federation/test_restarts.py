@@ -15,7 +15,7 @@ from tests.integration.federation.pairs import (
 from tests.integration.federation.peers import User, eventually, quote
 
 COUNT = 60
-KILLS = 3
+KILLS = 2
 
 
 class RestartScenarios(Scenarios):
