@@ -14,6 +14,8 @@ other. A set of scenarios is one mixin, written against `self.here` and `self.th
     class TypingOnPostgresWithSynapseTests(OursOnPostgresWithSynapse, TypingScenarios): ...
     class TypingBetweenOursTests(TwoOfOurs, TypingScenarios): ...
 
+`listening.py` has a client that syncs and remembers what it was told, `key_material.py` devices with real keys.
+
 The servers are started by the first test of the process that asks for them and live until it ends, so a test makes
 users and rooms of its own (`register` makes each name unique) and leaves no server cut off or stopped. Nothing sleeps
 for a fixed time: `eventually` asks again until it is so. `self.partition()` cuts every connection between servers.
