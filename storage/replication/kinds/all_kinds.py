@@ -8,8 +8,8 @@ from storage.replication.kinds.accounts import ACCOUNTS
 from storage.replication.kinds.devices import DEVICES
 from storage.replication.kinds.directory import DIRECTORY
 from storage.replication.kinds.duties import DUTY_PROGRESS
-from storage.replication.kinds.federation import OUTSIDE
 from storage.replication.kinds.ephemeral import EPHEMERAL
+from storage.replication.kinds.federation import OUTSIDE
 from storage.replication.kinds.filters import FILTERS
 from storage.replication.kinds.key_backup import KEY_BACKUPS
 from storage.replication.kinds.key_signatures import KEY_SIGNATURES
