@@ -94,6 +94,9 @@ class MergeLag(Change):
 
 def _note(tx: WriteTransaction, lag: KnownLag) -> bool:
     known = LagsRepository().find(tx, lag.destination)
+    if known is not None and known.epoch > lag.epoch:
+        # Another site sends by now, and knows better.
+        return False
     if lag.since is None:
         is_news = known is not None and known.since is not None
     else:
