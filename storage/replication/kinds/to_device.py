@@ -24,7 +24,9 @@ class ToDeviceKind:
     is_of_user: Final = True
 
     def read(self, tx: Transaction, keys: Sequence[Key]) -> Mapping[Key, Any]:
-        found = {key: ToDeviceRepository().find_event(tx, key[0], key[1], key[2], int(key[3])) for key in keys}
+        found = {
+            key: ToDeviceRepository().find_event(tx, key[0], key[1], key[2], int(key[3])) for key in keys
+        }
         # As text: what clients sent is not canonical JSON.
         return {key: bytes(event).decode() for key, event in found.items() if event is not None}
 
