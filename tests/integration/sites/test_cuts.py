@@ -21,6 +21,7 @@ from tests.support.postgres import postgres_database
 WRITERS = 20
 ROOMS = 4
 CUTS = int(os.environ.get("POPCUBE_SITE_CUTS", "10"))
+CUTS_ON_SQLITE = min(CUTS, 4)
 SCENARIO_DEADLINE_S = 60.0 + 10 * CUTS
 PAUSE_S = 0.4
 SITES = ("anna", "berta")
@@ -30,12 +31,12 @@ class CutsTests(SynchronousTestCase):
     """Members are banned and let in again on one site while they write on the other."""
 
     def test_both_sites_agree_on_postgresql(self) -> None:
-        self.check_cuts((postgres_database(self), postgres_database(self)))
+        self.check_cuts((postgres_database(self), postgres_database(self)), CUTS)
 
     def test_both_sites_agree_on_sqlite(self) -> None:
-        self.check_cuts((SqliteFile(), SqliteFile()))
+        self.check_cuts((SqliteFile(), SqliteFile()), CUTS_ON_SQLITE)
 
-    def check_cuts(self, databases: tuple[Database, Database]) -> None:
+    def check_cuts(self, databases: tuple[Database, Database], cuts: int) -> None:
         self.sites = TwoSites(Path(self.mktemp()).resolve(), databases)
         self.addCleanup(self.sites.kill9)
         self.sites.start()
@@ -57,7 +58,7 @@ class CutsTests(SynchronousTestCase):
             self.fail(self.logs())
         self.users = [user.user_id for user in users]
         writers = [Writer(user.user_id, user.access_token or "") for user in users]
-        asyncio.run(asyncio.wait_for(self.write_and_cut(writers), SCENARIO_DEADLINE_S))
+        asyncio.run(asyncio.wait_for(self.write_and_cut(writers, cuts), SCENARIO_DEADLINE_S))
         self.check_agreement()
 
     def client(self, site: str, token: str | None = None) -> MatrixClient:
@@ -75,7 +76,7 @@ class CutsTests(SynchronousTestCase):
             self.there.get(f"/rooms/{quote(room_id)}/joined_members").status == 200 for room_id in self.rooms
         )
 
-    async def write_and_cut(self, writers: list[Writer]) -> None:
+    async def write_and_cut(self, writers: list[Writer], cuts: int) -> None:
         load = Load(
             self.sites.url,
             lambda chance: chance.choice(SITES),
@@ -87,7 +88,7 @@ class CutsTests(SynchronousTestCase):
         writing = asyncio.ensure_future(load.run(writers))
         chance = random.Random(7)
         try:
-            for number in range(CUTS):
+            for number in range(cuts):
                 await asyncio.to_thread(self.sites.change_weather, chance.choice(WEATHERS))
                 await asyncio.sleep(chance.uniform(0.3, 0.8))
                 await asyncio.to_thread(self.break_link, number)
@@ -130,7 +131,7 @@ class CutsTests(SynchronousTestCase):
             }
             lost = {text: event_id for text, event_id in wanted.items() if dict(found).get(text) != event_id}
             self.assertEqual(lost, {}, f"answered, but not in room {number}")
-        self.assertGreater(len(self.ledger.answered), 10 * WRITERS)
+        self.assertGreater(len(self.ledger.answered), 5 * WRITERS)
 
     def differences(self) -> str:
         """What the sites do not agree about, and how their links stand."""
