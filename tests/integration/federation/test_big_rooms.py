@@ -9,12 +9,18 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.federation.pairs import (
     OursOnPostgresWithSynapse,
     OursOnSqliteWithSynapse,
     Scenarios,
     TwoOfOurs,
+    ours_on_postgres,
+    ours_on_sqlite,
+    synapse,
 )
 from tests.integration.federation.peers import Peer, User, eventually, quote
 
@@ -99,9 +105,41 @@ def read_history(user: User, room_id: str) -> list[dict]:
         query["from"] = page["end"]
 
 
+def used_cpu_s(pid: int) -> float:
+    """Processor time of a process so far."""
+    # The name of the program stands in parentheses and may hold blanks.
+    fields = (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def report(what: str, started_s: float) -> None:
     if SIZES:
         print(f"{what}: {time.monotonic() - started_s:.2f} s", file=sys.stderr)
+
+
+class SameRoomTests(Scenarios, SynchronousTestCase):
+    """One room of ours on PostgreSQL, joined by Synapse and by one of ours: side by side, in the same run."""
+
+    def test_synapse_and_ours_join_the_same_room(self) -> None:
+        near = ours_on_postgres()
+        alice = near.register("alice")
+        room_id = alice.create_room(preset="public_chat")
+        members = given_members(near, room_id, MEMBERS - 1)
+        given_texts([alice, *members], room_id, EVENTS - MEMBERS)
+        everybody = {alice.user_id, *(member.user_id for member in members)}
+        for peer in (synapse(), ours_on_sqlite()):
+            far: Peer = peer
+            bob = far.register("bob")
+            used_s, started_s = used_cpu_s(far.pid), time.monotonic()
+            bob.join(room_id, near.server_name)
+            report(f"{far.name} joins {MEMBERS} members and {EVENTS} events", started_s)
+            path = f"/rooms/{quote(room_id)}/joined_members"
+            everybody.add(bob.user_id)
+            eventually(lambda: everybody <= set(bob.get(path)["joined"]), "all members", JOIN_DEADLINE_S)  # noqa: B023
+            report(
+                f"{far.name} knows all members, {used_cpu_s(far.pid) - used_s:.2f} s of processor time",
+                started_s,
+            )
 
 
 class BigRoomsOnSqliteWithSynapseTests(OursOnSqliteWithSynapse, BigRoomScenarios):
