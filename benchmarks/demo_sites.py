@@ -27,6 +27,7 @@ CLIENT: Final = "/_matrix/client/v3"
 ANSWER_S: Final = 10.0
 PAUSE_S: Final = 0.2
 CATCH_UP_S: Final = 60.0
+FALL_BACK_S: Final = 5.0
 
 
 class NoAnswer(Exception):
@@ -90,7 +91,8 @@ class Demo:
     def run(self, seconds: float) -> None:
         """Raises AssertionError if a site does not do what is promised."""
         threads = [
-            threading.Thread(target=self._write, args=(number,)) for number in range(len(self._people))
+            threading.Thread(target=self._write, args=(number,), daemon=True)
+            for number in range(len(self._people))
         ]
         try:
             self._start()
@@ -98,7 +100,8 @@ class Demo:
                 thread.start()
             self._watch(seconds)
             lost_s, answered = self._lose()
-            self._watch(seconds)
+            # The other site waits for this one before it answers without it.
+            self._watch(max(seconds, FALL_BACK_S))
             self._tell_loss(lost_s, answered)
             self._rebuild()
             self._watch(seconds)
