@@ -177,6 +177,7 @@ class RoomBuilder:
 
     def is_allowed(self, event: Event, state: StateMap) -> bool:
         """Whether the rules allow an event in a state, and by its auth events."""
+
         def lookup(pair: tuple[str, str]) -> Event | None:
             event_id = state.get(pair)
             return None if event_id is None else self.events.get(event_id)
