@@ -429,7 +429,7 @@ class User:
         return found
 
 
-def eventually(condition: Callable[[], T | None], description: str, timeout_s: float = 30.0) -> T:
+def eventually(condition: Callable[[], T | None], description: str, timeout_s: float = 60.0) -> T:
     """Ask again until the answer is true, and return it. An AssertionError of the condition is a no, too.
 
     Raises AssertionError, with the description and the last answer, when it did not become so in time.
