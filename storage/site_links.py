@@ -11,7 +11,7 @@ from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 from storage.events import OUTLIER, REJECTED, SOFT_FAILED, StoreEvent
 
 KEPT_MARKS: Final = 10_000
-"""Newest pairs of positions kept per peer; of older ones, one in `THINNED`."""
+"""Newest pairs of positions kept per peer; of older ones, one in each `THINNED` positions."""
 THINNED: Final = 100
 COPYING: Final = "(copying)"
 """In place of a log ID: the database is being filled with a copy of another site's."""
@@ -93,16 +93,22 @@ class ThinSiteMarks(Change):
             for newest, drop in (_THIN_ARRIVALS, _THIN_KNOWLEDGE):
                 bound = tx.value(newest, (log, KEPT_MARKS))
                 if bound is not None:
-                    tx.run(drop, (log, bound, THINNED))
+                    tx.run(drop, (log, bound, log, THINNED))
 
 
 _THIN_ARRIVALS: Final = (
     "SELECT their_position FROM site_arrivals WHERE log = ? ORDER BY their_position DESC LIMIT 1 OFFSET ?",
-    "DELETE FROM site_arrivals WHERE log = ? AND their_position <= ? AND their_position % ? <> 0",
+    (
+        "DELETE FROM site_arrivals WHERE log = ? AND their_position <= ? AND their_position NOT IN"
+        " (SELECT MIN(their_position) FROM site_arrivals WHERE log = ? GROUP BY their_position / ?)"
+    ),
 )
 _THIN_KNOWLEDGE: Final = (
     "SELECT their_position FROM site_knowledge WHERE log = ? ORDER BY their_position DESC LIMIT 1 OFFSET ?",
-    "DELETE FROM site_knowledge WHERE log = ? AND their_position <= ? AND their_position % ? <> 0",
+    (
+        "DELETE FROM site_knowledge WHERE log = ? AND their_position <= ? AND their_position NOT IN"
+        " (SELECT MIN(their_position) FROM site_knowledge WHERE log = ? GROUP BY their_position / ?)"
+    ),
 )
 
 
@@ -136,25 +142,6 @@ def set_log_id(tx: WriteTransaction, log_id: str) -> None:
     """The ID of this site's own log from now on."""
     tx.run("DELETE FROM site_log")
     tx.run("INSERT INTO site_log (log_id) VALUES (?)", (log_id,))
-
-
-@dataclass(frozen=True, slots=True)
-class ForgetSiteLog(Change):
-    """A log that is no peer's any more."""
-
-    kind: ClassVar[str] = "site_forgotten"
-    area: ClassVar[str] = "site_links"
-    logged: ClassVar[bool] = False
-
-    log: str
-
-    @classmethod
-    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
-        for _, change in changes:
-            log = tx.name_id(change.log)
-            tx.run("DELETE FROM site_cursors WHERE log = ?", (log,))
-            tx.run("DELETE FROM site_arrivals WHERE log = ?", (log,))
-            tx.run("DELETE FROM site_knowledge WHERE log = ?", (log,))
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,10 +237,6 @@ class LiveRooms:
         """Read for a decision about a room, which may take long: other rooms go on meanwhile."""
         return await self._slow.decide(room_id, work)
 
-    def read_branches(self, tx: Transaction, nids: Iterable[int]) -> dict[int, Branch]:
-        """The states of stored snapshots, within a reading transaction."""
-        return self.resolving.states.read(tx, nids)
-
     def _make(self, room_id: str, loaded: _Loaded) -> LiveRoom:
         entries = loaded.current.entries
         memberships = Map(

@@ -27,6 +27,7 @@ from popcube_server.building.rooms import RoomBase
 from popcube_server.metrics import Metrics
 from popcube_server.rest.sites.copies import SiteCopies, SiteStatusServlet
 from popcube_server.rest.sites.links import SiteLinksServlet
+from popcube_server.services.periodic import Periodic
 from popcube_server.services.platform import Platform
 from popcube_server.services.sites.authenticate_site import AuthenticateSite
 from popcube_server.services.sites.give_copy import LOCAL_TABLES, GiveCopy
@@ -44,8 +45,10 @@ from storage.replication.export_records import ExportRecords
 from storage.replication.hybrid_clock import HybridClock
 from storage.replication.kinds.all_kinds import ALL_KINDS
 from storage.replication.own_site import become_site
-from storage.site_links import COPYING, SiteLinksRepository
+from storage.site_links import COPYING, SiteLinksRepository, ThinSiteMarks
 from synapse_like_config.sites import SitePeer, SitesConfig
+
+THINNING_INTERVAL_S = 3600.0
 
 
 class DurabilityEnd:
@@ -65,7 +68,7 @@ class DurabilityEnd:
 class Sites:
     """The links of this site. `servlets` and `authenticator` are for the listener that only sites reach."""
 
-    parts: Sequence[SiteLink | DurabilityEnd]
+    parts: Sequence[SiteLink | DurabilityEnd | Periodic]
     authenticator: AuthenticateSite
     servlets: Sequence[object]
 
@@ -132,7 +135,12 @@ def build_sites(
         SiteStatusServlet(config.name, status),
     )
     authenticator = AuthenticateSite(config.name, core.signer, config.peers)
-    return Sites((*_ends(core.sites), *links.values()), authenticator, servlets)
+    thin = Periodic(core.platform, "Thinning the marks of sites", THINNING_INTERVAL_S, lambda: _thin(core))
+    return Sites((*_ends(core.sites), thin, *links.values()), authenticator, servlets)
+
+
+async def _thin(core: Core) -> None:
+    await core.committer.commit(ThinSiteMarks())
 
 
 def _give_copy(core: Core, sites: SiteCore) -> GiveCopy:

@@ -23,8 +23,3 @@ class HybridClock:
     def observe(self, clock: int) -> None:
         """Another site wrote at this clock: what is written here from now on comes after it."""
         self._last = max(self._last, clock)
-
-
-def clock_ms(clock: int) -> int:
-    """The time in a clock, Unix time in milliseconds."""
-    return clock >> COUNTER_BITS

@@ -47,9 +47,7 @@ class HoldPeerKey(Change):
             names = tx.intern((change.user_id, change.site, change.log))
             of = (names[change.user_id], change.device_id.encode())
             algorithm, _, key_id = change.name.partition(":")
-            own = _find_own(tx, *of, algorithm, key_id)
-            if own is not None and own.digest == change.digest:
-                tx.run(_DELETE_OWN, (*of, algorithm.encode(), key_id.encode()))
+            _drop_own(tx, of, change.name, change.digest)
             tx.run(
                 "INSERT INTO peer_one_time_keys (user_nid, device, digest, algorithm, key_id, site, log)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_nid, device, digest)"
@@ -84,10 +82,7 @@ class RememberClaim(Change):
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         for position, change in changes:
             of = (tx.intern_one(change.user_id), change.device_id.encode())
-            algorithm, _, key_id = change.name.partition(":")
-            own = _find_own(tx, *of, algorithm, key_id)
-            if own is not None and own.digest == change.digest:
-                tx.run(_DELETE_OWN, (*of, algorithm.encode(), key_id.encode()))
+            _drop_own(tx, of, change.name, change.digest)
             tx.run(
                 "DELETE FROM peer_one_time_keys WHERE user_nid = ? AND device = ? AND digest = ?",
                 (*of, change.digest),
@@ -105,6 +100,14 @@ class RememberClaim(Change):
 _DELETE_OWN: Final = (
     "DELETE FROM one_time_keys WHERE user_nid = ? AND device = ? AND algorithm = ? AND key_id = ?"
 )
+
+
+def _drop_own(tx: WriteTransaction, of: tuple[int, bytes], name: str, digest: bytes) -> None:
+    """The key is not this site's to give out, if it has the very same one."""
+    algorithm, _, key_id = name.partition(":")
+    own = _find_own(tx, *of, algorithm, key_id)
+    if own is not None and own.digest == digest:
+        tx.run(_DELETE_OWN, (*of, algorithm.encode(), key_id.encode()))
 
 
 def _find_own(

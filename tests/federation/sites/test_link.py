@@ -19,7 +19,14 @@ from federation.sites.peer import PeerCursor, PeerUnreachable
 from federation.sites.read_batch import MAX_RECORDS, ReadBatch
 from federation.sites.take_batch import TakeBatch
 from storage.account_data import NO_ROOM, AccountDataRepository, SetAccountData
-from storage.site_links import SiteLinksRepository
+from storage.site_links import (
+    KEPT_MARKS,
+    THINNED,
+    MoveSiteCursor,
+    NotePeerKnows,
+    SiteLinksRepository,
+    ThinSiteMarks,
+)
 from tests.storage.replication.sites_case import SitesMixin, StoredSite
 from tests.storage.storage_case import PostgresStorage, SqliteStorage
 
@@ -217,6 +224,19 @@ class LinkTests(SitesMixin):
         self.assertLessEqual(floor, taken_in)
         self.assertEqual(ceiling, taken_in)
         self.assertIsNone(self.berta.read(lambda tx: links.find_ceiling(tx, "anna", 1000)))
+
+    def test_old_marks_are_thinned_and_tokens_still_find_a_place(self) -> None:
+        count = KEPT_MARKS + 3 * THINNED
+        marks = [NotePeerKnows("anna", position, position) for position in range(1, count + 1)]
+        self.berta.commit(MoveSiteCursor("anna", count, 0), *marks)
+        self.berta.commit(ThinSiteMarks())
+        links = SiteLinksRepository()
+        kept = self.berta.read(lambda tx: tx.value("SELECT COUNT(*) FROM site_knowledge"))
+        self.assertLess(kept, KEPT_MARKS + 2 * THINNED)
+        floor = self.berta.read(lambda tx: links.find_floor(tx, "anna", 2 * THINNED + 50))
+        assert floor is not None
+        self.assertLessEqual(floor, 2 * THINNED + 50)
+        self.assertGreaterEqual(floor, THINNED)
 
 
 class SqliteLinkTests(SqliteStorage, LinkTests, SynchronousTestCase): ...

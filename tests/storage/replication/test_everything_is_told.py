@@ -139,7 +139,6 @@ TELL_NOTHING = {
     "StoreVote": "a vote is a site's own",
     "TakeDutyOver": "of this site",
     "SeePeerLog": "each site sees for itself",
-    "ForgetSiteLog": "of this site's links",
     "MoveSiteCursor": "of this site's links",
     "NotePeerKnows": "of this site's links",
     "ShareLog": "of this site's links",
