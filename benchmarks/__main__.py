@@ -21,6 +21,11 @@ DATABASES = ("sqlite", "postgres")
 SERVERS = ("synapse", "ours")
 
 
+def absolute_path(text: str) -> Path:
+    """The servers run in folders of their own. A link stays: it is what tells Python its environment."""
+    return Path(text).absolute()
+
+
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description="Compare this server and Synapse."
@@ -39,7 +44,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
         "--huge-room", type=int, metavar="MEMBERS", help="size of the room of the work huge-room"
     )
     parser.add_argument("--huge-room-on-synapse", action="store_true", help="takes an hour or so to prepare")
-    parser.add_argument("--synapse-python", type=Path, default=synapse_python())
+    parser.add_argument("--synapse-python", type=absolute_path, default=synapse_python())
     parser.add_argument("--output", type=Path, default=FOLDER / "results", help="folder for the results")
     parser.set_defaults(sizes=FULL)
     return parser.parse_args(arguments)
