@@ -85,6 +85,10 @@ class Metrics:
         """Publish a number that is asked for when it is read."""
         Gauge(f"popcube_{name}", meaning, registry=self.registry).set_function(value)
 
+    def counter(self, name: str, meaning: str) -> Callable[[], None]:
+        """Publish how often what this returns was called."""
+        return Counter(f"popcube_{name}_total", meaning, registry=self.registry).inc
+
     def render(self) -> bytes:
         """The exposition text."""
         return generate_latest(self.registry)

@@ -61,11 +61,14 @@ def build_keys(core: Core, needs: KeyNeeds) -> EndToEnd:
     inbox = ToDeviceInbox(database, committer, log, INBOX_CACHE_SIZE)
     _publish(core, "key_counts", counts.cache)
     _publish(core, "to_device", inbox.ranges)
+    clashed = core.metrics.counter(
+        "one_time_key_clashes", "Uploads refused because another one-time key has the same ID."
+    )
     changes = DeviceListChanges(database, log)
     key_requests = RateLimiter(core.config.rate_limits.rc_key_requests, core.platform.now_s)
     servlets = (
         Keys(
-            UploadKeys(database, committer, counts),
+            UploadKeys(database, committer, counts, clashed),
             QueryKeys(core.server_name, database, needs.remote_keys),
             ClaimKeys(core.server_name, database, committer, needs.remote_keys, needs.keys_elsewhere),
             changes,

@@ -1,6 +1,6 @@
 """Publish a device's identity keys, one-time keys and fallback keys."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from popcube_server.services.errors import InvalidParam, NotAllowed, UnknownToken, WithCode
@@ -30,10 +30,14 @@ from storage.one_time_keys import (
 class UploadKeys:
     """POST /keys/upload."""
 
-    def __init__(self, database: Database, committer: Committer, counts: KeyCounts) -> None:
+    def __init__(
+        self, database: Database, committer: Committer, counts: KeyCounts, clashed: Callable[[], None]
+    ) -> None:
+        """`clashed` hears of each upload that was refused because another key is there under the same ID."""
         self._database = database
         self._committer = committer
         self._counts = counts
+        self._clashed = clashed
         self._device_keys = DeviceKeysRepository()
         self._cross_signing = CrossSigningRepository()
 
@@ -79,6 +83,8 @@ class UploadKeys:
         try:
             return await self._committer.commit(*changes)
         except KeyExists as error:
+            # A client that goes on so has lost track of its keys, or this server of what it gave out.
+            self._clashed()
             # COMPAT: clients know this sentence, and throw their keys away and begin anew.
             message = f"One time key {error.name} already exists with another value."
             raise WithCode(400, "M_INVALID_PARAM", message) from error

@@ -56,7 +56,8 @@ class Places:
         position = await self._floor(token.site, token.position)
         if token.to_device is None:
             return Since(position, position)
-        return Since(position, min(position, await self._floor(token.site, token.to_device)))
+        # The messages that the holder has lie before its place: what could be waited for was.
+        return Since(position, min(position, await self._floor_now(token.site, token.to_device)))
 
     def at_other_site(self, token: SyncToken) -> tuple[str, int] | None:
         """Of another site's token: the ID of its log, and where the holder's to-device messages end there."""
@@ -92,10 +93,12 @@ class Places:
         return log_id in (self._log_id, ONLY_SITE)
 
     async def _floor(self, log_id: str, position: int) -> int:
-        if self._is_own(log_id):
-            await self._catch_up(log_id, position)
-            return position if position <= self._log.position else 0
         await self._catch_up(log_id, position)
+        return await self._floor_now(log_id, position)
+
+    async def _floor_now(self, log_id: str, position: int) -> int:
+        if self._is_own(log_id):
+            return position if position <= self._log.position else 0
         return await self._database.read(lambda tx: self._links.find_floor(tx, log_id, position)) or 0
 
     async def _ceiling(self, log_id: str, position: int) -> int:

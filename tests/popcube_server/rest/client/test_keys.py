@@ -79,6 +79,7 @@ class UploadTests(KeysTestCase):
         )
         self.assert_refused(answer, 400, "M_INVALID_PARAM")
         self.assertRegex(answer[1]["error"], "^One time key signed_curve25519:A already exists")
+        self.assertIn(b"popcube_one_time_key_clashes_total 1.0", self.get("/metrics")[1])
         self.assertEqual(self.upload(self.alice), {SIGNED: 1})
 
     def test_one_time_keys_have_names_types_and_sizes(self) -> None:
