@@ -248,7 +248,7 @@ def build_organisation(core: Core, network: Network) -> Organisation:
             ),
             accounts.authenticator,
             sites.authenticator,
-            federation.turns,
+            federation.site_turns,
             core.metrics,
         )
     parts.extend(duties.parts)

@@ -29,7 +29,7 @@ from popcube_server.rest.federation.version import FederationVersion
 from popcube_server.rest.federation.well_known import WellKnownServer
 from popcube_server.services.federation.answer_key_queries import AnswerKeyQueries
 from popcube_server.services.federation.authenticate_server import AuthenticateServer
-from popcube_server.services.federation.origin_turns import OriginTurns
+from popcube_server.services.federation.origin_turns import OF_SITES, OriginTurns
 from popcube_server.services.federation.own_documents import OwnKeyDocument, delegation_document
 from popcube_server.services.periodic import Periodic
 from popcube_server.version import NAME, VERSION
@@ -62,6 +62,8 @@ class Federation:
     back_off: BackOff
     authenticator: AuthenticateServer
     turns: OriginTurns
+    site_turns: OriginTurns
+    """For the listener that only sites of the organization reach."""
     metrics: FederationMetrics
     servlets: Sequence[object]
     parts: Sequence[Running]
@@ -127,6 +129,7 @@ def build_federation(core: Core, network: Network) -> Federation:
         back_off,
         authenticator,
         turns,
+        OriginTurns(OF_SITES, platform, numbers),
         numbers,
         servlets,
         [forget, *([SignAhead(own, signatures, core.committer, platform.clock)] if core.sites else [])],

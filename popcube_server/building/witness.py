@@ -11,7 +11,7 @@ from popcube_server.rest.metrics import MetricsPage
 from popcube_server.rest.resource import Site
 from popcube_server.rest.router import Router
 from popcube_server.rest.sites.copies import SiteStatusServlet
-from popcube_server.services.federation.origin_turns import OriginTurns
+from popcube_server.services.federation.origin_turns import OF_SITES, OriginTurns
 from popcube_server.services.sites.authenticate_site import AuthenticateSite
 from popcube_server.services.sites.no_users import NoUsers
 from popcube_server.services.sites.site_status import SiteStatus
@@ -35,7 +35,9 @@ class Witness:
 def build_witness_sites(core: Core, network: Network) -> Witness:
     assert core.sites is not None
     config, platform = core.sites.config, core.platform
-    turns = OriginTurns(core.config.rate_limits.rc_federation, platform, FederationMetrics(core.metrics))
+    metrics = FederationMetrics(core.metrics)
+    turns = OriginTurns(core.config.rate_limits.rc_federation, platform, metrics)
+    site_turns = OriginTurns(OF_SITES, platform, metrics)
     users = NoUsers()
     authenticator = AuthenticateSite(config.name, core.signer, config.peers)
     status = SiteStatus(
@@ -46,5 +48,5 @@ def build_witness_sites(core: Core, network: Network) -> Witness:
     link = Router((*duties.servlets, SiteStatusServlet(config.name, status)))
     return Witness(
         Site(front, users, authenticator, turns, core.metrics),
-        Site(link, users, authenticator, turns, core.metrics),
+        Site(link, users, authenticator, site_turns, core.metrics),
     )

@@ -8,7 +8,7 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from twisted.internet.defer import Deferred
 
@@ -22,6 +22,10 @@ MAX_ORIGINS = 20_000
 _MB = 1024 * 1024
 BODIES = ShareLimits(total=256 * _MB, most=64 * _MB, least=16 * _MB)
 """Bytes of the bodies that wait or are worked on, by server."""
+OF_SITES: Final = FederationRateLimits(
+    window_size_ms=1000, sleep_limit=10_000, sleep_delay_ms=0, reject_limit=500, concurrent=50
+)
+"""For the other sites: `rc_federation` is for strangers, and its pauses would hold up every message."""
 
 
 class RefusalObserver(Protocol):
