@@ -59,6 +59,10 @@ class Transaction:
             sql, parameters = _expand_lists(sql, parameters)
         return self._connection.execute(sql, parameters)
 
+    def each(self, select: str, rows: Sequence[Sequence[int]]) -> list[Row]:
+        """The rows of one SELECT for each of several sets of integers, of all of them together, in no order."""
+        return self._connection.execute_each(select, rows) if rows else []
+
     def one(self, sql: str, parameters: Sequence[Any] = ()) -> Row | None:
         """The first row, or None."""
         rows = self.all(sql, parameters)

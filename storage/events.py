@@ -19,6 +19,9 @@ ORDERING_STEP = 1 << 20
 
 MAX_TIME_MS = 2**62
 
+BEGINNING = -(2**62)
+"""Before every ordering."""
+
 REJECTED = 1
 SOFT_FAILED = 2
 OUTLIER = 4
@@ -399,6 +402,17 @@ class EventsRepository:
     ) -> list[EventRow]:
         """The last events of a room with `after` < ordering <= `upto`, newest first."""
         return self._range(tx, _BACKWARD, room_id, after, upto, limit)
+
+    def get_ends(
+        self, tx: Transaction, room_ids: Iterable[str], upto: int, limit: int
+    ) -> dict[str, list[EventRow]]:
+        """By room the last events up to an ordering, newest first; at most `limit` of each."""
+        rooms = tx.name_ids(room_ids)
+        rows = tx.each(_BACKWARD, [(room, BEGINNING, upto, limit) for room in rooms.values()])
+        ends: dict[str, list[EventRow]] = {room_id: [] for room_id in rooms}
+        for row in sorted(_rows(tx, rows), key=lambda row: row.ordering, reverse=True):
+            ends[row.room_id].append(row)
+        return ends
 
     def get_from_time(
         self, tx: Transaction, room_id: str, from_ms: int, limit: int, skipped: int

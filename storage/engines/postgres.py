@@ -13,6 +13,8 @@ from storage.engines.engine import Connection, Row, StorageError, Unavailable, U
 from synapse_like_config.database import DatabaseConfig
 
 BULK_PAGE_ROWS = 1000
+SETTINGS = {"max_parallel_workers_per_gather": "0", "jit": "off"}
+"""Every statement here is short: processes started for its parts, or machine code for it, take longer than it does."""
 
 _VALUES = re.compile(r"VALUES \((\?(?:, \?)*)\)")
 _BYTES = psycopg2.extensions.new_type(
@@ -36,6 +38,7 @@ class PostgresConnection:
         self._arguments = dict(arguments)
         self._schema = schema
         self._statements: dict[str, str] = {}
+        self._for_each_texts: dict[str, str] = {}
         self._beginning = ""
         """What begins the transaction, until its first statement takes it along."""
         self._open()
@@ -48,8 +51,12 @@ class PostgresConnection:
         self._connection.autocommit = True
         psycopg2.extensions.register_type(_BYTES, self._connection)
         self._cursor = self._connection.cursor()
+        settings = dict(SETTINGS)
         if self._schema is not None:
-            self.execute("SELECT set_config('search_path', ?, false)", (self._schema,))
+            settings["search_path"] = self._schema
+        calls = ", ".join("set_config(?, ?, false)" for _ in settings)
+        values = [part for item in settings.items() for part in item]
+        self._execute(self._statement(f"SELECT {calls}"), values)
 
     def _begin(self, sql: str) -> None:
         if self._connection.closed:
@@ -86,6 +93,25 @@ class PostgresConnection:
             return [] if self._cursor.description is None else self._cursor.fetchall()
         except psycopg2.Error as error:
             raise _translate(error) from error
+
+    def execute_each(self, select: str, rows: Sequence[Sequence[int]]) -> list[Row]:
+        # One statement, planned once, that goes through the parameters: UNION ALL would be planned part by part, and
+        # looks so expensive that processes are started for it.
+        return self.execute(self._for_each(select), [list(column) for column in zip(*rows, strict=True)])
+
+    def _for_each(self, select: str) -> str:
+        text = self._for_each_texts.get(select)
+        if text is None:
+            first, *others = select.split("?")
+            columns = [f"p{number}" for number in range(len(others))]
+            each = first + "".join(
+                f"given.{column}{other}" for column, other in zip(columns, others, strict=True)
+            )
+            arrays = ", ".join("?::bigint[]" for _ in columns)
+            given = f"unnest({arrays}) AS given ({', '.join(columns)})"
+            text = f"SELECT found.* FROM {given}, LATERAL ({each}) AS found"  # noqa: S608
+            self._for_each_texts[select] = text
+        return text
 
     def stream(self, sql: str, page_rows: int) -> Iterator[list[Row]]:
         # Spelled out: psycopg2's own named cursors want to begin transactions themselves.

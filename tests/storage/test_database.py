@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from storage.committer import CommitFailed, Committer
-from storage.database import Database, WriteTransaction
+from storage.database import Database, Transaction, WriteTransaction
 from storage.engines.engine import StorageError
 from storage.engines.postgres import PostgresConnection, PostgresEngine
 from storage.engines.sqlite import SqliteEngine
@@ -49,6 +49,20 @@ class DatabaseTests(StorageMixin):
 
     def test_no_event_has_an_id_with_nul(self) -> None:
         self.assertEqual(self.read(lambda tx: EventsRepository().get_by_id(tx, ["$a\x00b"])), [])
+
+    def test_select_is_run_for_each_of_several_sets_of_integers(self) -> None:
+        self.database.write_now(
+            lambda tx: tx.many(
+                "INSERT INTO names (nid, name) VALUES (?, ?)",
+                [(900 + number, b"%d" % number) for number in range(9)],
+            )
+        )
+        # Each with bounds and with a limit of its own; what stands in it twice is given twice.
+        select = "SELECT nid, nid + ? FROM names WHERE nid >= ? AND nid < ? ORDER BY nid DESC LIMIT ?"
+        given = [(1, 900, 903, 2), (2, 904, 906, 9), (3, 990, 999, 9), (4, 908, 909, 1)]
+        rows = self.read(lambda tx: tx.each(select, given))
+        self.assertEqual(sorted(rows), [(901, 902), (902, 903), (904, 906), (905, 907), (908, 912)])
+        self.assertEqual(self.read(lambda tx: tx.each(select, [])), [])
 
 
 class SqliteDatabaseTests(SqliteStorage, DatabaseTests, SynchronousTestCase):
@@ -93,6 +107,14 @@ class PostgresDatabaseTests(PostgresStorage, DatabaseTests, SynchronousTestCase)
         self.assertEqual(self.result(self.committer.commit(Note("after"))).position, 2)
         self._cut_connections()
         self.assertEqual(self.read(LogRepository().get_position), 2)
+
+    def test_no_processes_are_started_and_nothing_is_compiled_for_a_statement(self) -> None:
+        def ask(tx: Transaction) -> list[object]:
+            return [tx.value(f"SHOW {name}") for name in ("max_parallel_workers_per_gather", "jit")]
+
+        self.assertEqual(self.read(ask), ["0", "off"])
+        self._cut_connections()
+        self.assertEqual(self.read(ask), ["0", "off"])
 
     def test_transaction_begins_whatever_its_first_statement_is(self) -> None:
         def insert_many(tx: WriteTransaction) -> None:

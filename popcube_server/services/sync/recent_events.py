@@ -61,17 +61,12 @@ class RecentEvents:
             return
         position = self._log.position
         upto = live_ordering(position)
-        read = await self._database.read(
-            lambda tx: [
-                (room_id, self._repository.get_backward(tx, room_id, -(2**62), upto, KEPT + 1))
-                for room_id in missing
-            ]
-        )
+        read = await self._database.read(lambda tx: self._repository.get_ends(tx, missing, upto, KEPT + 1))
         since = self._log.since(position)
         if since is None:
             return
         moved = {entry.key[0] for entry in since if entry.kind == "event"}
-        for room_id, rows in read:
+        for room_id, rows in read.items():
             # A room that went on meanwhile is left for the next time.
             if room_id not in moved and rows:
                 self._tails.put(room_id, _make_tail(rows))
