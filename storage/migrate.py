@@ -1,6 +1,8 @@
 """Brings a database to the newest schema: the files in `migrations/`, in the order of their numbers.
 
-Each runs in a transaction of its own. A server refuses a schema that is newer than its own files.
+Each runs in a transaction of its own, which begins with the row that says that it ran: of two processes that start
+over one database, one waits there for the other and finds the work done. A server refuses a schema that is newer than
+its own files.
 """
 
 import re
@@ -9,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.database import Database, WriteTransaction
-from storage.engines.engine import Engine
+from storage.engines.engine import Connection, Engine, StorageError, UniqueViolation
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -53,8 +55,7 @@ def migrate(engine: Engine, database: Database, on_step: Callable[[int], None]) 
     if unknown:
         raise SchemaTooNew(f"the database has schema change {max(unknown)}, which this version does not know")
     for migration in migrations:
-        if migration.number not in applied:
-            database.write_now(lambda tx, step=migration: _apply(tx, step))  # type: ignore[misc]
+        if migration.number not in applied and _run(database, migration):
             on_step(migration.number)
 
 
@@ -62,14 +63,39 @@ def _applied(engine: Engine, database: Database) -> set[int]:
     connection = engine.connect()
     try:
         if not engine.table_exists(connection, "schema_changes"):
-            database.write_now(lambda tx: tx.run("CREATE TABLE schema_changes (number BIGINT PRIMARY KEY)"))
-            return set()
+            _create_table(engine, connection, database)
     finally:
         connection.close()
     return {row[0] for row in database.read_now(lambda tx: tx.all("SELECT number FROM schema_changes"))}
 
 
+def _create_table(engine: Engine, connection: Connection, database: Database) -> None:
+    try:
+        database.write_now(lambda tx: tx.run("CREATE TABLE schema_changes (number BIGINT PRIMARY KEY)"))
+    except StorageError:
+        # Another process may have made it meanwhile.
+        if not engine.table_exists(connection, "schema_changes"):
+            raise
+
+
+def _run(database: Database, migration: Migration) -> bool:
+    """False if another process has run it meanwhile."""
+    try:
+        database.write_now(lambda tx: _apply(tx, migration))
+    except AlreadyApplied:
+        return False
+    return True
+
+
+class AlreadyApplied(Exception):
+    """Another process was quicker."""
+
+
 def _apply(tx: WriteTransaction, migration: Migration) -> None:
+    try:
+        # Whoever else is about to do the same waits here until this is on disk.
+        tx.run("INSERT INTO schema_changes (number) VALUES (?)", (migration.number,))
+    except UniqueViolation:
+        raise AlreadyApplied from None
     for statement in migration.statements:
         tx.run(statement)
-    tx.run("INSERT INTO schema_changes (number) VALUES (?)", (migration.number,))
