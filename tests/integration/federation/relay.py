@@ -51,7 +51,7 @@ class Relay:
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
+            far_reader, far_writer = await self._reach()
         except OSError:
             # The server behind is down.
             writer.transport.abort()
@@ -64,6 +64,10 @@ class Relay:
             self._writers -= both
             for one in both:
                 one.close()
+
+    async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to what stands behind. Raises OSError."""
+        return await asyncio.open_connection("127.0.0.1", self._target_port)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

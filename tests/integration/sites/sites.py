@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from nacl.signing import SigningKey
@@ -15,7 +16,7 @@ from unpaddedbase64 import encode_base64
 
 from tests.integration.federation.authority import Authority, Identity
 from tests.integration.sites.relay import RoughRelay, Weather
-from tests.support.configuration import Database, write_configuration
+from tests.support.configuration import Database, SqliteFile, write_configuration
 from tests.support.postgres import CHECKOUT
 from tests.support.server_process import ServerProcess
 
@@ -37,6 +38,7 @@ class SitePlan:
     """Where it listens to its peers."""
     relay_port: int
     """Where its peers believe that it listens."""
+    is_witness: bool = False
 
     @property
     def verify_key(self) -> str:
@@ -50,15 +52,34 @@ def free_port() -> int:
         return port
 
 
+SITES = ("anna", "berta")
+WITNESS = "carla"
+
+
 class TwoSites:
-    """`anna` and `berta`. Each reaches the other through a relay."""
+    """`anna` and `berta`, and `carla` if there is a witness. Each reaches the others through a relay."""
 
     def __init__(
-        self, directory: Path, databases: tuple[Database, Database], durability: str = "local"
+        self,
+        directory: Path,
+        databases: tuple[Database, Database],
+        durability: str = "local",
+        *,
+        server_name: str = SERVER_NAME,
+        has_witness: bool = False,
+        duties_term: str = "10s",
+        overrides: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     ) -> None:
+        """`overrides` are sections of the configuration, by the site's name."""
         self.directory = directory
         self._durability = durability
+        self._server_name = server_name
+        self._duties_term = duties_term
+        self._overrides = overrides
         self._authority = Authority(directory / "certificates")
+        given: list[tuple[str, Database]] = list(zip(SITES, databases, strict=True))
+        if has_witness:
+            given.append((WITNESS, SqliteFile()))
         self.plans = {
             name: SitePlan(
                 name,
@@ -68,8 +89,9 @@ class TwoSites:
                 SigningKey.generate(),
                 free_port(),
                 free_port(),
+                name == WITNESS,
             )
-            for name, database in zip(("anna", "berta"), databases, strict=True)
+            for name, database in given
         }
         self.relays = {
             plan.name: RoughRelay(HOST, plan.relay_port, plan.port) for plan in self.plans.values()
@@ -92,6 +114,11 @@ class TwoSites:
     def cut(self) -> None:
         for relay in self.relays.values():
             relay.cut()
+
+    def cut_link(self) -> None:
+        """Between `anna` and `berta`; the witness reaches both."""
+        for name in SITES:
+            self.relays[name].cut()
 
     def heal(self) -> None:
         for relay in self.relays.values():
@@ -150,6 +177,7 @@ class TwoSites:
                 "url": f"https://{HOST}:{peer.relay_port}",
                 "verify_key": peer.verify_key,
                 "certificate_path": str(peer.identity.certificate),
+                "witness": peer.is_witness,
             }
             for peer in self.plans.values()
             if peer is not plan
@@ -162,11 +190,13 @@ class TwoSites:
             "private_key_path": str(plan.identity.private_key),
             "durability": durability,
             "fall_back_after": "3s",
+            "witness": plan.is_witness,
+            "duties_term": self._duties_term,
             "peers": peers,
         }
         return write_configuration(
             plan.directory,
             plan.database,
-            server_name=SERVER_NAME,
-            overrides={"sites": sites, **(overrides or {})},
+            server_name=self._server_name,
+            overrides={"sites": sites, **self._overrides.get(plan.name, {}), **(overrides or {})},
         )
