@@ -18,13 +18,17 @@ has, and where its own stood then. A batch that comes twice does nothing the sec
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
 from federation.room_dag.canonical_json import encode_lenient
+from storage.replication.hybrid_clock import MAX_CLOCK
 from storage.replication.record import Record, Version
 from storage.site_links import SiteEvent
+
+MAX_CLOCK_DIGITS: Final = 19
+MAX_POSITION: Final = 2**63 - 1
 
 
 class InvalidBatch(ValueError):
@@ -133,7 +137,7 @@ def _parse_event(event: Any) -> ReceivedEvent:
 
 def _parse_record(record: Any) -> Record:
     key = tuple(_text(part) for part in record["key"])
-    version = Version(int(_text(record["clock"])), _text(record["site"]))
+    version = Version(_clock(_text(record["clock"])), _text(record["site"]))
     owner = record["owner"]
     return Record(
         _text(record["kind"]), key, record["value"], version, None if owner is None else _text(owner)
@@ -146,7 +150,14 @@ def _text(value: Any) -> str:
     return value
 
 
+def _clock(text: str) -> int:
+    # Digits alone: `int` would take signs, spaces and the digits of every script, and texts of any length.
+    if not text.isascii() or not text.isdigit() or len(text) > MAX_CLOCK_DIGITS or int(text) > MAX_CLOCK:
+        raise ValueError("a clock is none")
+    return int(text)
+
+
 def _number(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_POSITION:
         raise TypeError("a number is missing")
     return value

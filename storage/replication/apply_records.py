@@ -69,8 +69,12 @@ class ApplyRecords:
             changes.extend(outcome.changes)
             version = record.version
             if isinstance(outcome, Combined):
-                version = Version(self._clock.next(), self._site)
+                version = Version(self._after(record.version, present.get(key)), self._site)
             versions.append((kind.name, key, version))
+
+    def _after(self, *versions: Version | None) -> int:
+        """A clock that is later than all of these, also where they come from a clock that is wrong."""
+        return max(self._clock.next(), *(version.clock + 1 for version in versions if version is not None))
 
 
 class _Owners:
