@@ -17,7 +17,6 @@ from twisted.internet import reactor as _installed_reactor
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.python.failure import Failure
-from twisted.web.server import Site as WebSite
 
 from federation.room_dag.signing import EventSigner, generate_key
 from federation.sites.site_tls import SiteListenerTls, SiteTls
@@ -35,6 +34,7 @@ from popcube_server.rest.resource import (
 )
 from popcube_server.services.platform import Platform
 from popcube_server.version import VERSION
+from popcube_server.web_site import QuietSite
 from popcube_server.work_threads import WorkThreads
 from storage.database import ThreadRunner
 from storage.engines.choose import choose_engine
@@ -190,7 +190,7 @@ class Server:
         root = RootResource(door)
         self._roots.append(root)
         make_request = limited_request(largest + 1024, door.json_limits.max_signed_bytes, self._connections)
-        site = WebSite(root, requestFactory=make_request)
+        site = QuietSite(root, requestFactory=make_request)  # type: ignore[no-untyped-call]
         site.displayTracebacks = False
         try:
             port = await endpoint.listen(WatchedFactory(site, self._connections))
