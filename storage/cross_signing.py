@@ -6,6 +6,7 @@ from typing import ClassVar, Self
 
 from storage.change import Change, Conflict
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
+from storage.engines.engine import Row
 
 MASTER = "master"
 SELF_SIGNING = "self_signing"
@@ -244,6 +245,26 @@ class CrossSigningRepository:
             )
         )
 
+    def get_own_signatures(self, tx: Transaction, user_ids: Iterable[str]) -> list[Signature]:
+        """Signatures that these users put on their own keys: everybody may see them."""
+        numbers = list(tx.name_ids(user_ids).values())
+        found = []
+        for start in range(0, len(numbers), IN_LIST_LIMIT):
+            found += tx.all(
+                "SELECT user_nid, target, signer_nid, signing_key, signature FROM key_signatures"
+                " WHERE user_nid IN (??) AND signer_nid = user_nid",
+                (numbers[start : start + IN_LIST_LIMIT],),
+            )
+        return _signatures(tx, found)
+
+    def get_signed_by(self, tx: Transaction, signer_id: str) -> list[Signature]:
+        """Everything that a user signed."""
+        rows = tx.all(
+            "SELECT user_nid, target, signer_nid, signing_key, signature FROM key_signatures WHERE signer_nid = ?",
+            (tx.name_id(signer_id),),
+        )
+        return _signatures(tx, rows)
+
     def get_signatures(self, tx: Transaction, user_ids: Iterable[str], viewer_id: str) -> list[Signature]:
         """Signatures on keys of these users that the viewer may see: the users' own, and the viewer's."""
         users = tx.name_ids(user_ids)
@@ -256,8 +277,12 @@ class CrossSigningRepository:
                 " WHERE user_nid IN (??) AND (signer_nid = user_nid OR signer_nid = ?)",
                 (numbers[start : start + IN_LIST_LIMIT], -1 if viewer is None else viewer),
             )
-        names = tx.names_of(number for row in found for number in (row[0], row[2]))
-        return [
-            Signature(names[user], target.decode(), names[signer], signing_key.decode(), signature.decode())
-            for user, target, signer, signing_key, signature in found
-        ]
+        return _signatures(tx, found)
+
+
+def _signatures(tx: Transaction, rows: Sequence[Row]) -> list[Signature]:
+    names = tx.names_of(number for row in rows for number in (row[0], row[2]))
+    return [
+        Signature(names[user], target.decode(), names[signer], signing_key.decode(), signature.decode())
+        for user, target, signer, signing_key, signature in rows
+    ]

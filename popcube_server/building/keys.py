@@ -17,6 +17,7 @@ from popcube_server.services.keys.claim_keys import ClaimKeys
 from popcube_server.services.keys.device_key_counts import KeyCounts
 from popcube_server.services.keys.device_list_changes import DeviceListChanges
 from popcube_server.services.keys.keys_elsewhere import KeysElsewhere
+from popcube_server.services.keys.local_keys import LocalKeys
 from popcube_server.services.keys.query_keys import QueryKeys
 from popcube_server.services.keys.remote_keys import RemoteKeys
 from popcube_server.services.keys.upload_cross_signing_keys import UploadCrossSigningKeys
@@ -31,6 +32,8 @@ from popcube_server.services.to_device.send_to_device import RemoteInboxes, Send
 # Devices; an entry is a few hundred bytes.
 KEY_COUNTS_CACHE_SIZE = 20_000
 INBOX_CACHE_SIZE = 50_000
+# Users; an entry is 1 kB for each device.
+LOCAL_KEYS_CACHE_SIZE = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,9 @@ def build_keys(core: Core, needs: KeyNeeds) -> EndToEnd:
     database, committer, log = core.database, core.committer, core.log
     counts = KeyCounts(database, log, KEY_COUNTS_CACHE_SIZE)
     inbox = ToDeviceInbox(database, committer, log, INBOX_CACHE_SIZE)
+    local_keys = LocalKeys(database, log, LOCAL_KEYS_CACHE_SIZE)
     _publish(core, "key_counts", counts.cache)
+    _publish(core, "local_keys", local_keys.users)
     _publish(core, "to_device", inbox.ranges)
     clashed = core.metrics.counter(
         "one_time_key_clashes", "Uploads refused because another one-time key has the same ID."
@@ -69,7 +74,7 @@ def build_keys(core: Core, needs: KeyNeeds) -> EndToEnd:
     servlets = (
         Keys(
             UploadKeys(database, committer, counts, clashed),
-            QueryKeys(core.server_name, database, needs.remote_keys),
+            QueryKeys(core.server_name, local_keys, needs.remote_keys),
             ClaimKeys(core.server_name, database, committer, needs.remote_keys, needs.keys_elsewhere),
             changes,
             needs.places,

@@ -12,7 +12,7 @@ from popcube_server.services.errors import BadJson
 from popcube_server.services.keys.claim_keys import ClaimKeys
 from popcube_server.services.keys.device_list_changes import DeviceListChanges
 from popcube_server.services.keys.query_keys import QueryKeys
-from popcube_server.services.keys.remote_keys import FoundKeys
+from popcube_server.services.keys.remote_keys import ShownKeys
 from popcube_server.services.keys.upload_keys import UploadKeys
 from popcube_server.services.sync.places import Places
 from popcube_server.services.sync.tokens import parse_sync_token
@@ -56,9 +56,7 @@ class Keys:
         for user_id, device_ids in get_object(call.body, "device_keys").items():
             if not isinstance(device_ids, list) or not all(isinstance(one, str) for one in device_ids):
                 raise BadJson(f"The devices of '{user_id}' must be a list of strings.")
-            # "If the homeserver could be reached, but the user or device was unknown, no failure is recorded."
-            if is_user_id(user_id):
-                users[user_id] = tuple(device_ids)
+            users[user_id] = tuple(device_ids)
         return _answer(await self._query_keys.query(call.requester.user_id, users, _timeout_ms(call)))
 
     @endpoint("POST", "/_matrix/client/v3/keys/claim", Access.GUEST)
@@ -99,18 +97,14 @@ def _timeout_ms(call: Call) -> int:
     return DEFAULT_TIMEOUT_MS if timeout_ms is None else min(timeout_ms, MAX_TIMEOUT_MS)
 
 
-def _answer(found: FoundKeys) -> Mapping[str, Any]:
-    def cross_signing(field: str) -> Mapping[str, orjson.Fragment]:
-        keys = ((user_id, getattr(user, field)) for user_id, user in found.users.items())
-        return {user_id: orjson.Fragment(json) for user_id, json in keys if json is not None}
+def _answer(shown: ShownKeys) -> Mapping[str, Any]:
+    def objects(keys: Mapping[str, bytes]) -> Mapping[str, orjson.Fragment]:
+        return {user_id: orjson.Fragment(json) for user_id, json in keys.items()}
 
     return {
-        "failures": found.failures,
-        "device_keys": {
-            user_id: {device_id: orjson.Fragment(json) for device_id, json in user.devices.items()}
-            for user_id, user in found.users.items()
-        },
-        "master_keys": cross_signing("master"),
-        "self_signing_keys": cross_signing("self_signing"),
-        "user_signing_keys": cross_signing("user_signing"),
+        "failures": shown.failures,
+        "device_keys": objects(shown.device_keys),
+        "master_keys": objects(shown.master_keys),
+        "self_signing_keys": objects(shown.self_signing_keys),
+        "user_signing_keys": objects(shown.user_signing_keys),
     }

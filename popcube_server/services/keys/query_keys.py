@@ -1,146 +1,113 @@
 """Find the identity keys of users and their devices, as far as the asking user may see them."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import orjson
 
-from federation.room_dag.identifiers import domain_of
+from federation.room_dag.identifiers import domain_of, is_user_id
 from popcube_server.services.errors import TooLarge
-from popcube_server.services.keys.remote_keys import FoundKeys, RemoteKeys, UserKeys
-from storage.cross_signing import (
-    MASTER,
-    SELF_SIGNING,
-    USER_SIGNING,
-    CrossSigningKey,
-    CrossSigningRepository,
-    Signature,
-)
-from storage.database import Database, Transaction
-from storage.device_keys import DeviceKeysRepository
+from popcube_server.services.keys.local_keys import LocalKeys, LocalUser, as_object, with_signatures
+from popcube_server.services.keys.remote_keys import Failures, RemoteKeys, ShownKeys, UserKeys
 
 MAX_USERS = 10_000
 """In one request. Clients ask for 250 at a time, some for everybody in a room."""
-USERS_PER_READ = 500
-
-_Signatures = Mapping[tuple[str, str], Sequence[Signature]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Stored:
-    """What the database holds of some users."""
+class _Found:
+    """What is put together of an answer."""
 
-    device_names: Mapping[str, Mapping[str, str | None]]
-    device_keys: Mapping[tuple[str, str], bytes]
-    cross_signing_keys: Mapping[tuple[str, str], CrossSigningKey]
-    signatures: _Signatures
+    device_keys: dict[str, bytes] = field(default_factory=dict)
+    master_keys: dict[str, bytes] = field(default_factory=dict)
+    self_signing_keys: dict[str, bytes] = field(default_factory=dict)
+    user_signing_keys: dict[str, bytes] = field(default_factory=dict)
+
+    def add_local(self, user_id: str, user: LocalUser, wanted: tuple[str, ...]) -> None:
+        self.device_keys[user_id] = _choose(user, wanted) if wanted else user.all_devices
+        if user.master is not None:
+            self.master_keys[user_id] = user.master
+        if user.self_signing is not None:
+            self.self_signing_keys[user_id] = user.self_signing
+
+    def add_remote(self, user_id: str, keys: UserKeys) -> None:
+        self.device_keys[user_id] = as_object(keys.devices)
+        if keys.master is not None:
+            self.master_keys[user_id] = keys.master
+        if keys.self_signing is not None:
+            self.self_signing_keys[user_id] = keys.self_signing
 
 
 class QueryKeys:
     """POST /keys/query."""
 
-    def __init__(self, server_name: str, database: Database, remote: RemoteKeys) -> None:
+    def __init__(self, server_name: str, local: LocalKeys, remote: RemoteKeys) -> None:
         self._server_name = server_name
-        self._database = database
+        self._local = local
         self._remote = remote
-        self._device_keys = DeviceKeysRepository()
-        self._cross_signing = CrossSigningRepository()
 
-    async def query(self, viewer_id: str, users: Mapping[str, tuple[str, ...]], timeout_ms: int) -> FoundKeys:
+    async def query(self, viewer_id: str, users: Mapping[str, tuple[str, ...]], timeout_ms: int) -> ShownKeys:
         """Devices by user ID; no device means all of them. Unknown users and devices are left out."""
         if len(users) > MAX_USERS:
             raise TooLarge(f"Ask for at most {MAX_USERS} users at a time.")
-        local = {
-            user_id: wanted for user_id, wanted in users.items() if domain_of(user_id) == self._server_name
-        }
-        remote = {user_id: wanted for user_id, wanted in users.items() if user_id not in local}
-        found = await self._query_local(viewer_id, local)
-        if not remote:
-            return FoundKeys(found)
-        answer = await self._remote.query(remote, timeout_ms)
-        signed = await self._with_own_signatures(viewer_id, answer.users)
-        return FoundKeys({**found, **signed}, answer.failures)
-
-    async def _with_own_signatures(
-        self, viewer_id: str, users: Mapping[str, UserKeys]
-    ) -> Mapping[str, UserKeys]:
-        """With what the viewer signed of other servers' users: only this server knows that."""
-        signatures = await self._database.read(
-            lambda tx: self._cross_signing.get_signatures(tx, users, viewer_id)
-        )
-        by_target: dict[str, dict[str, list[Signature]]] = defaultdict(lambda: defaultdict(list))
-        for signature in signatures:
-            if signature.signer_id == viewer_id:
-                by_target[signature.user_id][signature.target].append(signature)
-        return {user_id: _signed_by_viewer(keys, by_target.get(user_id)) for user_id, keys in users.items()}
-
-    async def _query_local(self, viewer_id: str, users: Mapping[str, tuple[str, ...]]) -> dict[str, UserKeys]:
-        names = list(users)
-        found: dict[str, UserKeys] = {}
-        for start in range(0, len(names), USERS_PER_READ):
-            chunk = names[start : start + USERS_PER_READ]
-            stored = await self._database.read(partial(self._read, viewer_id=viewer_id, users=chunk))
-            for user_id in chunk:
-                if user_id in stored.device_names:
-                    found[user_id] = _user_keys(stored, viewer_id, user_id, users[user_id])
-        return found
-
-    def _read(self, tx: Transaction, viewer_id: str, users: Sequence[str]) -> _Stored:
-        signatures: dict[tuple[str, str], list[Signature]] = defaultdict(list)
-        for signature in self._cross_signing.get_signatures(tx, users, viewer_id):
-            signatures[signature.user_id, signature.target].append(signature)
-        return _Stored(
-            self._device_keys.get_device_names(tx, users),
-            {(row.user_id, row.device_id): row.json for row in self._device_keys.get_of_users(tx, users)},
-            {(row.user_id, row.key.usage): row.key for row in self._cross_signing.get_of_users(tx, users)},
-            signatures,
+        local, remote = self._divide(users)
+        found = _Found()
+        for user_id, user in (await self._local.get(local)).items():
+            found.add_local(user_id, user, users[user_id])
+            # "Information on the user-signing key of the user making the request": nobody else's.
+            if user_id == viewer_id and user.user_signing is not None:
+                found.user_signing_keys[user_id] = user.user_signing
+        failures: Failures = {}
+        if remote:
+            answer = await self._remote.query(remote, timeout_ms)
+            failures = answer.failures
+            for user_id, keys in answer.users.items():
+                found.add_remote(user_id, keys)
+        await self._sign(viewer_id, found.master_keys)
+        return ShownKeys(
+            found.device_keys,
+            found.master_keys,
+            found.self_signing_keys,
+            found.user_signing_keys,
+            failures,
         )
 
+    def _divide(
+        self, users: Mapping[str, tuple[str, ...]]
+    ) -> tuple[Iterable[str], Mapping[str, tuple[str, ...]]]:
+        """Those of this server, and the others."""
+        local: list[str] = []
+        remote: dict[str, tuple[str, ...]] = {}
+        for user_id, wanted in users.items():
+            # Whoever is in memory has a user ID.
+            if self._local.has(user_id):
+                local.append(user_id)
+            # "If the homeserver could be reached, but the user or device was unknown, no failure is recorded."
+            elif not is_user_id(user_id):
+                continue
+            elif domain_of(user_id) == self._server_name:
+                local.append(user_id)
+            else:
+                remote[user_id] = wanted
+        return local, remote
 
-def _user_keys(stored: _Stored, viewer_id: str, user_id: str, wanted: tuple[str, ...]) -> UserKeys:
-    names = stored.device_names[user_id]
-    devices = {}
-    for device_id in wanted or names:
-        json = stored.device_keys.get((user_id, device_id))
-        if json is not None and device_id in names:
-            signed = _with_signatures(json, stored.signatures.get((user_id, device_id), ()))
-            devices[device_id] = _with_display_name(signed, names[device_id])
-
-    def cross_signing(usage: str) -> bytes | None:
-        key = stored.cross_signing_keys.get((user_id, usage))
-        return (
-            None
-            if key is None
-            else _with_signatures(key.json, stored.signatures.get((user_id, key.public_key), ()))
-        )
-
-    # "Information on the user-signing key of the user making the request": nobody else's.
-    user_signing = cross_signing(USER_SIGNING) if user_id == viewer_id else None
-    return UserKeys(devices, cross_signing(MASTER), cross_signing(SELF_SIGNING), user_signing)
-
-
-def _signed_by_viewer(keys: UserKeys, by_target: Mapping[str, Sequence[Signature]] | None) -> UserKeys:
-    if not by_target or keys.master is None:
-        return keys
-    public_key = next(iter(orjson.loads(keys.master)["keys"].values()))
-    return replace(keys, master=_with_signatures(keys.master, by_target.get(public_key, ())))
-
-
-def _with_signatures(json: bytes, signatures: Sequence[Signature]) -> bytes:
-    if not signatures:
-        return json
-    key: dict[str, Any] = orjson.loads(json)
-    merged = key.setdefault("signatures", {})
-    for one in signatures:
-        merged.setdefault(one.signer_id, {})[one.signing_key] = one.signature
-    return orjson.dumps(key)
+    async def _sign(self, viewer_id: str, master_keys: dict[str, bytes]) -> None:
+        """Add what the viewer signed of others' master keys: only the viewer sees that, and only this server has it."""
+        if not master_keys.keys() - {viewer_id}:
+            return
+        for user_id, signatures in (await self._local.signed_by(viewer_id)).items():
+            master = master_keys.get(user_id)
+            if master is not None:
+                public_keys = _public_keys(master)
+                valid = [one for one in signatures if one.target in public_keys]
+                master_keys[user_id] = with_signatures(master, valid)
 
 
-def _with_display_name(json: bytes, name: str | None) -> bytes:
-    if name is None:
-        return json
-    # Spliced in at the end: the stored JSON has no `unsigned`, and is never empty.
-    return json[:-1] + b',"unsigned":' + orjson.dumps({"device_display_name": name}) + b"}"
+def _choose(user: LocalUser, wanted: tuple[str, ...]) -> bytes:
+    return as_object(
+        {device_id: user.devices[device_id] for device_id in wanted if device_id in user.devices}
+    )
+
+
+def _public_keys(master: bytes) -> frozenset[str]:
+    return frozenset(orjson.loads(master)["keys"].values())

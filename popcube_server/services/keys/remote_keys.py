@@ -15,7 +15,6 @@ class UserKeys:
     devices: Mapping[str, bytes]
     master: bytes | None = None
     self_signing: bytes | None = None
-    user_signing: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +23,17 @@ class FoundKeys:
 
     users: Mapping[str, UserKeys]
     failures: Failures = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownKeys:
+    """The answer to a query: JSON by user ID, devices as one object for each user."""
+
+    device_keys: Mapping[str, bytes]
+    master_keys: Mapping[str, bytes]
+    self_signing_keys: Mapping[str, bytes]
+    user_signing_keys: Mapping[str, bytes]
+    failures: Failures
 
 
 @dataclass(frozen=True, slots=True)
