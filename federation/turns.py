@@ -2,10 +2,12 @@
 
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
+
+from lazy_dataclasses.decorator import dataclass
 
 T = TypeVar("T")
 

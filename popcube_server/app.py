@@ -8,7 +8,6 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from OpenSSL import SSL
@@ -21,6 +20,7 @@ from twisted.python.failure import Failure
 from federation.room_dag.signing import EventSigner, generate_key
 from federation.sites.site_tls import SiteListenerTls, SiteTls
 from federation.transport.network import Network, make_network
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.connections import Connections, WatchedFactory
 from popcube_server.logs import start_logging
 from popcube_server.organisation import Organisation, Threads, build_core, build_organisation

@@ -5,12 +5,12 @@ listeners. Read `build_organisation` from top to bottom to see what the server i
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from federation.room_dag.signing import EventSigner
 from federation.sending.sending_duty import DUTY
 from federation.transport.network import Network
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.accounts import build_accounts
 from popcube_server.building.core import Core
 from popcube_server.building.duties import build_duties

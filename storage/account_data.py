@@ -1,9 +1,9 @@
 """Account data: what users keep here for their own clients, for themselves and per room."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Final, Self
 
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change, Conflict
 from storage.database import Transaction, WriteTransaction
 from storage.engines.engine import Row

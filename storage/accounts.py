@@ -1,10 +1,10 @@
 """Accounts: who has one, with which password, and what an administrator said about it."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar, Self
 
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change, Conflict
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 from storage.engines.engine import Row, UniqueViolation

@@ -19,9 +19,9 @@ Repositories' modules define the changes of their area. A change is a frozen dat
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from lazy_dataclasses.decorator import dataclass
 from storage.database import WriteTransaction
 
 

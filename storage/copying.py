@@ -7,12 +7,12 @@ with its name and columns, and one line per row, a list in which bytes are {"b":
 import base64
 import gzip
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
+from lazy_dataclasses.decorator import dataclass
 from storage.database import Database, Transaction, WriteTransaction
 from storage.engines.engine import Connection, Engine, Row
 

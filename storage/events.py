@@ -2,11 +2,11 @@
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import orjson
 
+from lazy_dataclasses.decorator import dataclass
 from storage.auth_chains import auth_ids, write_auth_chains
 from storage.change import Change
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction

@@ -1,9 +1,9 @@
 """Which other servers are behind, as the sites tell each other: whoever sends next brings them up to date."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 

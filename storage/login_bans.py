@@ -1,9 +1,9 @@
 """Failed logins by address, and the bans that follow from them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Final, Self
 
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.engines.engine import Row

@@ -1,9 +1,9 @@
 """Login tokens: each logs in one client of a user, once."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Final, Self
 
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.replication.record_index import RecordIndex

@@ -1,9 +1,9 @@
 """Records of uploaded media and their thumbnails. The bytes are in a media store (`storage/media_files.py`)."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change, Conflict
 from storage.database import Transaction, WriteTransaction
 from storage.engines.engine import Row

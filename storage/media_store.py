@@ -1,7 +1,8 @@
 """What keeps the bytes of media: the local disk, a bucket. Media are named by random keys that the server makes up."""
 
-from dataclasses import dataclass
 from typing import IO, Protocol
+
+from lazy_dataclasses.decorator import dataclass
 
 REMOTE_PREFIX = "remote/"
 """Keys of what was fetched from other servers begin with it, and so do those of thumbnails of that."""

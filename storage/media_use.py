@@ -1,9 +1,9 @@
 """When media were looked at last, and deleting those that nobody looks at any more."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Self, cast
 
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.media_store import REMOTE_PREFIX

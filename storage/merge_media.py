@@ -6,9 +6,10 @@ unused: a look on one side of a cut outlives a deletion on the other.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar, Self
 
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.media import ContentRecord, content_columns, content_of

@@ -7,9 +7,9 @@ its own files.
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from lazy_dataclasses.decorator import dataclass
 from storage.database import Database, WriteTransaction
 from storage.engines.engine import Connection, Engine, StorageError, UniqueViolation
 

@@ -4,9 +4,9 @@ Only organisations on several sites have any: the record of an upload comes over
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 

@@ -9,9 +9,10 @@ peer_one_time_keys), count them, and ask that site when somebody wants one.
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import ClassVar, Final, Self
 
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change, Conflict
 from storage.database import Transaction, WriteTransaction
 from storage.device_keys import check_device_exists

@@ -1,9 +1,9 @@
 """Tokens by which users prove to a third party who they are."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.replication.record_index import RecordIndex

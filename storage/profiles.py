@@ -1,9 +1,9 @@
 """Profiles of local users: fields with JSON values."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change, Conflict
 from storage.database import Transaction, WriteTransaction
 

@@ -1,9 +1,9 @@
 """Receipts: how far users have read."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Final, Self
 
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 from storage.engines.engine import Row

@@ -1,8 +1,8 @@
 """Events that refer to others (m.relates_to), by what they refer to."""
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 
+from lazy_dataclasses.decorator import dataclass
 from storage.database import IN_LIST_LIMIT, Transaction
 from storage.events import EventRow, EventsRepository
 

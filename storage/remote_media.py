@@ -1,9 +1,9 @@
 """Records of other servers' media that were fetched. The bytes are in a media store."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.media import ContentRecord, content_columns, content_of

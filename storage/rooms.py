@@ -1,11 +1,11 @@
 """Rooms: that they exist, their version, and where their graph of events ends."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import orjson
 
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.events import ORDERING_STEP, OUTLIER, REJECTED, SOFT_FAILED

@@ -1,11 +1,11 @@
 """Links between sites: how far each has taken in the others' logs, and what is read of this site's log for them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Final, Self
 
 import orjson
 
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 from storage.events import OUTLIER, REJECTED, SOFT_FAILED, StoreEvent

@@ -7,8 +7,8 @@ stores the whole state again.
 
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
+from lazy_dataclasses.decorator import dataclass
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 
 StateNids = dict[tuple[int, int], int]

@@ -1,11 +1,11 @@
 """Typing: kept in memory only; the log tells that it changed. What sites tell each other of it is in a table."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import orjson
 
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.replication.own_site import find_own_log

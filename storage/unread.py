@@ -9,11 +9,12 @@ index by room and ordering, which joins with computed bounds do not.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
 import orjson
 
+from lazy_dataclasses.decorator import dataclass
 from storage.database import IN_LIST_LIMIT, Transaction
 from storage.engines.engine import Row
 from storage.events import ORDERING_STEP

@@ -1,9 +1,9 @@
 """The index that people are searched in: derived from accounts, profiles and rooms, so nothing of it is in the log."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 

@@ -1,9 +1,9 @@
 """Redactions whose target is not here yet: history found later is redacted by them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 

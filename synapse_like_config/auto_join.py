@@ -1,7 +1,6 @@
 """Rooms that every new user finds himself in."""
 
-from dataclasses import dataclass
-
+from lazy_dataclasses.decorator import dataclass
 from synapse_like_config import options
 from synapse_like_config.errors import WrongValue
 

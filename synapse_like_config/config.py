@@ -1,7 +1,6 @@
 """The whole configuration. Objects are given the section they use, never this."""
 
-from dataclasses import dataclass
-
+from lazy_dataclasses.decorator import dataclass
 from synapse_like_config import options
 from synapse_like_config.app_services import AppServicesSection
 from synapse_like_config.auto_join import AutoJoinSection

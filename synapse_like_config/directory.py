@@ -1,8 +1,8 @@
 """Room aliases and the directory of public rooms."""
 
 import fnmatch
-from dataclasses import dataclass
 
+from lazy_dataclasses.decorator import dataclass
 from synapse_like_config import options
 
 

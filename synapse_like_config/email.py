@@ -1,8 +1,8 @@
 """Mail that the server sends."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from lazy_dataclasses.decorator import dataclass
 from synapse_like_config import options
 from synapse_like_config.errors import WrongValue
 from synapse_like_config.values import Plain

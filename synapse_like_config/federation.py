@@ -1,9 +1,9 @@
 """Talking to other servers, and where no request may go."""
 
 import ipaddress
-from dataclasses import dataclass
 from pathlib import Path
 
+from lazy_dataclasses.decorator import dataclass
 from synapse_like_config import options
 from synapse_like_config.parsers import IPNetwork
 

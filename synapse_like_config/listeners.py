@@ -1,8 +1,8 @@
 """The ports and sockets that the server listens on, and what each of them serves."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from lazy_dataclasses.decorator import dataclass
 from synapse_like_config import options
 from synapse_like_config.errors import WrongValue
 from synapse_like_config.parsers import kind, parse_boolean_or_none, parse_string

@@ -1,9 +1,9 @@
 """From files to a ServerConfig. Several files merge in order: a top level option of a later one replaces."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from lazy_dataclasses.decorator import dataclass
 from synapse_like_config.config import ServerConfig
 from synapse_like_config.errors import ConfigError
 from synapse_like_config.reading import Reader, Source

@@ -1,9 +1,9 @@
 """Uploads, downloads and thumbnails."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from lazy_dataclasses.decorator import dataclass
 from synapse_like_config import options
 from synapse_like_config.values import Plain
 

@@ -1,8 +1,8 @@
 """What the server says about its own work."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from lazy_dataclasses.decorator import dataclass
 from synapse_like_config import options
 
 

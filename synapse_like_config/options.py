@@ -6,10 +6,11 @@ except for the `optional_` ones, where it means None.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field
+from dataclasses import MISSING, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from lazy_dataclasses.decorator import dataclass
 from synapse_like_config import parsers
 from synapse_like_config.parsers import IPNetwork
 from synapse_like_config.values import Plain, Value

@@ -1,7 +1,6 @@
 """Passwords: whether they are a way in, and what a good one is."""
 
-from dataclasses import dataclass
-
+from lazy_dataclasses.decorator import dataclass
 from synapse_like_config import options
 from synapse_like_config.errors import WrongValue
 from synapse_like_config.values import Value

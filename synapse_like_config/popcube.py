@@ -1,8 +1,8 @@
 """Options of this server that Synapse has no name for, under `popcube:`. Unknown names here are errors."""
 
 import ipaddress
-from dataclasses import dataclass
 
+from lazy_dataclasses.decorator import dataclass
 from synapse_like_config import options
 from synapse_like_config.parsers import IPNetwork
 

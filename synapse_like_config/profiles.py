@@ -1,7 +1,6 @@
 """Who sees whose profile, and the directory of users."""
 
-from dataclasses import dataclass
-
+from lazy_dataclasses.decorator import dataclass
 from synapse_like_config import options
 
 

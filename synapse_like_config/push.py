@@ -1,7 +1,6 @@
 """Push notifications and unread counts."""
 
-from dataclasses import dataclass
-
+from lazy_dataclasses.decorator import dataclass
 from synapse_like_config import options
 
 

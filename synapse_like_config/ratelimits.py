@@ -1,7 +1,6 @@
 """How often is too often: token buckets, with Synapse's defaults."""
 
-from dataclasses import dataclass
-
+from lazy_dataclasses.decorator import dataclass
 from synapse_like_config import options
 
 

@@ -1,8 +1,8 @@
 """Who may make an account, and how."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from lazy_dataclasses.decorator import dataclass
 from synapse_like_config import options
 from synapse_like_config.errors import WrongValue
 

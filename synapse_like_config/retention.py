@@ -1,7 +1,6 @@
 """Messages that are deleted after a time."""
 
-from dataclasses import dataclass
-
+from lazy_dataclasses.decorator import dataclass
 from synapse_like_config import options
 from synapse_like_config.errors import WrongValue
 

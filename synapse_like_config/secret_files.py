@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from lazy_dataclasses.decorator import dataclass
 from synapse_like_config.config import ServerConfig
 from synapse_like_config.errors import ConfigError, WrongValue
 from synapse_like_config.generate import render_signing_key

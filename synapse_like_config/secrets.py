@@ -1,8 +1,8 @@
 """Secrets of the server that belong to no other section."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from lazy_dataclasses.decorator import dataclass
 from synapse_like_config import options
 
 

@@ -1,7 +1,6 @@
 """How long people stay logged in."""
 
-from dataclasses import dataclass
-
+from lazy_dataclasses.decorator import dataclass
 from synapse_like_config import options
 
 

@@ -1,9 +1,9 @@
 """Several datacenters that serve one organisation together. Without this section there is one."""
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
+from lazy_dataclasses.decorator import dataclass
 from synapse_like_config import options
 from synapse_like_config.errors import WrongValue
 from synapse_like_config.keys import decode_key

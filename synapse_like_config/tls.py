@@ -1,8 +1,8 @@
 """The certificate of the listeners that have TLS."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from lazy_dataclasses.decorator import dataclass
 from synapse_like_config import options
 
 

@@ -1,8 +1,8 @@
 """The TURN server that clients use for calls."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from lazy_dataclasses.decorator import dataclass
 from synapse_like_config import options
 
 

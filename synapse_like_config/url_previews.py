@@ -1,8 +1,8 @@
 """Previews of web pages that are linked in messages."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from lazy_dataclasses.decorator import dataclass
 from synapse_like_config import options
 from synapse_like_config.errors import WrongValue
 from synapse_like_config.parsers import IPNetwork, list_of, parse_network, parse_plain_mapping

@@ -4,10 +4,10 @@ Scalars follow YAML 1.1, as in Synapse: `yes`, `on` and `true` are the same.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import yaml
 
+from lazy_dataclasses.decorator import dataclass
 from synapse_like_config.errors import ConfigError
 
 # The parser in C is about ten times as fast; a PyYAML built without it still works.

@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-PACKAGES = ("synapse_like_config", "storage", "federation", "popcube_server")
+PACKAGES = ("lazy_dataclasses", "synapse_like_config", "storage", "federation", "popcube_server")
 # What counts as Twisted: it, and what is built on it.
 TWISTED = ("twisted", "treq", "zope", "uvloop")
 
@@ -35,6 +35,7 @@ NO_WEB_NO_REACTOR = (
 
 # The longest prefix that fits decides.
 LAYERS = (
+    Layer("lazy_dataclasses", (), NO_TWISTED),
     Layer("synapse_like_config", ("synapse_like_config",), NO_TWISTED),
     Layer("storage", ("storage", "synapse_like_config"), NO_TWISTED),
     Layer("storage.database", ("storage", "synapse_like_config"), ALL_TWISTED),
@@ -58,6 +59,8 @@ LAYERS = (
     ),
     Layer("popcube_server", EVERYTHING, ALL_TWISTED),
 )
+# A tool that knows nothing of what it is used for.
+FOR_EVERYBODY = ("lazy_dataclasses",)
 # Of the top of popcube_server: what is small, depends on nothing of ours and is of use to every layer below.
 SHARED_BY_POPCUBE_SERVER = (
     "popcube_server.metrics",
@@ -119,6 +122,8 @@ def layer_of(name: str) -> Layer:
 def is_allowed(importer: str, target: str) -> bool:
     layer = layer_of(importer)
     if begins_with(target, PACKAGES):
+        if begins_with(target, FOR_EVERYBODY):
+            return True
         if begins_with(importer, ("popcube_server",)) and begins_with(target, SHARED_BY_POPCUBE_SERVER):
             return True
         return begins_with(target, layer.ours)

@@ -6,7 +6,6 @@ redirected.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -20,6 +19,7 @@ from federation.room_dag.identifiers import is_server_name
 from federation.transport.errors import AnswerTooLarge, TransportError
 from federation.transport.https import HttpRequest, HttpResponse, Https, ResponseLimits
 from federation.transport.https_url import parse_https_url
+from lazy_dataclasses.decorator import dataclass
 
 V2 = "/_matrix/identity/v2/"
 LIMITS = ResponseLimits(10.0, 64 * 1024)

@@ -4,13 +4,13 @@ Whether an invite is allowed at all is for the auth rules; here it is about the 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from federation.room_dag.base64 import decode_base64
 from federation.room_dag.canonical_json import NotCanonical
 from federation.room_dag.signing import InvalidSignature, json_signed_bytes, verify_bytes
+from lazy_dataclasses.decorator import dataclass
 
 MAX_KEYS = 10
 MAX_SIGNATURES = 20

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from federation.keys.server_keys import InvalidKeyDocument, ServerKeys, parse_server_keys
@@ -11,6 +10,7 @@ from federation.room_dag.signing import InvalidSignature, verify_signature
 from federation.transport.errors import InvalidAnswer
 from federation.transport.https import HttpRequest, ResponseLimits
 from federation.transport.server_requests import ServerRequests
+from lazy_dataclasses.decorator import dataclass
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ and never serialized again: canonical JSON with hashes and signatures, without `
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from hashlib import sha256
 from typing import Any, Final
 
@@ -36,6 +36,7 @@ from federation.room_dag.identifiers import InvalidIdentifier, check_user_id
 from federation.room_dag.redaction_rules import redacted_content
 from federation.room_dag.room_versions import EventFormat, EventIdFormat, RoomRules
 from federation.room_dag.signing import EventSigner
+from lazy_dataclasses.decorator import dataclass
 
 __all__ = [
     "Event",

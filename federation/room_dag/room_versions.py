@@ -5,10 +5,12 @@ Source: the pages of room versions 1 to 12 of the specification.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from types import MappingProxyType
 from typing import Final
+
+from lazy_dataclasses.decorator import dataclass
 
 
 class UnknownRoomVersion(ValueError):

@@ -6,7 +6,6 @@ key.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from nacl.bindings import crypto_sign_open
@@ -15,6 +14,7 @@ from nacl.signing import SigningKey
 
 from federation.room_dag.base64 import decode_base64, encode_base64
 from federation.room_dag.canonical_json import encode_lenient
+from lazy_dataclasses.decorator import dataclass
 
 # Server-server API, "Policy servers": "`ed25519:policy_server` is always used for Ed25519 signatures" of these.
 POLICY_KEY_ID: Final = "ed25519:policy_server"

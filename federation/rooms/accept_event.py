@@ -5,7 +5,7 @@ format, the signatures and the content hash were checked before; the events that
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 from typing import Protocol
 
@@ -43,6 +43,7 @@ from federation.rooms.room_state import StatePair
 from federation.rooms.send_event import PushRoom
 from federation.rooms.stored_event import StoredEvent
 from federation.rooms.transaction_lookup import TransactionLookup
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change
 from storage.committer import Commits
 from storage.database import Database, Transaction

@@ -1,7 +1,6 @@
 """The state after an event, as an immutable value with the snapshot that describes it: see `merge_branches.py`."""
 
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
 
 from immutables import Map
 
@@ -9,6 +8,7 @@ from federation.room_dag.room_versions import RoomRules
 from federation.room_dag.state_resolution.interfaces import EventLookup
 from federation.room_dag.state_resolution.resolve import resolve
 from federation.rooms.room_state import StatePair
+from lazy_dataclasses.decorator import dataclass
 from storage.events import StateChange
 
 

@@ -1,11 +1,11 @@
 """Which heads an event of this server stands on, in a room that has more of them than an event may name."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from federation.room_dag.event_format import MAX_PREV_EVENTS
 from federation.rooms.live_room import Head
 from federation.rooms.room_state import StatePair
+from lazy_dataclasses.decorator import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """Make a room: its first events in one commit, so that no half of a room is ever left behind."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from federation.room_dag.auth_rules.check_event_auth import check_event_auth
@@ -16,6 +15,7 @@ from federation.rooms.outcomes import PushOutcome
 from federation.rooms.reading import Reading
 from federation.rooms.room_state import EMPTY_STATE
 from federation.rooms.send_event import Author, SendEvent
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change
 from storage.committer import Committer
 from storage.rooms import AddRoom

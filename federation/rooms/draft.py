@@ -1,8 +1,9 @@
 """What a caller wants to append to a room; the engine adds everything else."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from lazy_dataclasses.decorator import dataclass
 
 
 @dataclass(frozen=True, slots=True)

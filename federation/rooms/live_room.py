@@ -1,7 +1,7 @@
 """A room in memory: where its graph ends, its state there, and what is on its way to the disk."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from federation.room_dag.event import Event
 from federation.room_dag.power_levels import POWER_LEVELS_PAIR, PowerLevels
@@ -10,6 +10,7 @@ from federation.rooms.branch import Branch, Snapshot
 from federation.rooms.outcomes import PushOutcome
 from federation.rooms.relation import find_relation
 from federation.rooms.room_state import MEMBER, RoomState, StatePair, changed_pairs
+from lazy_dataclasses.decorator import dataclass
 from storage.committer import Fence
 from storage.database import Waiter
 from storage.events import REJECTED, NewState, StateChange, StoreEvent

@@ -3,7 +3,6 @@
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TypeVar
 
 from immutables import Map
@@ -17,6 +16,7 @@ from federation.rooms.resolving import Resolving
 from federation.rooms.room_state import MEMBER, StatePair, make_state
 from federation.rooms.slow_rooms import SlowRooms
 from federation.rooms.stored_event import StoredEvent
+from lazy_dataclasses.decorator import dataclass
 from storage.change import LogEntry
 from storage.database import Database, Transaction, Waiter
 from storage.events import EventsRepository, StoreEvent, find_event_ids

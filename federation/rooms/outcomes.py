@@ -1,11 +1,11 @@
 """What the engine asks about each event while it is accepted: whom it notifies."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Protocol
 
 from federation.room_dag.event import Event
 from federation.room_dag.power_levels import PowerLevels
+from lazy_dataclasses.decorator import dataclass
 from storage.events import PersonalPush
 
 

@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from immutables import Map
 
 from federation.room_dag.identifiers import domain_of
+from lazy_dataclasses.decorator import dataclass
 
 StatePair = tuple[str, str]
 

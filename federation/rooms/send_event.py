@@ -1,7 +1,6 @@
 """Append events to a room: read what is needed, then decide and submit without a pause, then wait for the disk."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from federation.room_dag.auth_rules.auth_state_keys import auth_state_keys
@@ -23,6 +22,7 @@ from federation.rooms.outcomes import PushOutcome, PushOutcomes
 from federation.rooms.placing import place_own
 from federation.rooms.reading import Reading, needed_pairs
 from federation.rooms.relation import THREAD, find_relation
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change
 from storage.committer import Committed, Committer
 from storage.database import Waiter

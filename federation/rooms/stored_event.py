@@ -1,10 +1,11 @@
 """An event together with what this server decided about it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from federation.room_dag.event import Event, client_fields, load_event
 from federation.room_dag.redaction import redact_event
 from federation.room_dag.room_versions import get_room_rules
+from lazy_dataclasses.decorator import dataclass
 from storage.events import ORDERING_STEP, REJECTED, SOFT_FAILED, EventRow
 
 

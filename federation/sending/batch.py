@@ -1,7 +1,7 @@
 """Puts together what one transaction carries: read when it is sent."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 import orjson
@@ -18,6 +18,7 @@ from federation.sending.edus import (
 )
 from federation.sending.own_devices import OwnDevices, OwnUser
 from federation.sending.room_servers import RoomServers
+from lazy_dataclasses.decorator import dataclass
 from storage.database import Database, Transaction
 from storage.events import ORDERING_STEP, EventsRepository
 from storage.presence import SetPresence

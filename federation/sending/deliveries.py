@@ -7,7 +7,6 @@ misses is in the database. So memory is bounded by how many destinations are act
 import logging
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -30,6 +29,7 @@ from federation.sending.refusals import Refusals, is_final, is_poison
 from federation.sending.room_servers import RoomServers
 from federation.sending.sending_duty import ALONE, SendingDuty
 from federation.transport.errors import FederationError, NotFederated, Unreachable
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change
 from storage.committer import CommitFailed, Committed, Committer
 from storage.database import Database, Waiter, start

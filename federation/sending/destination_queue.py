@@ -6,10 +6,11 @@ catching up -> sending.
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Any, Final, Protocol
 
+from lazy_dataclasses.decorator import dataclass
 from storage.presence import SetPresence
 from storage.receipts import StoreReceipt
 from storage.sending import CROSS_SIGNING

@@ -5,12 +5,12 @@ messaging".
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
 from federation.room_dag.canonical_json import encode_lenient
+from lazy_dataclasses.decorator import dataclass
 from storage.presence import SetPresence
 from storage.receipts import PUBLIC, StoreReceipt
 from storage.sending import WaitingMessage

@@ -1,13 +1,13 @@
 """What passes: typing, receipts, presence. Sent to who is there, forgotten for who is not."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from federation.room_dag.identifiers import domain_of
 from federation.sending.destination_queue import Passing, TypingEdu
 from federation.sending.edus import typing_edu
 from federation.sending.room_servers import RoomServers
+from lazy_dataclasses.decorator import dataclass
 from storage.change import LogEntry
 from storage.presence import SetPresence
 from storage.receipts import PUBLIC, StoreReceipt

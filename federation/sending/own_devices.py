@@ -2,12 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from federation.sending.edus import OwnDevice, OwnSigningKeys
+from lazy_dataclasses.decorator import dataclass
 from storage.cross_signing import MASTER, SELF_SIGNING, CrossSigningRepository, Signature
 from storage.database import Database, Transaction
 from storage.device_keys import DeviceKeysRepository

@@ -1,10 +1,11 @@
 """Receipts of a large room are gathered: each would be a transaction to each of its servers otherwise."""
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 from federation.sending.destination_queue import Clock, Timer
+from lazy_dataclasses.decorator import dataclass
 
 MAX_ROOMS: Final = 1_000
 """That are held back; receipts of others go at once."""

@@ -2,13 +2,13 @@
 
 from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 
 from immutables import Map
 
 from federation.room_dag.identifiers import domain_of
 from federation.rooms.live_rooms import LiveRooms, UnknownRoom
 from federation.rooms.room_state import RoomState
+from lazy_dataclasses.decorator import dataclass
 from storage.change import LogEntry
 from storage.events import StoreEvent
 from storage.memberships import MembershipChange

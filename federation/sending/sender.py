@@ -6,7 +6,6 @@ no harm: PDUs are known by their event IDs, messages to devices by their message
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from twisted.python.failure import Failure
@@ -22,6 +21,7 @@ from federation.sending.presence_newcomers import PresenceNewcomers
 from federation.sending.presence_renewal import PresenceRenewal
 from federation.sending.receipt_pace import ReceiptPace
 from federation.sending.room_servers import RoomServers
+from lazy_dataclasses.decorator import dataclass
 from storage.change import LogEntry
 from storage.committer import CommitFailed, Committer
 from storage.database import Database, Waiter, start

@@ -1,9 +1,9 @@
 """That this site sends to other servers, and under which name it does."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from federation.sites.duties.duty import Always, Hold
+from lazy_dataclasses.decorator import dataclass
 
 DUTY: Final = "federation"
 """To all servers. That there is one duty for all is known here only."""

@@ -1,9 +1,9 @@
 """What a link needs of the way to a peer site."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from federation.sites.batch import Acknowledgement
+from lazy_dataclasses.decorator import dataclass
 
 
 class PeerUnreachable(Exception):

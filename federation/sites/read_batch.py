@@ -1,10 +1,10 @@
 """Reads the next stretch of this site's log that a peer has not got yet."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from federation.sites.batch import LogName, encode_batch, encode_event, encode_record
+from lazy_dataclasses.decorator import dataclass
 from storage.database import Database, Transaction
 from storage.log import Log
 from storage.replication.export_records import ExportRecords

@@ -1,12 +1,12 @@
 """The body of a large answer on its way: taken in pieces, held to limits, never in memory as a whole."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
 from federation.transport.errors import AnswerTooLarge, TransportError
+from lazy_dataclasses.decorator import dataclass
 
 FULL_BYTES = 256 * 1024
 """As much as waits to be read; the other end is told to pause meanwhile."""

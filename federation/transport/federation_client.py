@@ -10,7 +10,7 @@ sent: a body may be bytes of canonical JSON, put together from stored events.
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
@@ -25,6 +25,7 @@ from federation.transport.errors import HttpRefusal, InvalidAnswer, Unreachable
 from federation.transport.https import HttpRequest, HttpResponse, ResponseLimits
 from federation.transport.server_requests import ServerRequests
 from federation.transport.x_matrix import build_x_matrix
+from lazy_dataclasses.decorator import dataclass
 from synapse_like_config.federation import FederationRetries
 
 logger = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 import ipaddress
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol, cast
 
 from OpenSSL import SSL
@@ -38,6 +38,7 @@ from federation.transport.names import NameResolver
 from federation.transport.route import Route, Target
 from federation.transport.tls import is_ip_address
 from federation.turns import FairTurns
+from lazy_dataclasses.decorator import dataclass
 
 logger = logging.getLogger(__name__)
 

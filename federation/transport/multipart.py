@@ -9,8 +9,9 @@ Whatever comes, and however it is cut into pieces, no more than a little of it i
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum
+
+from lazy_dataclasses.decorator import dataclass
 
 MAX_BOUNDARY_CHARS = 70
 """Boundaries "must be no longer than 70 characters"."""

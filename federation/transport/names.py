@@ -1,10 +1,10 @@
 """What DNS is asked for, and the answers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from federation.transport.address_policy import IPAddress
+from lazy_dataclasses.decorator import dataclass
 
 
 class LookupFailed(Exception):

@@ -1,7 +1,7 @@
 """The way out of this process, as an argument: a server gives the real one, tests one without sockets."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from federation.sites.site_tls import SiteTls
@@ -10,6 +10,7 @@ from federation.transport.https import Https, HttpsClient, tcp_endpoints
 from federation.transport.names import NameResolver
 from federation.transport.system_names import SystemNames, resolv_conf_resolver
 from federation.transport.tls import TlsPolicy
+from lazy_dataclasses.decorator import dataclass
 from synapse_like_config.federation import FederationSection
 from synapse_like_config.sites import SitesConfig
 

@@ -1,6 +1,6 @@
 """Where a server is and how it proves that it is there: the outcome of server discovery."""
 
-from dataclasses import dataclass
+from lazy_dataclasses.decorator import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ Source: server-server API, "Resolving server names", step 3.
 import logging
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 import orjson
@@ -18,6 +17,7 @@ from federation.transport.errors import AnswerTooLarge, TransportError
 from federation.transport.https import HttpRequest, HttpResponse, Https, ResponseLimits
 from federation.transport.https_url import join_url, parse_https_url
 from federation.transport.route import Route
+from lazy_dataclasses.decorator import dataclass
 
 logger = logging.getLogger(__name__)
 

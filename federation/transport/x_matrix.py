@@ -6,11 +6,11 @@ Source: server-server API, "Request Authentication". What is signed is the canon
 """
 
 import re
-from dataclasses import dataclass
 
 import orjson
 
 from federation.room_dag.signing import EventSigner
+from lazy_dataclasses.decorator import dataclass
 
 SCHEME = "X-Matrix"
 MAX_HEADER_CHARS = 4096

@@ -1,9 +1,10 @@
 """Builds accounts: registration, login, sessions, devices, moderation."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.auth import Auth, build_auth, make_limiter
 from popcube_server.building.core import Core
 from popcube_server.building.profiles import frozen_profile_fields

@@ -1,7 +1,6 @@
 """Builds what says which duties this site has: all of them on one site, else as the sites agree."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from federation.sites.duties.decided_duty import DecidedDuty, Decisions
 from federation.sites.duties.duty import DutyWork, SoleDuty
@@ -10,6 +9,7 @@ from federation.sites.duties.voter import Voter
 from federation.sites.duties.votes import VoterClient
 from federation.sites.site_client import SiteClient
 from federation.transport.network import Network
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core, SiteCore
 from popcube_server.rest.sites.duties import SiteDutiesServlet, TakeOverServlet
 from popcube_server.services.sites.take_over import TakeOverDuties

@@ -1,7 +1,6 @@
 """Builds what other servers tell in passing, and what they may ask about users here."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from federation.sending.edus import (
     DEVICE_LIST_UPDATE,
@@ -12,6 +11,7 @@ from federation.sending.edus import (
     TYPING,
 )
 from federation.sending.sending_work import SendingWork
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.building.rooms import RoomBase
 from popcube_server.building.sending import Sending

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from federation.identity.identity_servers import IdentityServers
@@ -22,6 +21,7 @@ from federation.transport.network import Network
 from federation.transport.server_requests import ServerRequests
 from federation.transport.streaming_client import StreamingClient
 from federation.transport.well_known import WellKnown
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.federation_metrics import FederationMetrics
 from popcube_server.rest.federation.keys import KeyQueries, ServerKeys

@@ -1,7 +1,7 @@
 """Builds rooms over federation: what other servers send and ask, and our users in rooms of theirs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from federation.rooms.accept_event import AcceptEvent
 from federation.rooms.accept_run import AcceptRun
@@ -24,6 +24,7 @@ from federation.rooms.send_event import Author, SendEvent
 from federation.rooms.take_room import TakeRoom
 from federation.transport.urgent_client import UrgentClient
 from federation.turns import FairTurns
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.building.federation import Federation
 from popcube_server.building.rooms import RoomBase

@@ -1,8 +1,8 @@
 """Builds what reacts to the log by itself in rooms, and the cleaning that is done now and then."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.building.rooms import RoomBase, Rooms
 from popcube_server.services.followers.durable_follower import DurableFollower, FollowedLog, LogWork

@@ -1,7 +1,5 @@
 """Builds what reaches into the history that other servers have."""
 
-from dataclasses import dataclass
-
 from federation.rooms.history.backfill import Backfill
 from federation.rooms.history.judge_history import JudgeHistory
 from federation.rooms.history.jump_to_time import JumpToTime
@@ -13,6 +11,7 @@ from federation.rooms.receiving.check_pdu import CheckPdus
 from federation.rooms.receiving.fetch_missing import FetchMissing
 from federation.rooms.receiving.keep_outliers import KeepOutliers
 from federation.rooms.receiving.remote import AskServers
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.building.federation import Federation
 from popcube_server.building.rooms import RoomBase

@@ -1,9 +1,9 @@
 """Builds end-to-end encryption support: keys, their backup, and messages from device to device."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.rest.client.cross_signing import CrossSigning
 from popcube_server.rest.client.key_backup import KeyBackupKeys, KeyBackupVersions

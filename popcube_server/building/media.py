@@ -1,10 +1,10 @@
 """Builds the content repository: uploads, downloads, thumbnails, on the local disk."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from federation.transport.network import Network
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.building.federation import Federation
 from popcube_server.building.site_media import SiteMediaParts, build_site_media

@@ -1,9 +1,8 @@
 """Builds push rules: what the room engine asks about each event, and what users do with their rules."""
 
-from dataclasses import dataclass
-
 from federation.rooms.outcomes import NoPushOutcomes
 from federation.rooms.outcomes import PushOutcomes as Outcomes
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.services.account_data.personal_rules import PersonalRules
 from popcube_server.services.push.member_rules import StoredMemberRules

@@ -1,9 +1,9 @@
 """Builds what this server asks others on behalf of its users."""
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from typing import TypeVar
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.services.edus.ask_profiles import AskProfiles, weigh_profile
 from popcube_server.services.edus.ask_servers import AskServers

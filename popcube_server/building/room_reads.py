@@ -1,10 +1,10 @@
 """Builds what reads rooms: who may see what, how events look to clients, and the pages of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from federation.rooms.history.room_holes import RoomHoles
 from federation.sending.room_servers import RoomServers
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.building.history import History
 from popcube_server.building.remote_queries import RemoteQueries

@@ -1,7 +1,6 @@
 """Builds rooms: the engine, and what users do in them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from federation.identity.identity_servers import IdentityServers
 from federation.rooms.create_room import CreateRoom as AppendRoom
@@ -11,6 +10,7 @@ from federation.rooms.live_rooms import LiveRooms, RoomRepositories
 from federation.rooms.outcomes import PushOutcomes
 from federation.rooms.policy.send_recommended import SendRecommended
 from federation.rooms.send_event import Author, SendEvent
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.rest.client.create_room import CreateRoomEndpoint
 from popcube_server.rest.client.directory import Directory

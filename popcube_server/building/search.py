@@ -1,8 +1,8 @@
 """Builds what finds people, and what reports them: searches with their indexes, and users' reports."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.building.room_reads import RoomReads
 from popcube_server.building.rooms import RoomBase

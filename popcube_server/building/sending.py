@@ -1,7 +1,5 @@
 """Builds what is sent to other servers, and what is known of their users' keys."""
 
-from dataclasses import dataclass
-
 from federation.sending.batch import Batches
 from federation.sending.deliveries import Deliveries, SendingTools
 from federation.sending.destination_queue import QueueLimits
@@ -19,6 +17,7 @@ from federation.sending.send_transaction import SendTransaction
 from federation.sending.sender import Position, Sender, SenderSources
 from federation.sending.sending_duty import SendingDuty
 from federation.sending.sending_work import NewSender, SendingWork
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.building.federation import Federation
 from popcube_server.building.rooms import RoomBase

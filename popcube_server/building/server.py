@@ -1,8 +1,8 @@
 """Builds what tells about the server itself: versions, well-known documents, health, metrics."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.rest.client.support import WellKnownSupport
 from popcube_server.rest.client.versions import Versions

@@ -1,11 +1,11 @@
 """Builds the claiming of one-time keys between sites."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from federation.sites.claim_at_peers import ClaimAtPeers
 from federation.sites.site_client import SiteClient
 from federation.transport.network import Network
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.rest.sites.keys import SiteKeys
 from popcube_server.services.keys.give_keys import GiveKeys

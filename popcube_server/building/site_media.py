@@ -1,13 +1,13 @@
 """Builds what brings files of media from one site of the organization to the others."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol, cast
 
 from prometheus_client import Counter, Gauge
 
 from federation.sites.site_client import SiteClient
 from federation.transport.network import Network
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core, SiteCore
 from popcube_server.metrics import Metrics
 from popcube_server.rest.sites.media import AwaitedFiles, SiteMedia

@@ -1,8 +1,8 @@
 """Builds sync."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.building.keys import EndToEnd
 from popcube_server.building.room_reads import RoomReads

@@ -3,8 +3,8 @@ push rules, unread counts.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.building.push import Push
 from popcube_server.building.rooms import RoomBase

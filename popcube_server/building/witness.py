@@ -1,8 +1,7 @@
 """Builds a witness: it votes on duties, and stores no rooms and no users."""
 
-from dataclasses import dataclass
-
 from federation.transport.network import Network
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.building.duties import build_duties
 from popcube_server.federation_metrics import FederationMetrics

@@ -10,7 +10,6 @@ import hashlib
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import deferLater
 
 from federation.sites.site_client import LINK, SiteClient
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.commands.site_calls import call, peer_client, sites_section
 from popcube_server.commands.site_errors import SiteCommandFailed
 from popcube_server.commands.site_media import FetchAllMedia

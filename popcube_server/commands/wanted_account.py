@@ -1,6 +1,6 @@
 """What `register-user` was asked for."""
 
-from dataclasses import dataclass
+from lazy_dataclasses.decorator import dataclass
 
 
 @dataclass(frozen=True, slots=True)

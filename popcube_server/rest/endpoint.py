@@ -9,10 +9,11 @@ The decorator only marks; the composition root gives the built objects to the ro
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import IO, Any, TypeVar
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.errors import BadJson, MissingToken
 from popcube_server.services.requester import Requester
 

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from contextvars import copy_context
-from dataclasses import dataclass
 from typing import IO, Any, Protocol, cast
 from urllib.parse import parse_qs
 
@@ -22,6 +21,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
 from federation.room_dag.canonical_json import decode_json
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.request_context import request_id
 from popcube_server.rest.endpoint import Access, Answer, Call, FileAnswer, Payload
 from popcube_server.rest.errors import answer_for, error_answer

@@ -1,9 +1,10 @@
 """From a path to the endpoint that answers it: a tree of path segments, built once from the servlets."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from urllib.parse import unquote_to_bytes
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.rest.endpoint import Handler, Mark, marked_methods
 from popcube_server.services.errors import InvalidParam, NotFound
 

@@ -1,11 +1,11 @@
 """Time, chance and threads, as an argument: a server gives the real ones, a test its own."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
+from lazy_dataclasses.decorator import dataclass
 from storage.database import ThreadRunner
 
 T = TypeVar("T")

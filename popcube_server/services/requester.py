@@ -1,6 +1,6 @@
 """Who is asking."""
 
-from dataclasses import dataclass
+from lazy_dataclasses.decorator import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """Reads the records that a peer site has not heard of yet, with their values of now."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from lazy_dataclasses.decorator import dataclass
 from storage.accounts import AccountsRepository
 from storage.database import Transaction
 from storage.replication.record import Key, Record, RecordKind

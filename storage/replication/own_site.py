@@ -1,9 +1,9 @@
 """Whose this database is: what one site alone gives out or counts is of its log, and of no copy's."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.one_time_keys import OneTimeKey

@@ -1,10 +1,10 @@
 """The table of record versions: what this site has, and since which place in its log."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import orjson
 
+from lazy_dataclasses.decorator import dataclass
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 from storage.replication.record import Key, Version
 

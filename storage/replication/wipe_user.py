@@ -1,11 +1,11 @@
 """Forget what a user had here whose name belongs to somebody else: see `storage.replication.kinds.accounts`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Final, Self
 
 import orjson
 
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change
 from storage.database import WriteTransaction
 from storage.to_device import wipe as wipe_to_device

@@ -1,11 +1,11 @@
 """Where the states to be resolved differ."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import immutables
 
 from federation.room_dag.state_resolution.interfaces import StateMap
+from lazy_dataclasses.decorator import dataclass
 
 Differences = Mapping[tuple[str, str], str | None]
 """The entries in which a state differs from another: what it has there, None if nothing."""

@@ -7,7 +7,7 @@ have nothing more, or do not answer, nobody is asked again for a while: how ofte
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ from federation.rooms.receiving.check_pdu import CheckPdus
 from federation.rooms.receiving.fetch_missing import StateUnavailable
 from federation.rooms.receiving.remote import MAX_BACKFILL, AskServers
 from federation.transport.errors import FederationError, HttpRefusal, InvalidAnswer
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change
 from storage.committer import CommitFailed, Committer
 from storage.events import OUTLIER

@@ -1,7 +1,7 @@
 """Decide about events of the past, oldest first: which are allowed, what the state is after each, what redacts what."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from federation.room_dag.auth_rules.auth_state_keys import CREATE_PAIR, auth_state_keys
 from federation.room_dag.auth_rules.check_auth_events import check_auth_events
@@ -19,6 +19,7 @@ from federation.rooms.resolving import Resolving
 from federation.rooms.room_state import StatePair
 from federation.rooms.stored_event import StoredEvent
 from federation.rooms.transaction_lookup import TransactionLookup
+from lazy_dataclasses.decorator import dataclass
 from storage.database import Transaction
 from storage.events import REJECTED, NewState, StateChange
 from storage.state_entries import StateEntriesRepository

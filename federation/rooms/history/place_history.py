@@ -7,7 +7,6 @@ no news to anybody and moves no head.
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from federation.room_dag.event import Event
 from federation.room_dag.room_versions import RoomRules
@@ -23,6 +22,7 @@ from federation.rooms.receiving.remote import MAX_BACKFILL
 from federation.rooms.relation import find_relation
 from federation.rooms.room_state import StatePair
 from federation.rooms.stored_event import StoredEvent
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change
 from storage.committer import Committer
 from storage.database import Database

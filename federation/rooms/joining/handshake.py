@@ -6,7 +6,6 @@ not trusted: only where the event stands in the graph is taken from it, and who 
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from federation.room_dag.event import Event, EventTemplate, InvalidEvent, build_event
@@ -22,6 +21,7 @@ from federation.room_dag.signing import EventSigner
 from federation.rooms.receiving.remote import V1, RemoteServers
 from federation.transport.errors import FederationError, HttpRefusal, InvalidAnswer
 from federation.transport.federation_client import api_path
+from lazy_dataclasses.decorator import dataclass
 
 logger = logging.getLogger(__name__)
 

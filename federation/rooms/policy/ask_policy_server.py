@@ -4,7 +4,6 @@ Source: server-server API, "Policy servers" (v1.18).
 """
 
 import logging
-from dataclasses import dataclass
 from typing import Protocol
 
 from federation.room_dag.event import Event, EventTooLarge, decode_pdu
@@ -21,6 +20,7 @@ from federation.rooms.policy.policy_server import (
 )
 from federation.transport.errors import FederationError, HttpRefusal, InvalidAnswer
 from federation.transport.federation_client import Body, Query, RequestPolicy
+from lazy_dataclasses.decorator import dataclass
 from storage.events import OUTLIER
 
 logger = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ Source: client-server API, "Policy Servers"; server-server API, "Policy servers"
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from federation.room_dag.base64 import decode_base64
@@ -13,6 +13,7 @@ from federation.room_dag.event_format import MAX_EVENT_BYTES
 from federation.room_dag.hashes import encode_for_version, signed_bytes
 from federation.room_dag.signing import POLICY_KEY_ID, InvalidSignature, find_signature, verify_bytes
 from federation.rooms.room_state import RoomState, StatePair
+from lazy_dataclasses.decorator import dataclass
 
 POLICY_PAIR: StatePair = ("m.room.policy", "")
 

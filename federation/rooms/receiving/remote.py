@@ -1,12 +1,12 @@
 """What is asked of other servers about rooms, with answers that have at least the right shape and size."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from federation.room_dag.event import Event
 from federation.transport.errors import InvalidAnswer
 from federation.transport.federation_client import Body, Query, api_path
+from lazy_dataclasses.decorator import dataclass
 
 V1 = "/_matrix/federation/v1/"
 V2 = "/_matrix/federation/v2/"

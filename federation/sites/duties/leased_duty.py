@@ -13,7 +13,6 @@ speed by a quarter before two sites could hold a duty at the same time.
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, Protocol
 
@@ -25,6 +24,7 @@ from federation.sites.duties.round import Round
 from federation.sites.duties.voter import LeaseRequest, Voter
 from federation.sites.duties.votes import AskVoter
 from federation.sites.peer import PeerUnreachable
+from lazy_dataclasses.decorator import dataclass
 from storage.committer import CommitFailed
 from storage.engines.engine import StorageError
 

@@ -6,10 +6,10 @@ remembers nothing of a duty lets a term pass before it votes, for it may have pr
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from twisted.internet.defer import DeferredLock
 
+from lazy_dataclasses.decorator import dataclass
 from storage.committer import Committer
 from storage.database import Database
 from storage.duties import DutiesRepository, StoredVote, StoreVote

@@ -1,9 +1,9 @@
 """Specification module capabilities negotiation: what this user can do on this server."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.rest.endpoint import Call, endpoint
 
 

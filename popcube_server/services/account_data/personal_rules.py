@@ -4,11 +4,11 @@ Source: client-server API, "Ignoring Users" and "Invite permission".
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.push.member_rules import parse_ignored_users
 from storage.account_data import NO_ROOM, AccountDataRepository

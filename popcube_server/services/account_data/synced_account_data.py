@@ -1,11 +1,12 @@
 """Account data as sync delivers it: all of it, or what was set between two positions. Push rules are part of it."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
 import orjson
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.account_data.account_data import PUSH_RULES
 from popcube_server.services.push.push_rules import PushRules
 from popcube_server.services.sync.sources import DataEntry, UserData

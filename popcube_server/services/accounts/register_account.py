@@ -1,10 +1,10 @@
 """Make an account."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import orjson
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.accounts.user_names import new_user_id
 from popcube_server.services.auth.passwords import Passwords
 from popcube_server.services.errors import WithCode

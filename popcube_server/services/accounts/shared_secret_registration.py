@@ -7,8 +7,8 @@ nonce, the user name, the password, "admin" or "notadmin", and perhaps the type 
 import hashlib
 import hmac
 from collections import OrderedDict
-from dataclasses import dataclass
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.accounts.register_account import NewAccount, RegisterAccount
 from popcube_server.services.auth.start_session import DeviceChoice, NewTokens, StartSession
 from popcube_server.services.errors import InvalidParam, NotAllowed, WithCode

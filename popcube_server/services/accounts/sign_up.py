@@ -1,9 +1,9 @@
 """Registration as the public meets it: who may, after which stages, and then the account and its first session."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.accounts.register_account import NewAccount, RegisterAccount
 from popcube_server.services.auth.interactive_auth import InteractiveAuth
 from popcube_server.services.auth.interactive_session import Flow, Operation

@@ -2,10 +2,12 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import orjson
+
+from lazy_dataclasses.decorator import dataclass
 
 MAX_SESSIONS = 10_000
 LIFETIME_MS = 30 * 60 * 1000

@@ -11,10 +11,11 @@ caveats to a macaroon; ours take none.)
 import hmac
 from base64 import urlsafe_b64decode
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 
 from pymacaroons import Macaroon
+
+from lazy_dataclasses.decorator import dataclass
 
 MAX_TOKEN_LENGTH = 2048
 _KEY_ID = "popcube"

@@ -1,8 +1,8 @@
 """Log a user in on a device: a session, and the first tokens."""
 
 import re
-from dataclasses import dataclass
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.auth.session_tokens import Purpose, SessionTokens, TokenClaims
 from popcube_server.services.errors import InvalidParam
 from popcube_server.services.platform import Platform

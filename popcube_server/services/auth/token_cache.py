@@ -1,8 +1,8 @@
 """Access tokens seen lately and their owners: what a request costs when nothing changed is one look-up here."""
 
 from collections import OrderedDict
-from dataclasses import dataclass
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.requester import Requester
 
 

@@ -1,10 +1,10 @@
 """m.receipt: how far users of another server have read. Source: server-server API, "Receipts"."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from federation.rooms.event_store import EventStore
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.edus.edu_content import MAX_ID_BYTES, BadEdu, check_user_of
 from popcube_server.services.edus.edu_rooms import EduRooms
 from storage.committer import Committer

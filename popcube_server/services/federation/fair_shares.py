@@ -1,7 +1,8 @@
 """What many share and nobody may take for themselves: places in a queue, bytes of memory."""
 
 from collections import Counter
-from dataclasses import dataclass
+
+from lazy_dataclasses.decorator import dataclass
 
 
 @dataclass(frozen=True, slots=True)

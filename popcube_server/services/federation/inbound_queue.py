@@ -12,13 +12,14 @@ again if what it stands on cannot be had), then done. A restart goes on with wha
 import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice, takewhile
 from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 
 from federation.room_dag.canonical_json import decode_json
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.errors import LimitExceeded
 from popcube_server.services.federation.fair_shares import FairShares, ShareLimits
 from popcube_server.services.federation.place_pdu import Fate, PlacePdu, Result

@@ -7,11 +7,12 @@ on at the same time and `reject_limit` may wait; what is more is refused.
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final, Protocol
 
 from twisted.internet.defer import Deferred
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.errors import LimitExceeded
 from popcube_server.services.federation.fair_shares import FairShares, ShareLimits
 from popcube_server.services.platform import Platform

@@ -5,7 +5,6 @@ Source: server-server API, "Checks performed on receipt of a PDU", "Server Acces
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -21,6 +20,7 @@ from federation.rooms.receiving.check_pdu import CheckPdus
 from federation.rooms.receiving.fetch_missing import StateUnavailable
 from federation.rooms.receiving.receive_pdu import ReceivePdu
 from federation.transport.errors import FederationError
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.federation.retract_invite import Retracted, RetractInvite
 from popcube_server.services.federation.room_access import RoomAccess, has_member_of
 

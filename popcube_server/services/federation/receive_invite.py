@@ -1,7 +1,6 @@
 """Invites of our users into rooms, by users of other servers. Source: server-server API, "Inviting to a room"."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from federation.room_dag.event import Event, InvalidEvent, parse_event, sign_event
@@ -13,6 +12,7 @@ from federation.rooms.live_rooms import LiveRooms, UnknownRoom
 from federation.rooms.receiving.check_pdu import CheckPdus, parse_whole_pdu
 from federation.rooms.receiving.remote import EventVerifier
 from federation.rooms.room_state import MEMBER
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.errors import InvalidParam, MissingParam, NotAllowed, NotFound, WithCode
 from popcube_server.services.federation.room_access import RoomAccess, has_member_of
 from storage.change import Change

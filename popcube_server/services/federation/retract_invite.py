@@ -7,7 +7,6 @@ or that the auth events which the origin shows allow it.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from federation.room_dag.event import Event, InvalidEvent
@@ -21,6 +20,7 @@ from federation.rooms.receiving.check_pdu import CheckPdus, parse_pdu
 from federation.rooms.receiving.remote import AskServers
 from federation.rooms.room_state import MEMBER
 from federation.transport.errors import FederationError
+from lazy_dataclasses.decorator import dataclass
 from storage.committer import CommitFailed, Committer
 from storage.database import Database, Transaction
 from storage.events import find_event_ids

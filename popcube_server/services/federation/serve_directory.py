@@ -4,11 +4,11 @@ Source: server-server API, "Published Room Directory" and "Spaces".
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from federation.room_dag.identifiers import domain_of
 from federation.rooms.live_rooms import LiveRooms
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.errors import NotAllowed, NotFound
 from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.rooms.public_rooms import NO_ROOMS, DirectoryPage, DirectorySearch, PublicRooms

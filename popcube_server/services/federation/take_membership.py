@@ -4,7 +4,6 @@ Source: server-server API, "Joining Rooms", "Knocking upon a room", "Leaving Roo
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from federation.room_dag.event import Event, InvalidEvent, sign_event
@@ -20,6 +19,7 @@ from federation.rooms.receiving.receive_pdu import ReceivePdu
 from federation.rooms.receiving.remote import EventVerifier
 from federation.rooms.room_state import MEMBER, StatePair
 from federation.transport.errors import FederationError
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.errors import InvalidParam, NotAllowed, NotFound
 from popcube_server.services.federation.authorize_joins import AuthorizeJoins
 from popcube_server.services.federation.room_access import RoomAccess, servers_of

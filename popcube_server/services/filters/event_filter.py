@@ -6,8 +6,9 @@ says so in `is_unrestricted`, so that nobody has to ask it.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
+
+from lazy_dataclasses.decorator import dataclass
 
 
 class FilterableEvent(Protocol):

@@ -4,12 +4,12 @@ Source: client-server API, "Filtering".
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
 from federation.room_dag.identifiers import is_room_id, is_user_id
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.errors import BadJson, InvalidParam, NotJson
 from popcube_server.services.filters.event_filter import (
     EventFilter,

@@ -9,12 +9,12 @@ States: idle -> scheduled -> running -> idle, from running also to waiting (for 
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Protocol
 
 from twisted.python.failure import Failure
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.platform import Platform, Timer
 from storage.change import LogEntry
 from storage.committer import CommitFailed, Committer

@@ -2,8 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from lazy_dataclasses.decorator import dataclass
 from storage.change import LogEntry
 from storage.database import Database, Transaction
 from storage.device_lists import Attendance, DeviceListsRepository

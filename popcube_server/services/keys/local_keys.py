@@ -7,12 +7,13 @@ while it changed is answered once, and not kept.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 import orjson
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from storage.change import LogEntry
 from storage.cross_signing import (

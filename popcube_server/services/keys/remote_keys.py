@@ -1,8 +1,10 @@
 """Keys of users of other servers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
+
+from lazy_dataclasses.decorator import dataclass
 
 Failures = Mapping[str, Mapping[str, Any]]
 """By server name: why it gave no answer, as `errcode` and `error`."""

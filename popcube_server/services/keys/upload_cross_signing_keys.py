@@ -1,12 +1,12 @@
 """Publish cross-signing keys: the first without further proof, others only by their owner's."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from federation.room_dag.signing import InvalidSignature, verify_signature
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.errors import InvalidParam, MissingParam, NotAllowed, WithCode
 from popcube_server.services.keys.checked_keys import (
     ED25519,

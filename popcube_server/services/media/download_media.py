@@ -1,8 +1,8 @@
 """Opens the file of a content for reading."""
 
-from dataclasses import dataclass
 from typing import IO
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.errors import NotFound
 from popcube_server.services.media.find_media import MediaFinder
 from popcube_server.services.media.media_address import MediaRequest

@@ -1,8 +1,8 @@
 """Gives another site a file of our own media."""
 
-from dataclasses import dataclass
 from typing import IO
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.errors import NotFound
 from popcube_server.services.platform import Platform
 from storage.media_store import MediaFileMissing, MediaStore

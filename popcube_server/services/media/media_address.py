@@ -1,9 +1,9 @@
 """The two halves of an mxc:// URI, checked, and how long to wait for what they name."""
 
 import re
-from dataclasses import dataclass
 
 from federation.room_dag.identifiers import is_server_name
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.errors import NotFound
 
 MAX_WAIT_MS = 60_000

@@ -1,8 +1,8 @@
 """Takes the bytes of an upload from the request to the media store."""
 
-from dataclasses import dataclass
 from typing import IO
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.errors import InvalidParam, TooLarge
 from popcube_server.services.platform import Platform
 from storage.media import ContentRecord

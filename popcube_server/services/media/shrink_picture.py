@@ -6,10 +6,10 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.errors import TooLarge, WithCode
 from storage.media import ThumbnailKey
 

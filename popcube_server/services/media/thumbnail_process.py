@@ -16,10 +16,11 @@ import json
 import resource
 import struct
 import sys
-from dataclasses import dataclass
 from typing import IO, Any
 
 from PIL import Image, ImageSequence, UnidentifiedImageError
+
+from lazy_dataclasses.decorator import dataclass
 
 Size = tuple[int, int]
 

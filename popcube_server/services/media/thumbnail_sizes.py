@@ -1,8 +1,9 @@
 """Which thumbnail is made for the size that a client asks for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from lazy_dataclasses.decorator import dataclass
 from storage.media import ThumbnailKey
 from synapse_like_config.media import ThumbnailSize
 

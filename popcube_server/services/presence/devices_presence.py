@@ -3,8 +3,10 @@
 Source: client-server API, "Presence". Times are milliseconds since 1970.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
+
+from lazy_dataclasses.decorator import dataclass
 
 ONLINE: Final = "online"
 UNAVAILABLE: Final = "unavailable"

@@ -4,11 +4,11 @@ Source: client-server API, "Presence".
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.errors import NotAllowed
 from popcube_server.services.platform import Platform
 from popcube_server.services.presence.devices_presence import OFFLINE, ONLINE

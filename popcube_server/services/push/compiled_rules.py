@@ -6,11 +6,11 @@ decided once for all users who share one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.push.conditions import (
     ROOM_ID,
     TYPE,

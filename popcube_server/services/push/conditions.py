@@ -8,10 +8,11 @@ Source: client-server API, "Conditions" of "Push rules".
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from operator import eq, ge, gt, le, lt
 from typing import Any, Final, Protocol
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.property_path import PropertyPath, parse_property_path
 from popcube_server.services.push.event_view import EventView
 from popcube_server.services.push.glob import Glob

@@ -3,10 +3,10 @@
 Source: client-server API, "Listing Notifications".
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from federation.rooms.event_store import EventStore
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.errors import InvalidParam
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import EventJson, EventStyle

@@ -5,11 +5,12 @@ following the log. Users whose rules are the default ones are not known here at 
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Final, Protocol
 
 from federation.room_dag.event import Event
 from federation.rooms.outcomes import PushOutcome, RoomView
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.push.compiled_rules import (
     CompiledRule,

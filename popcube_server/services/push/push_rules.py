@@ -1,9 +1,9 @@
 """Users' push rules: read, and changed one at a time without losing a change that another client makes meanwhile."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.errors import TooLarge
 from popcube_server.services.push.rule_set import (

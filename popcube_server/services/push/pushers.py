@@ -4,12 +4,12 @@ Source: client-server API, `POST /pushers/set`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import orjson
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.errors import BadJson, InvalidParam, MissingParam, TooLarge
 from popcube_server.services.requester import Requester
 from storage.change import Change

@@ -6,9 +6,10 @@ of members; each reader catches up by itself when asked.
 
 from collections import OrderedDict, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
+from lazy_dataclasses.decorator import dataclass
 from storage.events import StoreEvent
 
 TAIL_LENGTH: Final = 100

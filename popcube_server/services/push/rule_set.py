@@ -5,12 +5,13 @@ server-default rules.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.errors import InvalidParam, NotFound, WithCode
 from popcube_server.services.push.default_rules import KINDS, MASTER, default_rules
 

@@ -1,9 +1,10 @@
 """How many events a user has not read, by room and thread: asked by every sync."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Final
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.push.room_tails import RoomTails, TailEvent
 from storage.change import LogEntry

@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.errors import LimitExceeded
 from popcube_server.services.rate_limits import RateLimiter
 from synapse_like_config.ratelimits import RateLimit

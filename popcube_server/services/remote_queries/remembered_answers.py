@@ -2,11 +2,11 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Hashable
-from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from federation.coalescing import Coalescing
 from federation.transport.errors import FederationError, HttpRefusal
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.remote_queries.question_limits import Question, QuestionLimits
 
 K = TypeVar("K", bound=Hashable)

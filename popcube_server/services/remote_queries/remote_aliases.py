@@ -1,11 +1,11 @@
 """Where other servers' aliases lead. Source: server-server API, `/query/directory`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from federation.room_dag.identifiers import domain_of, is_room_id, is_server_name
 from federation.transport.errors import FederationError, HttpRefusal, InvalidAnswer, Unreachable
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.errors import NotFound, WithCode
 from popcube_server.services.remote_queries.question_limits import Question
 from popcube_server.services.remote_queries.remembered_answers import RememberedAnswers

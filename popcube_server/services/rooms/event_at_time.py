@@ -1,6 +1,5 @@
 """The event nearest to a time. Source: client-server API, `timestamp_to_event`."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -10,6 +9,7 @@ from federation.rooms.event_store import EventStore
 from federation.rooms.history.jump_to_time import JumpToTime
 from federation.rooms.history.room_holes import RoomHoles
 from federation.rooms.stored_event import StoredEvent
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.errors import LimitExceeded, NotFound
 from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.requester import Requester

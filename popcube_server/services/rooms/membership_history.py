@@ -2,10 +2,10 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from federation.rooms.event_store import live_ordering
 from federation.rooms.stored_event import StoredEvent, from_row
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.rooms.user_rooms import UserRooms
 from storage.change import LogEntry

@@ -1,8 +1,8 @@
 """How often people may join and invite."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.rate_limits import RateLimiter
 
 

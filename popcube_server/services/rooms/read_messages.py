@@ -1,8 +1,8 @@
 """Paging through a room's history. Source: client-server API, `/rooms/{roomId}/messages`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.filters.event_filter import RoomEventFilter
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import STYLE, EventJson

@@ -1,8 +1,9 @@
 """The events that refer to an event. Source: client-server API, "Relationships API"."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import EventJson
 from popcube_server.services.rooms.read_event import BUNDLED_STYLE, ReadEvent

@@ -1,9 +1,9 @@
 """What refers to an event, in short and the same for all readers: kept in memory, as pages and syncs always ask."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from federation.rooms.stored_event import StoredEvent
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from storage.change import LogEntry
 from storage.database import Database, Transaction

@@ -1,8 +1,8 @@
 """A room's state and last messages in one answer. Source: client-server API, `/rooms/{roomId}/initialSync`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.public_rooms import PublicRooms
 from popcube_server.services.rooms.read_messages import Messages, MessagesRequest, ReadMessages

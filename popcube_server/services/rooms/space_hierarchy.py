@@ -6,13 +6,13 @@ A walk that was forgotten (after some minutes, or a restart) is done again from 
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from federation.expiring_cache import ExpiringCache
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.errors import InvalidParam, LimitExceeded, NotAllowed
 from popcube_server.services.platform import Platform
 from popcube_server.services.remote_queries.remote_spaces import RemoteSpace, RemoteSpaces

@@ -1,10 +1,11 @@
 """One walk through a space's tree, depth first, page by page: what was found, and what is still to be visited."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from twisted.internet.defer import DeferredLock
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.remote_queries.remote_spaces import RemoteSpace
 from popcube_server.services.rooms.room_summaries import SPACE, RoomSummary, SpaceChild
 

@@ -1,10 +1,10 @@
 """Pages of a room's timeline, as one user sees it: the events that they may see and want."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from federation.rooms.event_store import EventStore, live_ordering
 from federation.rooms.stored_event import StoredEvent
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.account_data.personal_rules import PersonalRules
 from popcube_server.services.filters.event_filter import RoomEventFilter
 from popcube_server.services.rooms.visibility import Visibility

@@ -5,10 +5,11 @@ Source: client-server API, "Transaction identifiers".
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from hashlib import blake2b
 
 from federation.rooms.draft import TransactionKey
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.platform import Platform
 from popcube_server.services.requester import Requester

@@ -1,9 +1,10 @@
 """In which rooms a user is: asked by every sync, so kept in memory and true by following the log."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from federation.rooms.live_rooms import LiveRooms
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from storage.change import LogEntry
 from storage.database import Database

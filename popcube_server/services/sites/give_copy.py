@@ -3,12 +3,13 @@
 import hashlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.errors import NotFound, WithCode
 from popcube_server.services.platform import Platform
 from storage.committer import Committer

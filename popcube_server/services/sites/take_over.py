@@ -1,8 +1,8 @@
 """The operator decides that this site has the duties from now on: for two sites, which cannot vote."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.errors import NotAllowed
 from storage.committer import Committer
 from storage.duties import Decision, TakeDutyOver

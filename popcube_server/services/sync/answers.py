@@ -5,10 +5,10 @@ and the states of their rooms. What happens while the parts are read belongs to 
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 import orjson
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.rooms.user_rooms import UserRooms
 from popcube_server.services.sync.changes import Changes, find_changes
 from popcube_server.services.sync.places import Places

@@ -1,8 +1,9 @@
 """What changed for a user between two positions of the log: which parts of an answer have to be looked at at all."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.sync.notifier import ROOM_KINDS, SHARED_KINDS, USER_KINDS, is_private_receipt
 from storage.change import LogEntry
 from storage.events import StoreEvent

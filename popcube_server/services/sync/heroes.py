@@ -1,13 +1,13 @@
 """A room's heroes: the members that a client names the room after. Source: client-server API, RoomSummary."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from heapq import nsmallest
 
 from immutables import Map
 
 from federation.rooms.event_store import EventStore
 from federation.rooms.room_state import MEMBER, RoomState
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from storage.database import Database
 from storage.memberships import MembershipsRepository

@@ -7,11 +7,12 @@ through. So a waiting request costs nothing, and memberships cannot go stale.
 import logging
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from twisted.python.failure import Failure
 
 from federation.rooms.live_rooms import LiveRooms
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.platform import Platform
 from popcube_server.services.rooms.user_rooms import UserRooms
 from storage.change import LogEntry

@@ -1,10 +1,10 @@
 """What a sync asks for."""
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from enum import Enum
 
 from federation.rooms.stored_event import StoredEvent
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import SYNC_STYLE, EventStyle
 from popcube_server.services.sync.tokens import SyncToken

@@ -1,12 +1,13 @@
 """The parts of `rooms.join` and `rooms.leave`: timeline, state, summary, and what belongs to the user."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import orjson
 
 from federation.rooms.event_store import EventStore
 from federation.rooms.stored_event import StoredEvent
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.rooms.event_json import Aggregations, EventJson
 from popcube_server.services.sync.heroes import Heroes
 from popcube_server.services.sync.lazy_members import SentMembers

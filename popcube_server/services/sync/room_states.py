@@ -1,13 +1,13 @@
 """Rooms' states at a position of the log, also of rooms that have moved on since."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 
 from immutables import Map
 
 from federation.rooms.event_store import EventStore, live_ordering
 from federation.rooms.live_rooms import LiveRooms, read_entries
 from federation.rooms.room_state import MEMBER, RoomState, StatePair, make_state
+from lazy_dataclasses.decorator import dataclass
 from storage.database import Database, Transaction
 from storage.events import EventsRepository
 from storage.log import Log

@@ -5,9 +5,10 @@ with `state_after`, that alone. Both must lead from what it knew to the room's s
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from federation.rooms.stored_event import StoredEvent
+from lazy_dataclasses.decorator import dataclass
 
 StatePair = tuple[str, str]
 Entries = Mapping[StatePair, str]

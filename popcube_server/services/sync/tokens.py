@@ -7,8 +7,8 @@ t7340032.paris  the same, where there are several sites: orderings follow from e
 """
 
 import re
-from dataclasses import dataclass
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.errors import InvalidParam
 from storage.events import ORDERING_STEP
 

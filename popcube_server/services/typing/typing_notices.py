@@ -5,9 +5,10 @@ Source: client-server API, "Typing Notifications".
 
 import logging
 from collections.abc import Collection, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Final
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.errors import InvalidParam, NotAllowed
 from popcube_server.services.platform import Platform, Timer
 from popcube_server.services.requester import Requester

@@ -1,9 +1,10 @@
 """What users of other servers are called in rooms: their member events are all that is known of their profiles."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import orjson
+
+from lazy_dataclasses.decorator import dataclass
 
 
 @dataclass(frozen=True, slots=True)

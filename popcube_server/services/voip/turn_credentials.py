@@ -8,8 +8,8 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.errors import WithCode
 from popcube_server.services.requester import Requester
 from synapse_like_config.turn import TurnSection

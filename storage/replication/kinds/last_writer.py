@@ -1,9 +1,9 @@
 """The rule of most kinds: the latest version wins, a deletion like any other."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change
 from storage.database import Transaction
 from storage.replication.record import Key, Record, Taken, Version

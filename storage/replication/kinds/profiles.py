@@ -1,11 +1,11 @@
 """Profiles: last writer per user and field."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Self
 
 import orjson
 
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.profiles import DeleteProfileField, ProfilesRepository, SetProfileField, write_fields

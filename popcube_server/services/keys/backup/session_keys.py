@@ -1,8 +1,8 @@
 """The encrypted session keys in a backup: store, read, delete."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.services.errors import InvalidParam, NotFound, TooLarge, WithCode
 from popcube_server.services.keys.backup.versions import parse_version, unknown_version
 from storage.committer import Committer

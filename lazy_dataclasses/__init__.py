@@ -1,0 +1,1 @@
+"""Dataclasses that cost little until they are used: read `decorator.py`."""
