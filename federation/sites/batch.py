@@ -6,8 +6,13 @@
         "events": [{"pdu": {...}, "room_id": ..., "room_version": ..., "soft_failed": false}],
         "records": [{"clock": "4411...", "key": [...], "kind": ..., "owner": ..., "site": ..., "value": ...}],
         "seen": 77,                 how much of the receiver's log the sender had when its own stood at `upto`
-        "site": "paris"             who sends
+        "site": "paris",            who sends
+        "version": 1                of this format; without it, 1
     }
+
+A receiver says which versions of the format it reads when it is asked for its cursor (`"versions": [1]`; without it,
+1 alone), and the sender writes the newest that both know; if there is none, it waits and says so. Within a version
+both leave alone what they do not know: other fields of the batch, other kinds of records (see `storage/held_back.py`).
 
 It is canonical JSON as it stands, so that it can be signed without being parsed again; a clock is a text because
 canonical JSON has no integers of its size.
@@ -27,6 +32,8 @@ from storage.replication.hybrid_clock import MAX_CLOCK
 from storage.replication.record import Record, Version
 from storage.site_links import SiteEvent
 
+VERSION: Final = 1
+"""Of the format that is written here, the only one there has been."""
 MAX_CLOCK_DIGITS: Final = 19
 MAX_POSITION: Final = 2**63 - 1
 
@@ -78,14 +85,18 @@ def encode_batch(
     name: LogName, after: int, upto: int, seen: int, events: Iterable[bytes], records: Iterable[bytes]
 ) -> bytes:
     """The bytes to send, of what `encode_event` and `encode_record` have made."""
-    return b'{"after":%d,"events":[%s],"log":%s,"records":[%s],"seen":%d,"site":%s,"upto":%d}' % (
-        after,
-        b",".join(events),
-        orjson.dumps(name.log),
-        b",".join(records),
-        seen,
-        orjson.dumps(name.site),
-        upto,
+    return (
+        b'{"after":%d,"events":[%s],"log":%s,"records":[%s],"seen":%d,"site":%s,"upto":%d,"version":%d}'
+        % (
+            after,
+            b",".join(events),
+            orjson.dumps(name.log),
+            b",".join(records),
+            seen,
+            orjson.dumps(name.site),
+            upto,
+            VERSION,
+        )
     )
 
 
@@ -112,6 +123,8 @@ def encode_record(record: Record) -> bytes:
 
 def parse_batch(body: Mapping[str, Any]) -> Batch:
     """Raises `InvalidBatch`."""
+    if body.get("version", VERSION) != VERSION:
+        raise InvalidBatch(f"version {body['version']} of the format is not known here")
     try:
         batch = Batch(
             _text(body["site"]),

@@ -11,7 +11,7 @@ from urllib.parse import urlencode, urlsplit
 
 from federation.room_dag.canonical_json import decode_json, encode_lenient
 from federation.room_dag.signing import EventSigner
-from federation.sites.batch import Acknowledgement
+from federation.sites.batch import VERSION, Acknowledgement
 from federation.sites.peer import PeerCursor, PeerUnreachable
 from federation.transport.body_pipe import StreamLimits
 from federation.transport.errors import (
@@ -157,6 +157,11 @@ class LinkClient:
         log = answer.get("log")
         if not isinstance(log, str):
             raise PeerUnreachable("the answer does not name a log")
+        versions = answer.get("versions", [VERSION])
+        if not isinstance(versions, list) or VERSION not in versions:
+            raise PeerUnreachable(
+                f"it reads versions {versions} of what is sent, and this site writes {VERSION}"
+            )
         return PeerCursor(_number(answer, "position"), log)
 
     async def send(self, batch: bytes) -> Acknowledgement:

@@ -2,9 +2,13 @@
 
 Which of them win is decided inside the writing transaction, against what is there at that moment; those that do
 become ordinary changes of this site's log, so that everything that follows the log sees them like any other.
+
+Sites of different versions run beside each other. What a newer one sends and this one does not know, or does not
+understand, is kept for later (`storage/held_back.py`), and holds up nothing that comes after it.
 """
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Collection, Iterable, Sequence
 from itertools import groupby
 from typing import Final
 
@@ -12,15 +16,18 @@ from storage.accounts import AccountsRepository, MergeAccount
 from storage.change import Change
 from storage.committer import Arrived
 from storage.database import Transaction, WriteTransaction
+from storage.held_back import HoldRecord, ReleaseRecord
 from storage.replication.hybrid_clock import HybridClock
-from storage.replication.record import Combined, Key, Record, RecordKind, Version
+from storage.replication.record import Combined, Key, Record, RecordKind, Taken, Version
 from storage.replication.record_index import RecordIndex
+
+logger = logging.getLogger(__name__)
 
 ACCOUNT: Final = "account"
 
 
-class UnknownKind(ValueError):
-    """A peer sent a kind of record that this version of the server does not know."""
+class NotUnderstood(ValueError):
+    """What a record holds is not what this version of the server knows of its kind."""
 
 
 class ApplyRecords:
@@ -32,23 +39,32 @@ class ApplyRecords:
         self._clock = clock
         self._index = RecordIndex()
 
-    def arrive(self, tx: WriteTransaction, records: Sequence[Record], *others: Change) -> Arrived:
-        """What is to be written for these records, in their order; `others` is written with them, after them.
+    @property
+    def known_kinds(self) -> Collection[str]:
+        return self._kinds.keys()
 
-        Raises `UnknownKind`.
-        """
+    def arrive(self, tx: WriteTransaction, records: Sequence[Record], *others: Change) -> Arrived:
+        """What is to be written for these records, in their order; `others` is written with them, after them."""
         changes: list[Change] = []
         versions: list[tuple[str, Key, Version]] = []
         owners = _Owners(tx)
         for kind_name, run in groupby(records, key=lambda record: record.kind):
             kind = self._kinds.get(kind_name)
             if kind is None:
-                raise UnknownKind(kind_name)
+                changes.extend(HoldRecord(record, "its kind is not known here") for record in run)
+                continue
             owned = [record for record in run if not kind.is_of_user or owners.agree(record)]
             self._merge(tx, kind, owned, changes, versions)
             if kind_name == ACCOUNT:
                 owners.note(changes)
         return Arrived((*changes, *others), tuple(versions))
+
+    def take_again(self, tx: WriteTransaction, record: Record) -> Arrived:
+        """The same for a record that was kept for later; it waits on if it is still not understood."""
+        arrived = self.arrive(tx, (record,))
+        if any(isinstance(change, HoldRecord) for change in arrived.changes):
+            return Arrived((), ())
+        return Arrived((*arrived.changes, ReleaseRecord(record)), arrived.versions)
 
     def _merge(
         self,
@@ -63,7 +79,11 @@ class ApplyRecords:
         present = self._index.get_versions(tx, kind.name, list(latest))
         for key, record in latest.items():
             self._clock.observe(record.version.clock)
-            outcome = kind.merge(tx, record, present.get(key))
+            try:
+                outcome = _merge_one(tx, kind, record, present.get(key))
+            except NotUnderstood as error:
+                changes.append(HoldRecord(record, str(error)))
+                continue
             if outcome is None:
                 continue
             changes.extend(outcome.changes)
@@ -77,6 +97,17 @@ class ApplyRecords:
         return max(self._clock.next(), *(version.clock + 1 for version in versions if version is not None))
 
 
+def _merge_one(
+    tx: Transaction, kind: RecordKind, record: Record, present: Version | None
+) -> Taken | Combined | None:
+    try:
+        return kind.merge(tx, record, present)
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        # Of another form than this version writes. It reads only, so nothing of it is left.
+        logger.warning("A record of kind %s is kept, since it is not understood: %r", kind.name, error)
+        raise NotUnderstood(f"{type(error).__name__}: {error}") from error
+
+
 class _Owners:
     """Which incarnation of their accounts users have here, with what a batch changes about that."""
 
@@ -87,6 +118,9 @@ class _Owners:
 
     def agree(self, record: Record) -> bool:
         """Whether a record is of the account that the user has here."""
+        if not record.key:
+            # It is of nobody, and not understood in a moment.
+            return True
         user_id = record.key[0]
         if user_id not in self._known:
             self._known[user_id] = self._accounts.find_incarnation(self._tx, user_id)

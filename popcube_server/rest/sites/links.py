@@ -17,7 +17,7 @@ class SiteLinksServlet:
     @endpoint("GET", _LINK + "cursor", Access.SERVER)
     async def cursor(self, call: Call) -> Mapping[str, Any]:
         position = await self._receive.get_cursor(call.origin, query_string(call, "log"))
-        return {"position": position, "log": self._receive.own_log}
+        return {"position": position, "log": self._receive.own_log, "versions": self._receive.versions}
 
     @endpoint("POST", _LINK + "changes", Access.SERVER)
     async def changes(self, call: Call) -> Mapping[str, Any]:

@@ -6,12 +6,11 @@ from typing import Any
 
 from federation.rooms.accept_event import MissingEvents
 from federation.rooms.receiving.fetch_missing import StateUnavailable
-from federation.sites.batch import Acknowledgement, InvalidBatch, parse_batch
+from federation.sites.batch import VERSION, Acknowledgement, InvalidBatch, parse_batch
 from federation.sites.link import SiteLink
 from federation.sites.take_batch import TakeBatch
 from federation.transport.errors import FederationError
 from popcube_server.services.errors import BadJson, NotAllowed, WithCode
-from storage.replication.apply_records import UnknownKind
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +21,8 @@ class ReceiveChanges:
     def __init__(self, own_log: str, take: TakeBatch, links: Mapping[str, SiteLink]) -> None:
         self.own_log = own_log
         """The ID of this site's log."""
+        self.versions = (VERSION,)
+        """Of the format of batches that are read here."""
         self._take = take
         self._links = links
 
@@ -43,12 +44,6 @@ class ReceiveChanges:
             return await self._take.take(batch)
         except InvalidBatch as error:
             raise BadJson(str(error)) from None
-        except UnknownKind as error:
-            # A newer version on the other side: the batch waits until this site is updated too.
-            logger.error("Site %s sends records that this version does not know: %s", site, error)
-            raise WithCode(
-                503, "M_UNRECOGNIZED", f"This site does not know records of kind {error}."
-            ) from None
         except (FederationError, StateUnavailable, MissingEvents) as error:
             logger.warning("What site %s sent stands on what cannot be had: %s", site, error)
             raise WithCode(503, "M_UNKNOWN", str(error)) from None

@@ -61,6 +61,10 @@ class StoredSite:
         wanted = list(records)
         return _now(self.committer.take_in(Arrival(origin, lambda tx: self.apply.arrive(tx, wanted))))
 
+    def take_again(self, record: Record) -> Committed:
+        """A record that was kept for later."""
+        return _now(self.committer.take_in(Arrival("", lambda tx: self.apply.take_again(tx, record))))
+
     def hear(self, other: "StoredSite") -> None:
         """Everything that the other site has to tell."""
         self.take_in(other.name, (placed.record for placed in other.export(self.name)))

@@ -143,6 +143,11 @@ TELL_NOTHING = {
     "NotePeerKnows": "of this site's links",
     "ShareLog": "of this site's links",
     "ThinSiteMarks": "of this site's links",
+    "HoldRecord": "of this site: the others have it",
+    "ReleaseRecord": "of this site: what it is released for is told",
+    "HoldEvent": "of this site: the others have it",
+    "PostponeEvent": "of this site",
+    "ReleaseEvent": "of this site: the event is told",
 }
 
 _ROW = re.compile(r"^\| ([a-z_, ]+) \|[^|]*\| ([^|]*) \|$", re.M)

@@ -6,8 +6,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from storage.account_data import NO_ROOM, AccountDataRepository, SetAccountData
 from storage.change import Change
+from storage.held_back import HeldBackRepository
 from storage.profiles import ClearProfile, DeleteProfileField, ProfilesRepository, SetProfileField
-from storage.replication.apply_records import UnknownKind
 from storage.replication.record import Record, Version
 from tests.storage.replication.sites_case import SitesMixin, StoredSite
 from tests.storage.storage_case import PostgresStorage, SqliteStorage
@@ -88,12 +88,13 @@ class RecordsTests(SitesMixin):
         self.berta.hear(self.anna)
         self.assertEqual(seen, [theme(b"{}")])
 
-    def test_a_record_of_an_unknown_kind_is_refused_and_nothing_written(self) -> None:
+    def test_a_record_of_an_unknown_kind_waits_and_nothing_else_does(self) -> None:
         self.anna.commit(theme(b"{}"))
         records = [placed.record for placed in self.anna.export("berta")]
-        with self.assertRaises(UnknownKind):  # type: ignore[attr-defined]
-            self.berta.take_in("anna", [*records, Record("no.such", ("x",), 1, Version(1, "anna"))])
-        self.assertIsNone(self.theme_of(self.berta))
+        unknown = Record("no.such", ("x",), 1, Version(1, "anna"))
+        self.berta.take_in("anna", [unknown, *records])
+        self.assertEqual(self.theme_of(self.berta), b"{}")
+        self.assertEqual(self.berta.read(HeldBackRepository().count).records, 1)
 
     def test_a_batch_never_parts_what_was_written_at_one_position(self) -> None:
         self.anna.commit(SetProfileField(ALICE, "a", b"1"), SetProfileField(ALICE, "b", b"1"))

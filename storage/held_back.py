@@ -1,0 +1,230 @@
+"""What peer sites sent and this one could not make use of, kept until it can: see migrations/0275_held_back.sql."""
+
+import hashlib
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import orjson
+
+from storage.change import Change
+from storage.database import Transaction, WriteTransaction
+from storage.replication.record import Record, Version
+
+MAX_REASON = 300
+
+
+@dataclass(frozen=True, slots=True)
+class HeldEvent:
+    """An event as a peer sent it, unchecked."""
+
+    site: str
+    room_id: str
+    room_version: str
+    is_soft_failed: bool
+    pdu: bytes
+    """Canonical JSON."""
+
+    @property
+    def digest(self) -> bytes:
+        return hashlib.sha256(self.pdu).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class TriedEvent:
+    """One that waits, and how often it was tried again."""
+
+    event: HeldEvent
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeldCounts:
+    """How much waits."""
+
+    records: int
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class HoldRecord(Change):
+    """A record is kept for later. Of one site's versions, the latest."""
+
+    kind: ClassVar[str] = "held_record"
+    area: ClassVar[str] = "held_back"
+    logged: ClassVar[bool] = False
+
+    record: Record
+    reason: str
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        for _, change in changes:
+            record = change.record
+            tx.run(
+                "INSERT INTO held_records (kind, record_key, site, clock, owner, value, reason)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (kind, record_key, site) DO UPDATE SET"
+                " clock = excluded.clock, owner = excluded.owner, value = excluded.value, reason = excluded.reason"
+                " WHERE excluded.clock >= held_records.clock",
+                (
+                    tx.intern_one(record.kind),
+                    orjson.dumps(record.key),
+                    tx.intern_one(record.version.site),
+                    record.version.clock,
+                    record.owner,
+                    # With numbers of any size.
+                    json.dumps(record.value).encode(),
+                    change.reason[:MAX_REASON],
+                ),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRecord(Change):
+    """A record has been taken; unless a later version has come to wait meanwhile."""
+
+    kind: ClassVar[str] = "held_record"
+    area: ClassVar[str] = "held_back"
+    logged: ClassVar[bool] = False
+
+    record: Record
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        for _, change in changes:
+            record = change.record
+            tx.run(
+                "DELETE FROM held_records WHERE kind = ? AND record_key = ? AND site = ? AND clock <= ?",
+                (
+                    tx.name_id(record.kind),
+                    orjson.dumps(record.key),
+                    tx.name_id(record.version.site),
+                    record.version.clock,
+                ),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class HoldEvent(Change):
+    """An event is kept for later. One that waits already waits on as it is."""
+
+    kind: ClassVar[str] = "held_event"
+    area: ClassVar[str] = "held_back"
+    logged: ClassVar[bool] = False
+
+    event: HeldEvent
+    reason: str
+    now_ms: int
+    retry_ms: int
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        for _, change in changes:
+            event = change.event
+            tx.run(
+                "INSERT INTO held_events (digest, site, room_id, room_version, soft_failed, pdu, reason, since_ms,"
+                " tries, retry_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING",
+                (
+                    event.digest,
+                    tx.intern_one(event.site),
+                    event.room_id,
+                    event.room_version,
+                    int(event.is_soft_failed),
+                    event.pdu,
+                    change.reason[:MAX_REASON],
+                    change.now_ms,
+                    0,
+                    change.retry_ms,
+                ),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class PostponeEvent(Change):
+    """An event was tried again, and waits on."""
+
+    kind: ClassVar[str] = "held_event"
+    area: ClassVar[str] = "held_back"
+    logged: ClassVar[bool] = False
+
+    digest: bytes
+    reason: str
+    retry_ms: int
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        for _, change in changes:
+            tx.run(
+                "UPDATE held_events SET tries = tries + 1, reason = ?, retry_ms = ? WHERE digest = ?",
+                (change.reason[:MAX_REASON], change.retry_ms, change.digest),
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseEvent(Change):
+    """An event is part of its room."""
+
+    kind: ClassVar[str] = "held_event"
+    area: ClassVar[str] = "held_back"
+    logged: ClassVar[bool] = False
+
+    digest: bytes
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        tx.many("DELETE FROM held_events WHERE digest = ?", [(change.digest,) for _, change in changes])
+
+
+class HeldBackRepository:
+    def count(self, tx: Transaction) -> HeldCounts:
+        return HeldCounts(
+            tx.value("SELECT COUNT(*) FROM held_records"), tx.value("SELECT COUNT(*) FROM held_events")
+        )
+
+    def get_rooms(self, tx: Transaction) -> set[str]:
+        """The rooms of events that wait."""
+        return {row[0] for row in tx.all("SELECT DISTINCT room_id FROM held_events")}
+
+    def get_records(
+        self, tx: Transaction, kinds: Collection[str], after_clock: int, limit: int
+    ) -> list[Record]:
+        """Of these kinds, in the order in which they were written."""
+        numbers = tx.name_ids(kinds)
+        rows = tx.all(
+            "SELECT kind, record_key, value, clock, site, owner FROM held_records WHERE kind IN (??)"
+            " AND clock > ? ORDER BY clock LIMIT ?",
+            (list(numbers.values()), after_clock, limit),
+        )
+        names = tx.names_of(number for row in rows for number in (row[0], row[4]))
+        return [
+            Record(
+                names[row[0]],
+                tuple(orjson.loads(row[1])),
+                json.loads(row[2]),
+                Version(row[3], names[row[4]]),
+                row[5],
+            )
+            for row in rows
+        ]
+
+    def get_events(self, tx: Transaction, until_ms: int, limit: int) -> list[TriedEvent]:
+        """Those that are to be tried again by then, those that came first before the others."""
+        return self._events(tx, "retry_ms <= ?", (until_ms,), limit)
+
+    def get_events_of(self, tx: Transaction, room_id: str, limit: int) -> list[TriedEvent]:
+        return self._events(tx, "room_id = ?", (room_id,), limit)
+
+    def _events(
+        self, tx: Transaction, where: str, parameters: tuple[int | str], limit: int
+    ) -> list[TriedEvent]:
+        rows = tx.all(
+            "SELECT site, room_id, room_version, soft_failed, pdu, tries FROM held_events"  # noqa: S608
+            f" WHERE {where} ORDER BY since_ms LIMIT ?",
+            (*parameters, limit),
+        )
+        names = tx.names_of(row[0] for row in rows)
+        return [
+            TriedEvent(HeldEvent(names[row[0]], row[1], row[2], bool(row[3]), bytes(row[4])), row[5])
+            for row in rows
+        ]
