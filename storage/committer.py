@@ -7,7 +7,8 @@ also when several replicas write.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Protocol, Self
 
@@ -139,8 +140,9 @@ class _Submission:
 
 @dataclass(slots=True)
 class _Written:
-    """What one transaction did: its changes, the position and result of each, and the log's new head."""
+    """What submissions that were written together did: changes, the position and result of each, the log's new head."""
 
+    batch: Sequence[_Submission]
     head: int
     changes: Sequence[Change] = ()
     positions: list[int] = field(default_factory=list)
@@ -203,6 +205,7 @@ class Committer:
         self._record_index = RecordIndex()
         self._queue: deque[_Submission] = deque()
         self._running = False
+        self._collecting = 0
         self._idle: list[Waiter[None]] = []
 
     async def commit(self, *changes: Change, fence: Fence | None = None) -> Committed:
@@ -229,19 +232,40 @@ class Committer:
         return waiter
 
     async def take_in(self, arrival: Arrival) -> Committed:
-        """Write what a peer site brings: what that is, is decided in the transaction, which has it to itself.
+        """Write what a peer site brings: what that is, is decided in the transaction, after what was submitted before.
 
-        Raises what `decide` raises, and `CommitFailed`; then nothing was written.
+        Raises what `decide` raises, and `CommitFailed`; then nothing of it was written.
         """
+        return await self.submit_arrival(arrival)
+
+    def submit_arrival(self, arrival: Arrival) -> Waiter[Committed]:
+        """Like `take_in`, but queued before this returns."""
         waiter: Waiter[Committed] = Waiter()
         if self._is_busy():
-            raise _busy()
+            waiter.fail(_busy())
+            return waiter
         self._enqueue(_Submission((), None, waiter, arrival.origin, arrival))
-        return await waiter
+        return waiter
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is submitted within the block goes to the disk with one transaction, unless it is too much for one.
+
+        The block must not wait for anything: nobody's changes are written meanwhile.
+        """
+        self._collecting += 1
+        try:
+            yield
+        finally:
+            self._collecting -= 1
+            self._start()
 
     def _enqueue(self, submission: _Submission) -> None:
         self._queue.append(submission)
-        if not self._running:
+        self._start()
+
+    def _start(self) -> None:
+        if self._queue and not self._running and not self._collecting:
             self._running = True
             start(self._run(), lambda failure: logger.critical("The committer stopped: %s", failure))
 
@@ -271,11 +295,10 @@ class Committer:
     def _take_batch(self) -> list[_Submission]:
         batch = [self._queue.popleft()]
         size = len(batch[0].changes)
-        if batch[0].arrival is not None:
-            return batch
+        # How much an arrival is shows only in the transaction: it is the last one.
         while (
             self._queue
-            and self._queue[0].arrival is None
+            and batch[-1].arrival is None
             and size + len(self._queue[0].changes) <= self._limits.max_batch
         ):
             submission = self._queue.popleft()
@@ -289,21 +312,21 @@ class Committer:
             return
         started_s = self._timer_s()
         if not any(submission.changes or submission.arrival is not None for submission in batch):
-            self._answer(batch, _Written(self._log.position))
+            self._answer(_Written(batch, self._log.position))
             return
         # Empty until only the commit itself is left to be done.
         done: list[_Written] = []
         try:
-            await self._database.write(lambda tx: done.append(self._write(tx, batch)))
+            await self._database.write(lambda tx: done.extend(self._write(tx, batch)))
         except Exception as error:  # noqa: BLE001
-            if not done or not await self._is_on_disk(done[0]):
+            if not done or not await self._is_on_disk(done):
                 # Whatever a change raised belongs to its submitter; the loop goes on.
                 await self._after_failure(batch, error)
                 return
-        written = done[0]
-        self._observer.committed(len(written.changes), self._timer_s() - started_s)
-        self._publish(written)
-        self._answer(batch, written)
+        self._observer.committed(sum(len(written.changes) for written in done), self._timer_s() - started_s)
+        self._publish(done)
+        for written in done:
+            self._answer(written)
 
     async def _after_failure(self, batch: list[_Submission], error: Exception) -> None:
         if len(batch) > 1 and not isinstance(error, Unavailable):
@@ -323,20 +346,27 @@ class Committer:
         for submission in batch:
             submission.waiter.fail(error)
 
-    async def _is_on_disk(self, written: _Written) -> bool:
+    async def _is_on_disk(self, done: Sequence[_Written]) -> bool:
         # A connection can break after the database committed and before its answer came: what was written must not be
         # written again, nor be called lost.
-        changes = written.changes
-        at = next((at for at, change in enumerate(changes) if change.logged), None)
-        if at is None:
+        entry = next(
+            (
+                (position, change)
+                for written in done
+                for position, change in zip(written.positions, written.changes, strict=True)
+                if change.logged
+            ),
+            None,
+        )
+        if entry is None:
             return False
-        position = written.positions[at]
+        position, change = entry
         try:
             entries = await self._database.read(lambda tx: LogRepository().read_after(tx, position - 1, 1))
         except StorageError:
             return False
         return [(entry.position, entry.kind, entry.key) for entry in entries] == [
-            (position, changes[at].kind, changes[at].key())
+            (position, change.kind, change.key())
         ]
 
     def _fail_if_broken(self, submission: _Submission) -> bool:
@@ -345,13 +375,24 @@ class Committer:
         submission.waiter.fail(CommitFailed("an earlier change that this one builds on was not written"))
         return True
 
-    def _write(self, tx: WriteTransaction, batch: Sequence[_Submission]) -> _Written:
-        arrival = batch[0].arrival
-        if arrival is not None:
-            return self._write_arrival(tx, arrival)
+    def _write(self, tx: WriteTransaction, batch: Sequence[_Submission]) -> list[_Written]:
+        """An arrival is the last of its batch, and sees what the others have written."""
+        done = []
+        ordinary = [submission for submission in batch if submission.arrival is None]
+        if ordinary:
+            done.append(self._write_ordinary(tx, ordinary))
+        for submission in batch[len(ordinary) :]:
+            assert submission.arrival is not None
+            written = self._write_arrival(tx, submission.arrival)
+            written.batch = [submission]
+            done.append(written)
+        return done
+
+    def _write_ordinary(self, tx: WriteTransaction, batch: Sequence[_Submission]) -> _Written:
         changes = [change for submission in batch for change in submission.changes]
         origins = [submission.origin for submission in batch for _ in submission.changes]
         written = self._write_changes(tx, changes, origins)
+        written.batch = batch
         # What takes no position of its own is told to other sites with the others, or else with an entry made for it:
         # sites have asked for everything up to the present head already.
         is_entry_needed = not any(written.positions)
@@ -395,7 +436,7 @@ class Committer:
         logged = sum(change.logged for change in changes)
         # The lock on the head row comes first in every writing transaction.
         head = _move_head(tx, logged)
-        written = _Written(head, changes)
+        written = _Written((), head, changes)
         next_position = head - logged
         for change in changes:
             if change.logged:
@@ -423,18 +464,19 @@ class Committer:
             ],
         )
 
-    def _publish(self, written: _Written) -> None:
+    def _publish(self, done: Sequence[_Written]) -> None:
         entries = [
             LogEntry(position, change.kind, change.key(), change)
+            for written in done
             for position, change in zip(written.positions, written.changes, strict=True)
             if change.logged
         ]
         if entries:
             self._log.publish(entries)
 
-    def _answer(self, batch: Sequence[_Submission], written: _Written) -> None:
+    def _answer(self, written: _Written) -> None:
         at = 0
-        for submission in batch:
+        for submission in written.batch:
             end = len(written.positions) if submission.arrival is not None else at + len(submission.changes)
             logged = max(written.positions[at:end], default=0)
             committed = Committed(logged or written.head, tuple(written.results[at:end]))

@@ -1,7 +1,9 @@
 """Events by ID: those used last in memory, the others from the database."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 from federation.rooms.stored_event import StoredEvent, from_row
 from storage.change import LogEntry
@@ -11,6 +13,14 @@ from storage.log import Log
 
 RECENT_REDACTIONS = 10_000
 """More than can be committed while one read is under way."""
+
+
+@dataclass(slots=True, eq=False)
+class _Looked:
+    """Events that somebody asks for, or has asked for and that were not there; those that come are taken out."""
+
+    absent: set[str]
+    is_known: bool = False
 
 
 class EventStore:
@@ -23,6 +33,7 @@ class EventStore:
         self._events: OrderedDict[str, StoredEvent] = OrderedDict()
         self._redactions: OrderedDict[str, str] = OrderedDict()
         """Of events redacted lately, by what: one that is put in may have been read, or committed, before that."""
+        self._looked: list[_Looked] = []
         self.hits = 0
         self.misses = 0
         log.follow(self._follow)
@@ -50,14 +61,33 @@ class EventStore:
         missing: list[str] = []
         for event_id in event_ids:
             stored = self.find_cached(event_id)
-            if stored is None:
-                missing.append(event_id)
-            else:
+            if stored is not None:
                 found[event_id] = stored
+            elif not self._is_absent(event_id):
+                missing.append(event_id)
         if missing:
             rows = await self._database.read(lambda tx: self._repository.get_by_id(tx, missing))
             found.update((stored.event.event_id, stored) for stored in self.keep(rows))
         return found
+
+    @asynccontextmanager
+    async def looked_up(self, event_ids: Iterable[str]) -> AsyncIterator[None]:
+        """Look for these events with one read: within the block nobody asks the database again for what is not here."""
+        looked = _Looked({event_id for event_id in event_ids if event_id not in self._events})
+        self._looked.append(looked)
+        try:
+            if looked.absent:
+                wanted = list(looked.absent)
+                rows = await self._database.read(lambda tx: self._repository.get_by_id(tx, wanted))
+                # Those that came while the database was read are out already.
+                looked.absent.difference_update(stored.event.event_id for stored in self.keep(rows))
+            looked.is_known = True
+            yield
+        finally:
+            self._looked.remove(looked)
+
+    def _is_absent(self, event_id: str) -> bool:
+        return any(looked.is_known and event_id in looked.absent for looked in self._looked)
 
     async def read_ahead(self, room_id: str, event_ids: Iterable[str], limit: int) -> None:
         """Get into memory what is before these events in the room's timeline: who walks the graph mostly needs it."""
@@ -109,6 +139,9 @@ class EventStore:
     def _follow(self, entries: Sequence[LogEntry]) -> None:
         for entry in entries:
             change = entry.change
+            if isinstance(change, StoreEvent):
+                for looked in self._looked:
+                    looked.absent.discard(change.event_id)
             if isinstance(change, StoreEvent) and change.outlier_nid is not None:
                 # If it is part of a live room, the room puts it in again as it is now.
                 self._events.pop(change.event_id, None)

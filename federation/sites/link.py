@@ -17,11 +17,12 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 
 from federation.sites.batch import Acknowledgement
+from federation.sites.moments import Sleep, within
 from federation.sites.peer import PeerSite, PeerUnreachable
 from federation.sites.read_batch import MAX_BYTES, OutgoingBatch, ReadBatch
 from storage.change import LogEntry
@@ -46,10 +47,6 @@ class LinkState(Enum):
     SENDING = "sending"
     IDLE = "idle"
     WAITING = "waiting"
-
-
-class Sleep(Protocol):
-    async def __call__(self, delay_s: float) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,15 +207,8 @@ class SiteLink:
 
     async def _moved_within(self, delay_s: float) -> None:
         """Until somebody wakes the link, but no longer than this."""
-        moved: Deferred[None] = Deferred()
-        self._moved = moved
-        sleeping = Deferred.fromCoroutine(self._sleep(delay_s))
-        sleeping.addCallbacks(
-            lambda _: None if moved.called else moved.callback(None),
-            lambda failure: failure.trap(CancelledError) and None,
-        )
+        self._moved = Deferred()
         try:
-            await moved
+            await within(delay_s, self._moved, self._sleep)
         finally:
             self._moved = None
-            sleeping.cancel()

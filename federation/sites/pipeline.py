@@ -2,13 +2,44 @@
 
 from collections.abc import Iterable
 
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
 from storage.change import Change
-from storage.committer import CommitFailed, Commits, Committed, Fence
+from storage.committer import Commits, Committed, Fence
 from storage.database import Waiter
 
 
+class Placed:
+    """What became of the events of a batch that were submitted."""
+
+    def __init__(self, waiters: Iterable[Waiter[Committed]]) -> None:
+        self._failure: Failure | None = None
+        self._watching = [
+            Deferred.fromCoroutine(_until(waiter)).addErrback(self._note_failure) for waiter in waiters
+        ]
+
+    def _note_failure(self, failure: Failure) -> None:
+        self._failure = self._failure or failure
+
+    def check(self) -> None:
+        """Raises the first failure so far: what is written behind them, in another transaction, must not be."""
+        if self._failure is not None:
+            self._failure.raiseException()
+
+    async def settled(self) -> None:
+        """All of them are on disk when this returns. Raises the first failure."""
+        for watching in self._watching:
+            await watching
+        self.check()
+
+
+async def _until(waiter: Waiter[Committed]) -> None:
+    await waiter
+
+
 class PeerPipeline:
-    """`Commits` for events of a peer. Nothing is acknowledged to the peer before `settled` has returned."""
+    """`Commits` for events of a peer. Nothing is acknowledged to the peer before they are `settled`."""
 
     def __init__(self, committer: Commits) -> None:
         self._committer = committer
@@ -27,14 +58,7 @@ class PeerPipeline:
     def check_not_busy(self) -> None:
         self._committer.check_not_busy()
 
-    async def settled(self) -> None:
-        """Everything submitted until now is on disk when this returns. Raises the first `CommitFailed`."""
+    def take_placed(self) -> Placed:
+        """What was submitted since the last call."""
         under_way, self._under_way = self._under_way, []
-        failed: CommitFailed | None = None
-        for waiter in under_way:
-            try:
-                await waiter
-            except CommitFailed as error:
-                failed = failed or error
-        if failed is not None:
-            raise failed
+        return Placed(under_way)

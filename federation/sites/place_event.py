@@ -6,7 +6,8 @@ asked of the peer, by the same requests as of another server.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from federation.room_dag.auth_rules.auth_state_keys import CREATE_PAIR
@@ -14,6 +15,7 @@ from federation.room_dag.event import Event, InvalidEvent
 from federation.room_dag.room_versions import RoomRules, UnknownRoomVersion, get_room_rules
 from federation.room_dag.signing import InvalidSignature
 from federation.rooms.accept_event import AcceptEvent, Verdict
+from federation.rooms.event_store import EventStore
 from federation.rooms.live_rooms import LiveRooms, UnknownRoom
 from federation.rooms.receiving.auth_order import judge_by_auth_events
 from federation.rooms.receiving.check_pdu import CheckPdus
@@ -23,8 +25,9 @@ from federation.rooms.receiving.remote import AskServers
 from federation.rooms.room_state import MEMBER, StatePair
 from federation.rooms.take_room import TakeRoom
 from federation.sites.batch import ReceivedEvent
+from federation.sites.checked_event import CheckedEvent
 from federation.sites.peer_verdicts import PeerVerdicts
-from federation.sites.pipeline import PeerPipeline
+from federation.sites.pipeline import PeerPipeline, Placed
 
 logger = logging.getLogger(__name__)
 
@@ -47,43 +50,62 @@ class PlaceSiteEvent:
     """Events of all peers."""
 
     def __init__(
-        self, peers: Mapping[str, PeerRooms], rooms: LiveRooms, check: CheckPdus, server_name: str
+        self,
+        peers: Mapping[str, PeerRooms],
+        rooms: LiveRooms,
+        events: EventStore,
+        check: CheckPdus,
+        server_name: str,
     ) -> None:
         self._peers = peers
         self._rooms = rooms
+        self._events = events
         self._check = check
         self._server_name = server_name
 
-    async def place(self, site: str, event: ReceivedEvent) -> None:
-        """In the room when it returns, and on disk with `settled`; or refused for good: then it is logged, and does not
-        hold up what follows.
+    async def check(self, site: str, received: Iterable[ReceivedEvent]) -> Sequence[CheckedEvent]:
+        """Those that are events, and signed. The others are refused for good: they are logged, and do not hold up what
+        follows.
+        """
+        checked = []
+        for event in received:
+            try:
+                rules = get_room_rules(event.room_version)
+                whole = await self._check.check(event.pdu, rules, event.room_id)
+            except (InvalidEvent, InvalidSignature, UnknownRoomVersion) as error:
+                logger.error("Site %s sent an event of %s that cannot be: %s", site, event.room_id, error)
+            else:
+                checked.append(CheckedEvent(whole, event.is_soft_failed))
+        return checked
+
+    def looked_up(self, events: Iterable[CheckedEvent]) -> AbstractAsyncContextManager[None]:
+        """Within the block, those that are new are placed without a look at the database each."""
+        return self._events.looked_up(each.event.event_id for each in events)
+
+    async def place(self, site: str, placing: CheckedEvent) -> None:
+        """In the room when it returns, and on its way to the disk; or refused for good: then it is logged.
 
         Raises `FederationError`, `MissingEvents`, `StateUnavailable`, `CommitFailed`: it is to be tried again.
         """
-        try:
-            rules = get_room_rules(event.room_version)
-            checked = await self._check.check(event.pdu, rules, event.room_id)
-        except (InvalidEvent, InvalidSignature, UnknownRoomVersion) as error:
-            logger.error("Site %s sent an event of %s that cannot be: %s", site, event.room_id, error)
-            return
+        checked = placing.event
         peer = self._peers[site]
         try:
-            room = await self._rooms.get(event.room_id)
+            room = await self._rooms.get(checked.room_id)
         except UnknownRoom:
-            await self._take_room(site, peer, rules, checked)
+            await self._take_room(site, peer, checked.rules, checked)
             return
         if _is_own_join(checked, self._server_name) and not room.committed.has_member_of(self._server_name):
             # The peer came back into a room that all of us had left: what is known here is as old as it was there.
             await peer.accept.accept_return(checked, await peer.fetch.state_before(site, checked))
             return
-        with peer.verdicts.about(checked.event_id, event.is_soft_failed):
+        with peer.verdicts.about(checked.event_id, placing.is_soft_failed):
             verdict = await peer.receive.receive(site, checked)
         if verdict is Verdict.REJECTED:
             logger.error("Site %s accepted %s, which cannot be accepted here", site, checked.event_id)
 
-    async def settled(self, site: str) -> None:
-        """All events of a peer that were placed are on disk. Raises `CommitFailed`: then not all of them are."""
-        await self._peers[site].pipeline.settled()
+    def take_placed(self, site: str) -> Placed:
+        """The events of a peer that were placed since the last call, on their way to the disk."""
+        return self._peers[site].pipeline.take_placed()
 
     async def _take_room(self, site: str, peer: PeerRooms, rules: RoomRules, event: Event) -> None:
         """A room that the peer made, or has joined."""

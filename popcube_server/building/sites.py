@@ -106,9 +106,9 @@ def build_sites(
         for peer in config.peers
     }
     peers = {name: _peer_rooms(core, base, remote, push, client) for name, client in clients.items()}
-    place = PlaceSiteEvent(peers, base.rooms, remote.check, core.server_name)
+    place = PlaceSiteEvent(peers, base.rooms, base.events, remote.check, core.server_name)
     apply = ApplyRecords(config.name, ALL_KINDS, core.sites.clock)
-    take = TakeBatch(core.database, core.committer, apply, place)
+    take = TakeBatch(core.database, core.committer, apply, place, core.platform.sleep)
     read = ReadBatch(
         LogName(config.name, core.sites.log_id), core.database, core.log, ExportRecords(ALL_KINDS)
     )

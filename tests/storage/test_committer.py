@@ -1,6 +1,6 @@
 """The committer and the log: what was answered is there, in order, once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -8,8 +8,8 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from storage.change import Change, Conflict, LogEntry
-from storage.committer import CommitFailed, Committed, Fence
-from storage.database import WriteTransaction
+from storage.committer import Arrival, Arrived, CommitFailed, Committed, Fence
+from storage.database import Waiter, WriteTransaction
 from storage.log import LogRepository
 from tests.storage.storage_case import PostgresStorage, SqliteStorage, StorageMixin
 
@@ -103,6 +103,39 @@ class CommitterTests(StorageMixin):
         self.result(self.committer.commit(Note("b")))
         self.assertEqual(self.log.position, 1)
 
+    def test_what_is_submitted_together_is_one_transaction_and_an_arrival_sees_it(self) -> None:
+        seen: list[object] = []
+        published: list[list[int]] = []
+        self.log.follow(lambda entries: published.append([entry.position for entry in entries]))
+        with self.committer.together():
+            first = self.committer.submit((Note("a"),))
+            arriving = self.committer.submit_arrival(Arrival("peer", self._deciding(seen, Note("b"))))
+            later = self.committer.submit((Note("c"),))
+            self.assertEqual(self.log.position, 0)
+        # The arrival ends its transaction: how much it is shows only there.
+        self.assertEqual(published, [[1, 2], [3]])
+        self.assertNotEqual(seen, [None])
+        for waiter, position in ((first, 1), (arriving, 2), (later, 3)):
+            self.assertEqual(self.result(_until(waiter)).position, position)
+
+    def test_a_refused_arrival_takes_nothing_of_its_neighbours_along(self) -> None:
+        def refuse(tx: WriteTransaction) -> Arrived:
+            raise Conflict("not this one")
+
+        with self.committer.together():
+            first = self.committer.submit((Note("a"),))
+            arriving = self.committer.submit_arrival(Arrival("peer", refuse))
+        self.assertEqual(self.result(_until(first)).position, 1)
+        self.failure(_until(arriving), Conflict)
+        self.assertEqual(self.read(LogRepository().get_position), 1)
+
+    def _deciding(self, seen: list[object], change: Change) -> Callable[[WriteTransaction], Arrived]:
+        def decide(tx: WriteTransaction) -> Arrived:
+            seen.append(tx.value("SELECT name FROM names WHERE name = ?", (b"a",)))
+            return Arrived((change,), ())
+
+        return decide
+
     def test_bookkeeping_takes_no_position(self) -> None:
         committed = self.result(self.committer.commit(Bookkeeping("a")))
         self.assertEqual(committed.position, 0)
@@ -136,6 +169,10 @@ class CommitterTests(StorageMixin):
         gate.callback(None)
         self.successResultOf(first)
         return outcomes
+
+
+async def _until(waiter: Waiter[Committed]) -> Committed:
+    return await waiter
 
 
 class SqliteCommitterTests(SqliteStorage, CommitterTests, SynchronousTestCase):

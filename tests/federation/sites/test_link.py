@@ -1,5 +1,7 @@
 """Links carry a site's log to its peer: in order, once, over cuts and restarts."""
 
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
 import orjson
@@ -8,6 +10,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from federation.sites.batch import Acknowledgement, InvalidBatch, LogName, ReceivedEvent, parse_batch
+from federation.sites.checked_event import CheckedEvent
 from federation.sites.link import (
     EMPTY_AFTER_S,
     LONGEST_PAUSE_S,
@@ -15,9 +18,11 @@ from federation.sites.link import (
     LinkState,
     SiteLink,
 )
+from federation.sites.moments import Sleep
 from federation.sites.peer import PeerCursor, PeerUnreachable
+from federation.sites.pipeline import Placed
 from federation.sites.read_batch import MAX_RECORDS, ReadBatch
-from federation.sites.take_batch import TakeBatch
+from federation.sites.take_batch import PREDECESSOR_S, TakeBatch
 from storage.account_data import NO_ROOM, AccountDataRepository, SetAccountData
 from storage.site_links import (
     KEPT_MARKS,
@@ -36,20 +41,27 @@ ALICE = "@alice:one.example"
 class NoRooms:
     """These sites have no rooms."""
 
-    async def place(self, site: str, event: ReceivedEvent) -> None:
+    async def check(self, site: str, received: Sequence[ReceivedEvent]) -> Sequence[CheckedEvent]:
+        assert not received, "an event was sent"
+        return ()
+
+    def looked_up(self, events: Sequence[CheckedEvent]) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
+
+    async def place(self, site: str, placing: CheckedEvent) -> None:
         raise AssertionError("an event was sent")
 
-    async def settled(self, site: str) -> None:
-        """Nothing was placed."""
+    def take_placed(self, site: str) -> Placed:
+        return Placed(())
 
 
 class Wire:
     """The way from one site to the other, which may be cut."""
 
-    def __init__(self, origin: StoredSite, target: StoredSite) -> None:
+    def __init__(self, origin: StoredSite, target: StoredSite, sleep: Sleep) -> None:
         self._origin = origin.name
         self._target = target.name
-        self._take = TakeBatch(target.database, target.committer, target.apply, NoRooms())
+        self._take = TakeBatch(target.database, target.committer, target.apply, NoRooms(), sleep)
         self.is_cut = False
         self.loses_answers = False
         self.is_broken = False
@@ -88,7 +100,7 @@ class LinkTests(SitesMixin):
         self.wire, self.link = self.given_link(self.anna, self.berta)
 
     def given_link(self, origin: StoredSite, target: StoredSite) -> tuple[Wire, SiteLink]:
-        wire = Wire(origin, target)
+        wire = Wire(origin, target, self.sleep)
         link = SiteLink(
             target.name,
             wire,
@@ -202,6 +214,7 @@ class LinkTests(SitesMixin):
         work = Deferred.fromCoroutine(self.wire.send(orjson.dumps(body)))
         failures: list[Any] = []
         work.addErrback(failures.append)
+        self.clock.advance(PREDECESSOR_S)
         if failures:
             failures[0].raiseException()
 

@@ -39,7 +39,7 @@ class PipelineTests(SynchronousTestCase):
     def test_events_do_not_wait_and_the_batch_does(self) -> None:
         self.successResultOf(Deferred.fromCoroutine(self.submit()))
         self.successResultOf(Deferred.fromCoroutine(self.submit()))
-        settled = Deferred.fromCoroutine(self.pipeline.settled())
+        settled = Deferred.fromCoroutine(self.pipeline.take_placed().settled())
         self.disk.waiters[0].succeed(Committed(1, ()))
         self.assertNoResult(settled)
         self.disk.waiters[1].succeed(Committed(2, ()))
@@ -48,10 +48,10 @@ class PipelineTests(SynchronousTestCase):
     def test_a_batch_of_which_something_was_not_written_is_not_acknowledged(self) -> None:
         for _ in range(3):
             self.successResultOf(Deferred.fromCoroutine(self.submit()))
-        settled = Deferred.fromCoroutine(self.pipeline.settled())
+        settled = Deferred.fromCoroutine(self.pipeline.take_placed().settled())
         self.disk.waiters[0].succeed(Committed(1, ()))
         self.disk.waiters[1].fail(CommitFailed("the disk is full"))
         self.disk.waiters[2].fail(CommitFailed("what it builds on was not written"))
         self.failureResultOf(settled, CommitFailed)
         # The next batch has nothing to do with it.
-        self.successResultOf(Deferred.fromCoroutine(self.pipeline.settled()))
+        self.successResultOf(Deferred.fromCoroutine(self.pipeline.take_placed().settled()))

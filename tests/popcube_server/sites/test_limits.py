@@ -3,7 +3,9 @@
 from tests.popcube_server.server_case import NO_LIMITS
 from tests.popcube_server.sites.sites_case import SitesTestCase
 
-LEAST = "rc_federation: {window_size: 1000, sleep_limit: 1, sleep_delay: 60000, reject_limit: 1, concurrent: 1}"
+LEAST = (
+    "rc_federation: {window_size: 1000, sleep_limit: 1, sleep_delay: 60000, reject_limit: 1, concurrent: 1}"
+)
 
 
 class LinkLimitsTests(SitesTestCase):

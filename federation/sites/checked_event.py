@@ -1,0 +1,12 @@
+"""An event of a peer that is signed and of its room; what its room says of it is asked when it is placed."""
+
+from dataclasses import dataclass
+
+from federation.room_dag.event import Event
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedEvent:
+    event: Event
+    is_soft_failed: bool
+    """As the peer says."""
