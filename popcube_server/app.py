@@ -305,8 +305,8 @@ def run(config: ServerConfig) -> int:
         print(f"The database cannot be opened: {error}", file=sys.stderr)
         return 1
     print(f"PopCube server {VERSION} for {config.server.server_name}")
-    # Modules, classes and the objects of the organisation live as long as the process does: what garbage there is goes
-    # once, and later collections do not look through the rest again.
+    # The objects of the organisation live as long as the process does, as its modules do (cli.py): what garbage there
+    # is goes once, and later collections do not look through the rest again.
     gc.collect()
     gc.freeze()
     status = [0]

@@ -48,11 +48,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _load_command(module_name: str) -> Command:
-    # What is imported stays: to look through it for garbage, again and again while it grows, is a sixth of the start.
+    # What is imported stays: to look through it for garbage, while it grows and once more when it is all there, would
+    # take as long as half of the loading.
     gc.disable()
     try:
         return cast(Command, importlib.import_module(f"popcube_server.commands.{module_name}"))
     finally:
+        gc.freeze()
         gc.enable()
 
 
