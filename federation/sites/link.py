@@ -8,9 +8,12 @@
     WAITING -> ASKING      after a while
     any -> STOPPED         by stop()
 
-One batch is under way at a time, so a slow peer costs one batch of memory, however far it is behind. The cursor is
-the peer's: it is asked for after each interruption, so nothing that was confirmed is sent again. A batch that was not
-answered in time was perhaps too much for the peer, or for the way there: the next one is half as large.
+A few batches are under way at a time, so a slow peer costs a few batches of memory, however far it is behind: the next
+one is read and sent while the peer writes the one before. On a short way a batch gathers what is written until the one
+before it is answered; on a long one they follow each other closely. The peer takes them in the order of the log. The
+cursor is the peer's: it is asked for after each interruption, so nothing that was confirmed is sent again. A batch that
+was not answered in time was perhaps too much for the peer, or for the way there: the next one is half as large, and
+alone.
 """
 
 import logging
@@ -20,9 +23,11 @@ from enum import Enum
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
 
 from federation.sites.batch import Acknowledgement
 from federation.sites.moments import Sleep, within
+from federation.sites.note_marks import NoteMarks
 from federation.sites.peer import PeerSite, PeerUnreachable
 from federation.sites.read_batch import MAX_BYTES, OutgoingBatch, ReadBatch
 from storage.change import LogEntry
@@ -39,6 +44,12 @@ SMALLEST_BYTES: Final = 16 * 1024
 """Of a batch to a peer that does not manage larger ones."""
 EMPTY_AFTER_S: Final = 0.5
 """What concerns only this site moves the peer's cursor too, but waits a little for something better to travel with."""
+
+
+MAX_UNDER_WAY: Final = 4
+"""Batches; after an interruption one, and one more with each answer."""
+SPACING_S: Final = 0.02
+"""Between batches of which the first is not answered yet, unless there is a backlog."""
 
 
 class LinkState(Enum):
@@ -82,12 +93,24 @@ class SiteLink:
         self._peer = peer
         self._read_batch = read_batch
         self._log = log
-        self._committer = committer
+        self._marks = NoteMarks(committer, sleep)
         self._sleep = sleep
         self._now_ms = now_ms
         self._confirmed = confirmed
         self._state = LinkState.STOPPED
         self._cursor = 0
+        self._sent = 0
+        """Batches up to here are under way, or confirmed."""
+        self._looked = 0
+        """Between `_sent` and here nothing concerns the peer."""
+        self._empty_since_ms: int | None = None
+        """Since when there is something of which only the position is to be told."""
+        self._sent_ms = 0
+        self._is_behind = False
+        self._under_way: list[Deferred[None]] = []
+        self._window = 1
+        self._failure: Failure | None = None
+        self._is_following = False
         self._max_bytes = MAX_BYTES
         self._pause_s = FIRST_PAUSE_S
         self._last_contact_ms: int | None = None
@@ -118,6 +141,8 @@ class SiteLink:
             self._state = LinkState.STOPPED
             self._log.unfollow(self._follow)
             work.cancel()
+            self._abandon()
+            self._marks.stop()
 
     def try_now(self) -> None:
         """The peer called: it is there."""
@@ -130,7 +155,7 @@ class SiteLink:
             logger.critical("The link to site %s stopped: %s", self.name, failure)
 
     def _follow(self, entries: Sequence[LogEntry]) -> None:
-        if self._state is LinkState.IDLE:
+        if self._is_following:
             self._wake()
 
     def _wake(self) -> None:
@@ -143,6 +168,7 @@ class SiteLink:
             try:
                 self._state = LinkState.ASKING
                 cursor = await self._peer.get_cursor()
+                self._cursor = cursor.position
                 self._heard(cursor.position)
                 await self._send_on(cursor.log)
             except (PeerUnreachable, StorageError, CommitFailed) as error:
@@ -155,19 +181,88 @@ class SiteLink:
                 await self._wait(error)
 
     async def _send_on(self, peer_log: str) -> None:
-        while self._state is not LinkState.STOPPED:
-            if self._cursor >= self._log.position:
-                await self._idle()
-            self._state = LinkState.SENDING
-            batch = await self._read_batch.read(self.name, peer_log, self._cursor, self._max_bytes)
-            if batch.is_empty and batch.upto >= self._log.position:
-                self._state = LinkState.IDLE
-                await self._moved_within(EMPTY_AFTER_S)
+        self._sent = self._looked = self._cursor
+        self._empty_since_ms = None
+        try:
+            while self._state is not LinkState.STOPPED:
+                self._check_under_way()
+                if self._looked >= self._log.position and not self._is_empty_due():
+                    await self._idle()
+                    continue
                 self._state = LinkState.SENDING
-                batch = await self._read_batch.read(self.name, peer_log, self._cursor, self._max_bytes)
-            acknowledged = await self._send(batch)
-            self._heard(acknowledged.position)
-            await self._note(peer_log, acknowledged)
+                pause_s = self._pause_before_next_s()
+                if pause_s:
+                    await self._moved_within(pause_s)
+                    continue
+                await self._send_next(peer_log)
+        finally:
+            self._abandon()
+
+    async def _send_next(self, peer_log: str) -> None:
+        batch = await self._read_batch.read(self.name, peer_log, self._sent, self._looked, self._max_bytes)
+        self._looked = batch.upto
+        if batch.is_empty and not self._is_empty_due():
+            if self._empty_since_ms is None:
+                self._empty_since_ms = self._now_ms()
+            return
+        self._empty_since_ms = None
+        self._sent = batch.upto
+        self._sent_ms = self._now_ms()
+        self._is_behind = not batch.is_all
+        work: Deferred[None] = Deferred.fromCoroutine(self._deliver(peer_log, batch))
+        self._under_way.append(work)
+        work.addCallbacks(lambda _: self._delivered(work), lambda failure: self._failed(work, failure))
+
+    def _is_empty_due(self) -> bool:
+        since_ms = self._empty_since_ms
+        return since_ms is not None and self._now_ms() - since_ms >= 1000 * EMPTY_AFTER_S
+
+    def _pause_before_next_s(self) -> float:
+        """How long the next batch waits, unless one that is under way is answered; 0: not at all."""
+        if not self._under_way:
+            return 0.0
+        if len(self._under_way) >= self._window:
+            return LONGEST_PAUSE_S
+        if self._is_behind:
+            return 0.0
+        # What comes one by one is gathered, but not for as long as the way to the peer is.
+        return max(0.0, SPACING_S - (self._now_ms() - self._sent_ms) / 1000)
+
+    async def _deliver(self, peer_log: str, batch: OutgoingBatch) -> None:
+        acknowledged = await self._send(batch)
+        if self._state is LinkState.STOPPED:
+            return
+        self._cursor = max(self._cursor, acknowledged.position)
+        self._heard(acknowledged.position)
+        self._marks.note(NotePeerKnows(peer_log, acknowledged.at, acknowledged.position))
+
+    def _delivered(self, work: "Deferred[None]") -> None:
+        if work not in self._under_way:
+            return
+        self._under_way.remove(work)
+        self._window = min(self._window + 1, MAX_UNDER_WAY)
+        self._wake()
+
+    def _failed(self, work: "Deferred[None]", failure: Failure) -> None:
+        if work not in self._under_way:
+            # It was given up.
+            return
+        self._under_way.remove(work)
+        self._failure = self._failure or failure
+        self._wake()
+
+    def _check_under_way(self) -> None:
+        """Raises what a batch failed of. Those behind it are of no use."""
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            failure.raiseException()
+
+    def _abandon(self) -> None:
+        self._window = 1
+        under_way, self._under_way = self._under_way, []
+        for work in under_way:
+            work.cancel()
+        self._failure = None
 
     async def _send(self, batch: OutgoingBatch) -> Acknowledgement:
         try:
@@ -182,19 +277,25 @@ class SiteLink:
         return acknowledged
 
     async def _idle(self) -> None:
-        self._state = LinkState.IDLE
-        self._moved = Deferred()
-        await self._moved
+        """Until the log moves, a batch fails, or it is time to tell of what does not concern the peer."""
+        if not self._under_way:
+            self._state = LinkState.IDLE
+        self._is_following = True
+        try:
+            if self._empty_since_ms is None:
+                self._moved = Deferred()
+                await self._moved
+            else:
+                waited_s = (self._now_ms() - self._empty_since_ms) / 1000
+                await self._moved_within(max(0.0, EMPTY_AFTER_S - waited_s))
+        finally:
+            self._is_following = False
 
     def _heard(self, position: int) -> None:
         self._last_contact_ms = self._now_ms()
         self._last_error = None
         self._pause_s = FIRST_PAUSE_S
-        self._cursor = position
         self._confirmed(self.name, position)
-
-    async def _note(self, peer_log: str, acknowledged: Acknowledgement) -> None:
-        await self._committer.commit(NotePeerKnows(peer_log, acknowledged.at, acknowledged.position))
 
     async def _wait(self, error: Exception) -> None:
         if self._last_error is None:

@@ -24,6 +24,8 @@ class OutgoingBatch:
     body: bytes
     is_empty: bool
     """Nothing in it concerns the peer: all of it came from there, or means something here only."""
+    is_all: bool
+    """Behind it there was nothing when it was read."""
 
 
 class ReadBatch:
@@ -34,16 +36,21 @@ class ReadBatch:
         self._export = export
         self._links = SiteLinksRepository()
 
-    async def read(self, peer: str, peer_log: str, after: int, max_bytes: int = MAX_BYTES) -> OutgoingBatch:
-        """What follows position `after`; a bounded piece of it."""
+    async def read(
+        self, peer: str, peer_log: str, after: int, looked: int, max_bytes: int = MAX_BYTES
+    ) -> OutgoingBatch:
+        """What follows position `after`; a bounded piece of it. Up to `looked` nothing concerns the peer."""
         upto = self._log.position
-        return await self._database.read(lambda tx: self._read(tx, peer, peer_log, after, upto, max_bytes))
+        return await self._database.read(
+            lambda tx: self._read(tx, peer, peer_log, (after, looked, upto), max_bytes)
+        )
 
     def _read(
-        self, tx: Transaction, peer: str, peer_log: str, after: int, upto: int, max_bytes: int
+        self, tx: Transaction, peer: str, peer_log: str, stretch: tuple[int, int, int], max_bytes: int
     ) -> OutgoingBatch:
-        events, covered = self._links.read_events(tx, peer, after, upto, MAX_EVENTS)
-        placed, reached = self._export.read(tx, peer, after, covered, MAX_RECORDS)
+        after, looked, upto = stretch
+        events, covered = self._links.read_events(tx, peer, looked, upto, MAX_EVENTS)
+        placed, reached = self._export.read(tx, peer, looked, covered, MAX_RECORDS)
         if reached < covered:
             # Both kinds reach as far as the shorter of them.
             covered = reached
@@ -60,7 +67,7 @@ class ReadBatch:
             [body for position, body in encoded_events if position <= covered],
             [body for position, body in encoded_records if position <= covered],
         )
-        return OutgoingBatch(covered, body, not events and not placed)
+        return OutgoingBatch(covered, body, not events and not placed, covered >= upto)
 
 
 def _within(pieces: Iterable[tuple[int, bytes]], covered: int, max_bytes: int) -> int:
