@@ -92,8 +92,10 @@ class Voter:
 
     async def _vote(self, request: LeaseRequest) -> Vote:
         promise = await self._promise(request.duty)
-        if request.epoch <= self._released.get((request.duty, request.holder), 0):
-            return Vote(False, promise.epoch)
+        released = self._released.get((request.duty, request.holder), 0)
+        if request.epoch <= released:
+            # Of a site that was built anew: it does not know how often it asked before.
+            return Vote(False, max(promise.epoch, released))
         is_same = request.holder == promise.holder
         if not is_same and self._elapsed_s() < promise.until_s:
             return Vote(False, promise.epoch)

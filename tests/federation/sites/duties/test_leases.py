@@ -96,6 +96,23 @@ class LeaseTests(SynchronousTestCase):
         self.run_for(world, 3 * TERM_S)
         self.assertEqual(len(world.holders()), 1)
 
+    def test_a_site_built_anew_takes_over_although_it_asked_in_vain_a_hundred_times_before(self) -> None:
+        world = self.world()
+        holder = self.settled(world)
+        (other,) = world.names - {holder, "witness0"}
+        # Only the witness knows how high the numbers are for which it asked.
+        world.cut = {frozenset((holder, other))}
+        self.run_for(world, 40 * TERM_S)
+        self.assertEqual(world.holders(), [holder])
+        world.nodes[other].crash()
+        world.nodes[other].stored.database.write_now(lambda tx: tx.run("DELETE FROM duty_votes"))
+        world.cut = set()
+        world.nodes[other].start()
+        self.run_for(world, 2 * TERM_S)
+        world.nodes[holder].crash()
+        self.run_for(world, 3 * TERM_S)
+        self.assertEqual(world.holders(), [other])
+
     def test_whatever_happens_two_never_have_it(self) -> None:
         for seed in range(8):
             sites, witnesses = ((2, 1), (3, 0), (3, 2), (4, 1))[seed % 4]
