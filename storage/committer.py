@@ -455,7 +455,7 @@ class Committer:
         kinds = tx.intern({change.kind for change in written.changes if change.logged})
         sites = {"": 0, **tx.intern({origin for origin in origins if origin})}
         now_ms = self._clock_ms()
-        tx.many(
+        tx.later(
             "INSERT INTO log (position, kind, at_ms, entry_key, origin) VALUES (?, ?, ?, ?, ?)",
             [
                 (position, kinds[change.kind], now_ms, orjson.dumps(change.key()), sites[origin])

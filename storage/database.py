@@ -111,6 +111,14 @@ class WriteTransaction(Transaction):
         if rows:
             self._connection.execute_many(sql, rows)
 
+    def later(self, sql: str, rows: Sequence[Sequence[Any]], taken: Exception | None = None) -> None:
+        """As `many`, for what nothing else in the change depends on: the next statement, or the commit, takes it along.
+
+        What is wrong with it is raised then; a row that there is already as `taken`, if that is given.
+        """
+        if rows:
+            self._connection.execute_later(sql, rows, taken)
+
     def intern(self, names: Iterable[str]) -> dict[str, int]:
         """The numbers of all these names; new ones get one."""
         return self.names.intern(self, names)

@@ -40,7 +40,7 @@ class DeviceListChanged(Change):
             ): position
             for position, change in changes
         }
-        tx.many(
+        tx.later(
             "INSERT INTO device_list_changes (user_nid, viewer_nid, position) VALUES (?, ?, ?)"
             " ON CONFLICT (user_nid, viewer_nid) DO UPDATE SET position = excluded.position",
             [(user, viewer, position) for (user, viewer), position in newest.items()],

@@ -6,7 +6,6 @@ from typing import ClassVar, Final, Self
 from lazy_dataclasses.decorator import dataclass
 from storage.change import Change, Conflict
 from storage.database import Transaction, WriteTransaction
-from storage.engines.engine import UniqueViolation
 from storage.replication.record_index import RecordIndex
 
 TRANSACTION: Final = "transaction"
@@ -37,13 +36,11 @@ class RecordTransaction(Change):
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
-        try:
-            tx.many(
-                "INSERT INTO transactions (scope, request, event_id, at_ms) VALUES (?, ?, ?, ?)",
-                [(change.scope, change.request, change.event_id, change.at_ms) for _, change in changes],
-            )
-        except UniqueViolation as error:
-            raise Conflict("the transaction was already done") from error
+        tx.later(
+            "INSERT INTO transactions (scope, request, event_id, at_ms) VALUES (?, ?, ?, ?)",
+            [(change.scope, change.request, change.event_id, change.at_ms) for _, change in changes],
+            taken=Conflict("the transaction was already done"),
+        )
 
 
 @dataclass(frozen=True, slots=True)

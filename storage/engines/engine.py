@@ -39,6 +39,12 @@ class Connection(Protocol):
     def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """The statement once per row, in as few round trips as the engine allows."""
 
+    def execute_later(self, sql: str, rows: Sequence[Sequence[Any]], taken: Exception | None = None) -> None:
+        """As `execute_many`, now or with the next statement or the commit, whichever comes first.
+
+        `taken` is raised, then, in place of `UniqueViolation`.
+        """
+
     def commit(self) -> None: ...
 
     def rollback(self) -> None: ...

@@ -79,6 +79,15 @@ class SqliteConnection:
         except sqlite3.Error as error:
             raise _translate(error) from error
 
+    def execute_later(self, sql: str, rows: Sequence[Sequence[Any]], taken: Exception | None = None) -> None:
+        # There is no way to the database that could be saved.
+        try:
+            self.execute_many(sql, rows)
+        except UniqueViolation as error:
+            if taken is not None:
+                raise taken from error
+            raise
+
     def commit(self) -> None:
         self.execute("COMMIT", ())
 

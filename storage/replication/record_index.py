@@ -34,7 +34,7 @@ class RecordIndex:
         rows = self._rows(
             tx, ((position, kind, key, Version(clock, site)) for position, kind, key in touched)
         )
-        tx.many(
+        tx.later(
             "INSERT INTO records (kind, record_key, position, clock, site) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (kind, record_key) DO UPDATE SET position = excluded.position, site = excluded.site,"
             " clock = CASE WHEN excluded.clock > records.clock THEN excluded.clock ELSE records.clock + 1 END",
@@ -43,7 +43,7 @@ class RecordIndex:
 
     def write_merged(self, tx: WriteTransaction, merged: Iterable[tuple[int, str, Key, Version]]) -> None:
         """Versions (position, kind, key, version) that arrived and were taken in."""
-        tx.many(
+        tx.later(
             "INSERT INTO records (kind, record_key, position, clock, site) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (kind, record_key) DO UPDATE SET position = excluded.position, site = excluded.site,"
             " clock = excluded.clock",
@@ -53,7 +53,7 @@ class RecordIndex:
     def forget(self, tx: WriteTransaction, kind: str, keys: Iterable[Key]) -> None:
         """Drop the versions of records that nobody needs to hear of any more."""
         number = tx.name_id(kind)
-        tx.many(
+        tx.later(
             "DELETE FROM records WHERE kind = ? AND record_key = ?",
             [(number, _key_bytes(key)) for key in keys] if number is not None else [],
         )

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from storage.committer import CommitFailed, Committer
 from storage.database import Database, Transaction, WriteTransaction
-from storage.engines.engine import StorageError
+from storage.engines.engine import StorageError, UniqueViolation
 from storage.engines.postgres import PostgresConnection, PostgresEngine
 from storage.engines.sqlite import SqliteEngine
 from storage.events import EventsRepository
@@ -63,6 +63,78 @@ class DatabaseTests(StorageMixin):
         rows = self.read(lambda tx: tx.each(select, given))
         self.assertEqual(sorted(rows), [(901, 902), (902, 903), (904, 906), (905, 907), (908, 912)])
         self.assertEqual(self.read(lambda tx: tx.each(select, [])), [])
+
+    def names(self) -> list[bytes]:
+        rows = self.read(lambda tx: tx.all("SELECT name FROM names WHERE nid >= 900 ORDER BY nid"))
+        return [name for (name,) in rows]
+
+    def test_what_is_written_later_is_there_for_what_follows_and_after_the_commit(self) -> None:
+        def write(tx: WriteTransaction) -> list[tuple[Any, ...]]:
+            tx.later("INSERT INTO names (nid, name) VALUES (?, ?)", [(901, b"1"), (902, b"2")])
+            seen = tx.all("SELECT nid FROM names WHERE nid >= ? ORDER BY nid", (900,))
+            tx.later("UPDATE names SET name = ? WHERE nid = ?", [(b"one", 901), (b"two", 902)])
+            tx.later("DELETE FROM names WHERE nid = ?", [])
+            return seen
+
+        self.assertEqual(self.database.write_now(write), [(901,), (902,)])
+        self.assertEqual(self.names(), [b"one", b"two"])
+
+    def test_many_rows_are_written_after_what_was_left_for_later(self) -> None:
+        def write(tx: WriteTransaction) -> None:
+            tx.later("INSERT INTO names (nid, name) VALUES (?, ?)", [(901, b"1")])
+            tx.many("UPDATE names SET name = ? WHERE nid = ?", [(b"one", 901)])
+
+        self.database.write_now(write)
+        self.assertEqual(self.names(), [b"one"])
+
+    def test_values_written_later_are_what_they_were(self) -> None:
+        texts = ["it's", "100%", "a\\'b", "?", "\U0001f600", "-- ;", "%s"]
+        self.database.write_now(
+            lambda tx: tx.later(
+                "INSERT INTO transactions (scope, request, event_id, at_ms) VALUES (?, ?, ?, ?)",
+                [(text, bytes(range(256)), text[::-1], -number) for number, text in enumerate(texts)],
+            )
+        )
+        rows = self.read(lambda tx: tx.all("SELECT scope, request, event_id, at_ms FROM transactions"))
+        expected = [(text, bytes(range(256)), text[::-1], -number) for number, text in enumerate(texts)]
+        self.assertEqual(sorted(rows), sorted(expected))
+        insert = "INSERT INTO log (position, kind, at_ms, entry_key, origin) VALUES (?, ?, ?, ?, ?)"
+        self.database.write_now(lambda tx: tx.later(insert, [(2**40, 1, 0, b"", 0)]))
+
+    def test_what_is_left_for_later_goes_with_a_rollback(self) -> None:
+        def write(tx: WriteTransaction) -> None:
+            tx.later("INSERT INTO names (nid, name) VALUES (?, ?)", [(901, b"1")])
+            raise ValueError("roll back")
+
+        self.assertRaises(ValueError, self.database.write_now, write)
+        self.database.write_now(lambda tx: tx.all("SELECT 1"))
+        self.assertEqual(self.names(), [])
+
+    def test_row_that_is_there_already_is_told_as_the_change_said(self) -> None:
+        insert = "INSERT INTO names (nid, name) VALUES (?, ?)"
+        self.database.write_now(lambda tx: tx.later(insert, [(901, b"1")]))
+        taken = ValueError("taken")
+        for follow in (
+            lambda tx: None,
+            lambda tx: tx.all("SELECT 1"),
+            lambda tx: tx.many(insert, [(902, b"2")]),
+        ):
+
+            def write(tx: WriteTransaction, follow: Any = follow) -> None:
+                tx.later(insert, [(901, b"1")], taken)
+                follow(tx)
+
+            self.assertIs(self.assertRaises(ValueError, self.database.write_now, write), taken)
+        self.assertRaises(
+            UniqueViolation, self.database.write_now, lambda tx: tx.later(insert, [(901, b"1")])
+        )
+        # One that is foreseen is not mistaken for one that is not.
+        self.assertRaises(
+            UniqueViolation,
+            self.database.write_now,
+            lambda tx: (tx.later(insert, [(903, b"3")], taken), tx.many(insert, [(901, b"1")])),
+        )
+        self.assertEqual(self.names(), [b"1"])
 
 
 class SqliteDatabaseTests(SqliteStorage, DatabaseTests, SynchronousTestCase):
