@@ -4,12 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from benchmarks.goals import find_goal
 from benchmarks.results import Figures, Results
 from benchmarks.site import SiteName
 from benchmarks.table import DATABASE_TITLES, cpu_ratio
 
+GOAL_COLOR = "#2a7a2a"
 COLORS = {"sqlite": "#4c78a8", "postgres": "#f58518"}
-LABELS_WIDTH = 330
+LABELS_WIDTH = 400
 BARS_WIDTH = 560
 TOP = 74
 BAR_HEIGHT = 11
@@ -31,7 +33,7 @@ def render(results: Results) -> str:
         for database in databases
         if (found := cpu_ratio(sites, database)) is not None
     ]
-    scale = _Scale(min([0.8, *ratios]), max([2.0, *ratios]) * 1.3)
+    scale = _Scale(min([0.8, *ratios]), max([*ratios, *(find_goal(title) for title, _ in rows), 2.0]) * 1.3)
     row_height = len(databases) * BAR_HEIGHT + ROW_GAP
     height = TOP + row_height * len(rows) + 20
     parts = [
@@ -81,6 +83,9 @@ def _frame(height: int, databases: Sequence[str]) -> Sequence[str]:
         x = 10 + index * 110
         parts.append(f'<rect x="{x}" y="34" width="12" height="12" fill="{COLORS[database]}"/>')
         parts.append(f'<text x="{x + 18}" y="44">{DATABASE_TITLES[database]}</text>')
+    x = 10 + len(databases) * 110
+    parts.append(f'<line x1="{x + 6}" y1="33" x2="{x + 6}" y2="47" stroke="{GOAL_COLOR}" stroke-width="2"/>')
+    parts.append(f'<text x="{x + 18}" y="44">goal</text>')
     return parts
 
 
@@ -117,4 +122,9 @@ def _row(
         parts.append(
             f'<text x="{max(one, end) + 4:.1f}" y="{y + BAR_HEIGHT - 2}" font-size="10">{found:.1f}</text>'
         )
+    goal, bottom = scale.place(find_goal(title)), top + len(databases) * BAR_HEIGHT
+    parts.append(
+        f'<line x1="{goal:.1f}" y1="{top - 2}" x2="{goal:.1f}" y2="{bottom + 1}" stroke="{GOAL_COLOR}" '
+        'stroke-width="2"/>'
+    )
     return parts

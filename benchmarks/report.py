@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import plot, table
+from benchmarks import plot, summary, table
 from benchmarks.results import Results
 from benchmarks.sizes import Sizes
 
@@ -27,11 +27,12 @@ def describe_run(sizes: Sizes, versions: Sequence[str]) -> dict[str, Any]:
 
 
 def write(directory: Path, run: dict[str, Any], results: Results) -> str:
-    """Write `results.json`, `results.md` and `results.svg`; the table."""
+    """Write `results.json`, `results.md`, `results.svg` and `summary.md`; the tables."""
     directory.mkdir(parents=True, exist_ok=True)
     rendered = table.render(results)
     document = json.dumps({**run, "rows": results.to_json()}, indent=2)
     (directory / "results.json").write_text(document + "\n", encoding="utf-8")
     (directory / "results.md").write_text(rendered, encoding="utf-8")
+    (directory / "summary.md").write_text(summary.render(results), encoding="utf-8")
     (directory / "results.svg").write_text(plot.render(results), encoding="utf-8")
     return rendered

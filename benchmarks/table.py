@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from benchmarks.goals import find_goal
 from benchmarks.results import Figures, Results
 from benchmarks.site import SiteName
 
@@ -14,6 +15,7 @@ HEAD = (
     "server CPU ms",
     "database CPU ms",
     "CPU, ratio",
+    "goal",
     "peak MiB",
     "growth B",
 )
@@ -31,11 +33,15 @@ def _render_database(results: Results, database: str) -> str:
         ours = sites.get(SiteName(database, "ours"))
         synapse = sites.get(SiteName(database, "synapse"))
         if ours is not None or synapse is not None:
-            lines.append([title, *_cells(ours, synapse)])
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
+            lines.append([title, *_cells(title, ours, synapse)])
+    return f"{DATABASE_TITLES[database]}: ours / Synapse (ratio)\n\n{lay_out(lines)}"
+
+
+def lay_out(lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table of which the first line is the head, all columns but the first set right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    body = "\n".join(_line(line, widths) for line in [lines[0], rule, *lines[1:]])
-    return f"{DATABASE_TITLES[database]}: ours / Synapse (ratio)\n\n{body}\n"
+    return "\n".join(_line(line, widths) for line in [lines[0], rule, *lines[1:]]) + "\n"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -43,7 +49,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return f"| {' | '.join([first, *(cell.strip().rjust(len(cell)) for cell in rest)])} |"
 
 
-def _cells(ours: Figures | None, synapse: Figures | None) -> Sequence[str]:
+def _cells(title: str, ours: Figures | None, synapse: Figures | None) -> Sequence[str]:
     cpu = ratio(ours, synapse, lambda one: one.cpu_ms)
     return [
         _cell(ours, synapse, lambda one: one.per_second, is_more_better=True),
@@ -52,6 +58,7 @@ def _cells(ours: Figures | None, synapse: Figures | None) -> Sequence[str]:
         _cell(ours, synapse, lambda one: one.server_cpu_ms, is_more_better=False),
         _cell(ours, synapse, lambda one: one.database_cpu_ms, is_more_better=False),
         UNKNOWN if cpu is None else f"{cpu:.1f}",
+        f"{find_goal(title):g}",
         _cell(ours, synapse, lambda one: one.peak_mib, is_more_better=False),
         _growth(ours, synapse),
     ]
