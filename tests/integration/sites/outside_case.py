@@ -2,10 +2,12 @@
 
 import functools
 import http.client
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final
 from urllib.parse import quote
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -15,6 +17,10 @@ from tests.integration.federation.peers import Peer, User, eventually
 from tests.integration.federation.test_restarts import said
 from tests.integration.sites.outside import Outside, at, outside
 from tests.integration.sites.watch import Transaction, side_by_side
+
+PAUSE_S: Final = 0.05
+"""Between two messages of somebody who talks."""
+FOREVER: Final = 10_000
 
 
 class OutsideCase(SynchronousTestCase):
@@ -26,7 +32,8 @@ class OutsideCase(SynchronousTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.all = self.find_outside()
-        self.anna, self.berta = self.all.peers["anna"], self.all.peers["berta"]
+        self.anna: Peer = self.all.peers["anna"]
+        self.berta: Peer = self.all.peers["berta"]
         self.synapse, self.front, self.sites = self.all.synapse, self.all.front, self.all.sites
         self.seen_before = len(self.synapse.watch.transactions)
         self.addCleanup(self.check_one_at_a_time)
@@ -62,11 +69,11 @@ class OutsideCase(SynchronousTestCase):
         user = peer.register(localpart)
         if peer is not self.synapse:
             for site in (self.anna, self.berta):
-                there = at(site, user)
-                eventually(
-                    lambda: there.call("GET", "/account/whoami").status == 200, f"{user.user_id} there"
-                )  # noqa: B023
+                self.wait_for_session(at(site, user))
         return user
+
+    def wait_for_session(self, user: User) -> None:
+        eventually(lambda: user.call("GET", "/account/whoami").status == 200, f"{user.user_id} there")
 
     def other(self, peer: Peer) -> Peer:
         return self.berta if peer is self.anna else self.anna
@@ -103,7 +110,7 @@ class OutsideCase(SynchronousTestCase):
 class Talking:
     """A user who sends texts in a thread of its own, each until it is answered, until there is enough."""
 
-    def __init__(self, user: User, room_id: str, prefix: str, count: int = 10_000) -> None:
+    def __init__(self, user: User, room_id: str, prefix: str, count: int = FOREVER) -> None:
         self.texts: list[str] = []
         """What was answered."""
         self._user = user.another_connection()
@@ -119,7 +126,7 @@ class Talking:
         return self
 
     def __exit__(self, problem: object, *_: object) -> None:
-        self._is_over = self._count == 10_000 or problem is not None
+        self._is_over = self._count == FOREVER or problem is not None
         self._thread.shutdown()
         if problem is None:
             self._talking.result()
@@ -136,6 +143,7 @@ class Talking:
             text = f"{self._prefix} {number}"
             path = f"/rooms/{quote(self._room_id)}/send/m.room.message/{uuid.uuid4().hex}"
             eventually(lambda: self._try(path, text), f"{text!r} is taken")  # noqa: B023
+            time.sleep(PAUSE_S)
 
     def _try(self, path: str, text: str) -> bool:
         try:
