@@ -35,9 +35,11 @@ class KeyCounts:
             return cached
         position = self._log.position
         counts = await self._database.read(lambda tx: self._repository.get_counts(tx, user_id, device_id))
-        # If something was committed meanwhile, this may be the state of before: true enough for an answer, which will
-        # be followed by another, but not to be kept.
-        if self._log.position == position:
+        # If they were changed meanwhile, this may be the state of before: true enough for an answer, which will be
+        # followed by another, but not to be kept. What else is committed does not matter: on a busy server something
+        # always is.
+        since = self._log.since(position)
+        if since is not None and not any(_may_change(entry, user_id, device_id) for entry in since):
             self.cache.put((user_id, device_id), counts)
         return counts
 
@@ -48,3 +50,9 @@ class KeyCounts:
             elif entry.kind in _KINDS:
                 for device_id in entry.key[1:]:
                     self.cache.drop((entry.key[0], device_id))
+
+
+def _may_change(entry: LogEntry, user_id: str, device_id: str) -> bool:
+    return entry.kind in _KINDS_OF_ALL or (
+        entry.kind in _KINDS and entry.key[0] == user_id and device_id in entry.key[1:]
+    )

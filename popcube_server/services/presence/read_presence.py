@@ -3,7 +3,7 @@
 Source: client-server API, "Presence".
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import orjson
@@ -62,38 +62,46 @@ class ReadPresence:
         """Sender and content of what changed after `since` and up to `upto`; of everybody if `since` is None."""
         if not self._settings.is_tracked:
             return ()
-        rows = None if since is None else self._find_in_log(since, upto)
-        if rows is None:
+        changes = None if since is None else self._find_in_log(since, upto)
+        if changes is not None:
+            # Most of them concern strangers: nothing is made of those.
+            seen = await self._seen(user_id, changes)
+            rows = [_row(*change) for user, change in changes.items() if user in seen]
+        else:
             rows = await self._read(since, upto)
-        return [
-            (row.user_id, orjson.dumps(self._content(row)))
-            for row in rows
-            if await self._may_see(user_id, row.user_id)
-        ]
+            seen = await self._seen(user_id, [row.user_id for row in rows])
+        return [(row.user_id, orjson.dumps(self._content(row))) for row in rows if row.user_id in seen]
 
     async def seen(self, user_id: str, device_id: str, presence: str) -> None:
         """The user's client syncs, and says so (`online` or `unavailable`)."""
         self._presence.note_sync(user_id, device_id, presence)
 
-    async def _read(self, since: int | None, upto: int) -> Sequence[PresenceRow]:
+    async def _read(self, since: int | None, upto: int) -> list[PresenceRow]:
         if since is None and not self._settings.include_offline:
             return await self._database.read(self._repository.get_not_offline)
         after = since or 0
         return await self._database.read(lambda tx: self._repository.get_changed(tx, after, upto))
 
-    def _find_in_log(self, since: int, upto: int) -> Sequence[PresenceRow] | None:
+    def _find_in_log(self, since: int, upto: int) -> dict[str, tuple[SetPresence, int]] | None:
+        """The newest change of each user, with its position."""
         entries = self._log.since(since)
         if entries is None:
             return None
-        found: dict[str, PresenceRow] = {}
+        found: dict[str, tuple[SetPresence, int]] = {}
         for entry in entries:
             if entry.kind != SetPresence.kind or entry.position > upto:
                 continue
             if not isinstance(entry.change, SetPresence):
                 # Written by another process: only the database has the value.
                 return None
-            found[entry.change.user_id] = _row(entry.change, entry.position)
-        return list(found.values())
+            found[entry.change.user_id] = entry.change, entry.position
+        return found
+
+    async def _seen(self, viewer_id: str, user_ids: Collection[str]) -> set[str]:
+        """Those whose presence a user may see: their own, and that of all with whom they share a room."""
+        seen = await self._user_rooms.sharing(viewer_id, (user for user in user_ids if user != viewer_id))
+        seen.add(viewer_id)
+        return seen
 
     async def _may_see(self, viewer_id: str, user_id: str) -> bool:
         return viewer_id == user_id or await self._user_rooms.do_share_a_room(viewer_id, user_id)

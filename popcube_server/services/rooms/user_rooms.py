@@ -1,6 +1,6 @@
 """In which rooms a user is: asked by every sync, so kept in memory and true by following the log."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from federation.rooms.live_rooms import LiveRooms
@@ -80,6 +80,26 @@ class UserRooms:
             row.membership == "join" and room_id in theirs and theirs[room_id].membership == "join"
             for room_id, row in mine.items()
         )
+
+    async def sharing(self, user_id: str, others: Iterable[str]) -> set[str]:
+        """Those of the other users who are joined to some room that the user is joined to."""
+        mine = frozenset(await self.joined_rooms(user_id))
+        found: set[str] = set()
+        for other_id in others:
+            theirs = self._users.get(other_id)
+            if theirs is None:
+                theirs = dict(await self.of_user(other_id))
+            if len(theirs) < len(mine):
+                is_shared = any(
+                    row.membership == "join" and room_id in mine for room_id, row in theirs.items()
+                )
+            else:
+                is_shared = any(
+                    room_id in theirs and theirs[room_id].membership == "join" for room_id in mine
+                )
+            if is_shared:
+                found.add(other_id)
+        return found
 
     def _follow(self, entries: Sequence[LogEntry]) -> None:
         for entry in entries:

@@ -80,8 +80,10 @@ class ToDeviceInbox:
             return known
         position = self._log.position
         known = await self._database.read(lambda tx: self._repository.find_range(tx, *device)) or NOTHING
-        # What was committed meanwhile was not applied to an entry that did not exist yet.
-        if self._log.position == position:
+        # What was committed for the device meanwhile was not applied to an entry that did not exist yet. What else is
+        # does not matter: on a busy server something always is.
+        since = self._log.since(position)
+        if since is not None and not any(_may_change(entry, device) for entry in since):
             self.ranges.put(device, known)
         return known
 
@@ -104,3 +106,10 @@ class ToDeviceInbox:
         known = self.ranges.peek(device)
         if known is not None and known.oldest <= upto:
             self.ranges.put(device, NOTHING if known.newest <= upto else PendingRange(upto + 1, known.newest))
+
+
+def _may_change(entry: LogEntry, device: Device) -> bool:
+    if entry.kind == "to_device":
+        return device in pairs(entry.key)
+    # Their keys begin with the user.
+    return entry.kind in ("to_device_delivered", "to_device_removed") and entry.key[0] == device[0]

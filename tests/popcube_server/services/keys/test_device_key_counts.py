@@ -62,5 +62,17 @@ class KeyCountsTests(SqliteStorage, KeysMixin, SynchronousTestCase):
         self.get()
         self.assertEqual(self.get(), DeviceKeyCounts({SIGNED: 1}, (SIGNED,)))
 
+    def test_what_is_read_is_kept_though_others_commit_meanwhile(self) -> None:
+        real_read = self.database._run_read
+
+        def read_then_change(work):  # type: ignore[no-untyped-def]
+            outcome = real_read(work)
+            self.upload(1)
+            return outcome
+
+        self.database._run_read = read_then_change
+        self.get("A2")
+        self.assertIsNotNone(self.counts.find_cached(ALICE, "A2"))
+
     def test_nothing_goes_with_no_device(self) -> None:
         self.assertEqual(DeviceCleanup().changes_for(ALICE, []), ())

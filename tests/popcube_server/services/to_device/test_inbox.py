@@ -104,6 +104,33 @@ class ToDeviceInboxTests(SqliteStorage, KeysMixin, SynchronousTestCase):
         self.after(0)
         self.assertEqual(self.after(0), ["late"])
 
+    def test_what_is_read_is_kept_though_others_are_sent_something_meanwhile(self) -> None:
+        real_read = self.database._run_read
+
+        def read_then_send(work):  # type: ignore[no-untyped-def]
+            outcome = real_read(work)
+            self.send("for another", "B1", BOB)
+            return outcome
+
+        self.database._run_read = read_then_send
+        self.after(0)
+        self.no_reads()
+        self.assertEqual(self.after(0), [])
+
+    def test_removal_while_the_range_is_read_is_not_missed(self) -> None:
+        self.send("1")
+        real_read = self.database._run_read
+
+        def read_then_remove(work):  # type: ignore[no-untyped-def]
+            outcome = real_read(work)
+            self.database._run_read = real_read
+            self.result(self.committer.commit(*DeviceCleanup().changes_for(ALICE, ["A1"])))
+            return outcome
+
+        self.database._run_read = read_then_remove
+        self.result(self.inbox.delivered(ALICE, "A1", 0))
+        self.assertIsNone(self.inbox.find_has_after(ALICE, "A1", 0))
+
     def test_removed_device_has_no_messages(self) -> None:
         self.after(0)
         self.send("1")
