@@ -8,6 +8,7 @@ from prometheus_client import Counter, Gauge
 from federation.sites.duties.decided_duty import DecidedDuty
 from federation.sites.duties.leased_duty import DutyState, LeasedDuty
 from federation.sites.link import LinkState, SiteLink
+from federation.sites.retry_held import RetryHeld
 from popcube_server.metrics import Metrics
 
 
@@ -55,6 +56,20 @@ def publish_links(metrics: Metrics, links: Iterable[SiteLink], now_ms: Callable[
         backlog.labels(link.name).set_function(partial(_backlog, link))
         connected.labels(link.name).set_function(partial(_is_connected, link))
         silence.labels(link.name).set_function(partial(_silence_s, link, now_ms))
+
+
+def publish_held(metrics: Metrics, retry: RetryHeld) -> None:
+    """How much of what peers sent waits until this site can make use of it."""
+    metrics.gauge(
+        "site_held_records",
+        "Records of peer sites that this version does not know or understand.",
+        lambda: retry.counts.records,
+    )
+    metrics.gauge(
+        "site_held_events",
+        "Events of peer sites that could not become part of their rooms.",
+        lambda: retry.counts.events,
+    )
 
 
 def publish_duties(metrics: Metrics, duties: Iterable[LeasedDuty | DecidedDuty]) -> None:

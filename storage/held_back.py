@@ -3,11 +3,11 @@
 import hashlib
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import orjson
 
+from lazy_dataclasses.decorator import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.replication.record import Record, Version

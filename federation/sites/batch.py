@@ -42,6 +42,10 @@ class InvalidBatch(ValueError):
     """What came is no batch, or not the one that must come next."""
 
 
+class Unplaceable(ValueError):
+    """What came is no event that this site can make part of a room, now or ever."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReceivedEvent:
     """An event as it came: nothing of it was checked."""

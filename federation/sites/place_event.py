@@ -14,7 +14,7 @@ from federation.room_dag.auth_rules.auth_state_keys import CREATE_PAIR
 from federation.room_dag.event import Event, InvalidEvent
 from federation.room_dag.room_versions import RoomRules, UnknownRoomVersion, get_room_rules
 from federation.room_dag.signing import InvalidSignature
-from federation.rooms.accept_event import AcceptEvent, Verdict
+from federation.rooms.accept_event import AcceptEvent, MissingEvents, Verdict
 from federation.rooms.event_store import EventStore
 from federation.rooms.live_rooms import LiveRooms, UnknownRoom
 from federation.rooms.receiving.auth_order import judge_by_auth_events
@@ -24,10 +24,12 @@ from federation.rooms.receiving.receive_pdu import ReceivePdu
 from federation.rooms.receiving.remote import AskServers
 from federation.rooms.room_state import MEMBER, StatePair
 from federation.rooms.take_room import TakeRoom
-from federation.sites.batch import ReceivedEvent
+from federation.sites.batch import ReceivedEvent, Unplaceable
 from federation.sites.checked_event import CheckedEvent
+from federation.sites.hold_events import HoldEvents
 from federation.sites.peer_verdicts import PeerVerdicts
 from federation.sites.pipeline import PeerPipeline, Placed
+from federation.transport.errors import FederationError, Unreachable
 
 logger = logging.getLogger(__name__)
 
@@ -55,38 +57,77 @@ class PlaceSiteEvent:
         rooms: LiveRooms,
         events: EventStore,
         check: CheckPdus,
+        hold: HoldEvents,
         server_name: str,
     ) -> None:
         self._peers = peers
+        self._hold = hold
         self._rooms = rooms
         self._events = events
         self._check = check
         self._server_name = server_name
 
     async def check(self, site: str, received: Iterable[ReceivedEvent]) -> Sequence[CheckedEvent]:
-        """Those that are events, and signed. The others are refused for good: they are logged, and do not hold up what
-        follows.
+        """Those that are events, and signed. The others are kept for later, and do not hold up what follows.
+
+        Raises `CommitFailed`.
         """
         checked = []
         for event in received:
             try:
-                rules = get_room_rules(event.room_version)
-                whole = await self._check.check(event.pdu, rules, event.room_id)
-            except (InvalidEvent, InvalidSignature, UnknownRoomVersion) as error:
-                logger.error("Site %s sent an event of %s that cannot be: %s", site, event.room_id, error)
-            else:
-                checked.append(CheckedEvent(whole, event.is_soft_failed))
+                checked.append(await self._check_one(event))
+            except Unplaceable as error:
+                await self._hold.hold_unchecked(site, event, str(error))
         return checked
+
+    async def _check_one(self, event: ReceivedEvent) -> CheckedEvent:
+        try:
+            rules = get_room_rules(event.room_version)
+            whole = await self._check.check(event.pdu, rules, event.room_id)
+        except (InvalidEvent, InvalidSignature, UnknownRoomVersion) as error:
+            raise Unplaceable(str(error)) from error
+        return CheckedEvent(whole, event.is_soft_failed)
 
     def looked_up(self, events: Iterable[CheckedEvent]) -> AbstractAsyncContextManager[None]:
         """Within the block, those that are new are placed without a look at the database each."""
         return self._events.looked_up(each.event.event_id for each in events)
 
     async def place(self, site: str, placing: CheckedEvent) -> None:
-        """In the room when it returns, and on its way to the disk; or refused for good: then it is logged.
+        """In the room when it returns, and on its way to the disk; or refused by the room: then it is logged. Or kept
+        for later, once it was tried in vain for long enough.
 
         Raises `FederationError`, `MissingEvents`, `StateUnavailable`, `CommitFailed`: it is to be tried again.
         """
+        try:
+            await self._place_now(site, placing)
+        except Unreachable:
+            # It may have what is missing.
+            raise
+        except (FederationError, MissingEvents, StateUnavailable) as error:
+            if not self._hold.is_enough(site, placing):
+                raise
+            await self._hold.hold(site, placing, str(error))
+        else:
+            self._hold.placed(site, placing)
+
+    async def place_again(self, site: str, received: ReceivedEvent) -> None:
+        """An event that was kept: on disk when it returns, or refused by its room.
+
+        Raises `Unplaceable` and what `place` raises. Not for an object that takes batches too: each waits only for the
+        events that it placed itself.
+        """
+        checked = await self._check_one(received)
+        if site not in self._peers:
+            # It was taken out since; any other may have what the event stands on.
+            site = next(iter(self._peers), site)
+        if site not in self._peers:
+            raise Unplaceable("there is no site that could be asked")
+        try:
+            await self._place_now(site, checked)
+        finally:
+            await self._peers[site].pipeline.take_placed().settled()
+
+    async def _place_now(self, site: str, placing: CheckedEvent) -> None:
         checked = placing.event
         peer = self._peers[site]
         try:

@@ -11,11 +11,13 @@ from federation.rooms.receiving.remote import AskServers
 from federation.rooms.take_room import TakeRoom
 from federation.sites.batch import LogName
 from federation.sites.durability import SiteDurability
+from federation.sites.hold_events import HoldEvents
 from federation.sites.link import SiteLink
 from federation.sites.peer_verdicts import PeerVerdicts
 from federation.sites.pipeline import PeerPipeline
 from federation.sites.place_event import PeerRooms, PlaceSiteEvent
 from federation.sites.read_batch import ReadBatch
+from federation.sites.retry_held import RetryHeld
 from federation.sites.site_client import LinkClient, SiteClient
 from federation.sites.take_batch import TakeBatch
 from federation.transport.network import Network
@@ -34,7 +36,7 @@ from popcube_server.services.sites.give_copy import LOCAL_TABLES, GiveCopy
 from popcube_server.services.sites.receive_changes import ReceiveChanges
 from popcube_server.services.sites.secret_check import secret_check
 from popcube_server.services.sites.site_status import SiteStatus
-from popcube_server.site_metrics import SiteMetrics, publish_links
+from popcube_server.site_metrics import SiteMetrics, publish_held, publish_links
 from storage.committer import PeerCommitter
 from storage.copying import WriteCopy
 from storage.database import Database
@@ -49,6 +51,7 @@ from storage.site_links import COPYING, SiteLinksRepository, ThinSiteMarks
 from synapse_like_config.sites import SitePeer, SitesConfig
 
 THINNING_INTERVAL_S = 3600.0
+RETRY_INTERVAL_S = 30.0
 
 
 class DurabilityEnd:
@@ -105,9 +108,22 @@ def build_sites(
         peer.name: SiteClient(peer.name, peer.url, core.signer, network.sites[peer.name])
         for peer in config.peers
     }
-    peers = {name: _peer_rooms(core, base, remote, push, client) for name, client in clients.items()}
-    place = PlaceSiteEvent(peers, base.rooms, base.events, remote.check, core.server_name)
+    hold = HoldEvents(core.database, core.committer, core.platform.now_ms)
+    # One for batches and one for what is tried again: each waits for the events that it placed itself.
+    place, place_held = (
+        PlaceSiteEvent(
+            {name: _peer_rooms(core, base, remote, push, client) for name, client in clients.items()},
+            base.rooms,
+            base.events,
+            remote.check,
+            hold,
+            core.server_name,
+        )
+        for _ in range(2)
+    )
     apply = ApplyRecords(config.name, ALL_KINDS, core.sites.clock)
+    retry = RetryHeld(core.database, core.committer, core.log, apply, place_held, core.platform.now_ms)
+    publish_held(core.metrics, retry)
     take = TakeBatch(core.database, core.committer, apply, place, core.platform.sleep)
     read = ReadBatch(
         LogName(config.name, core.sites.log_id), core.database, core.log, ExportRecords(ALL_KINDS)
@@ -136,7 +152,8 @@ def build_sites(
     )
     authenticator = AuthenticateSite(config.name, core.signer, config.peers)
     thin = Periodic(core.platform, "Thinning the marks of sites", THINNING_INTERVAL_S, lambda: _thin(core))
-    return Sites((*_ends(core.sites), thin, *links.values()), authenticator, servlets)
+    retrying = Periodic(core.platform, "Trying again what was kept", RETRY_INTERVAL_S, retry.run)
+    return Sites((*_ends(core.sites), thin, retrying, *links.values()), authenticator, servlets)
 
 
 async def _thin(core: Core) -> None:

@@ -39,4 +39,7 @@ def _text(status: Mapping[str, Any]) -> str:
             line += f", last error: {peer['last_error']}"
         lines.append(line)
     lines.extend(f"  taken in of log {log}: up to {position}" for log, position in status["taken_in"].items())
+    if status["held_records"] or status["held_events"]:
+        waiting = f"{status['held_records']} records and {status['held_events']} events of other sites"
+        lines.append(f"  {waiting} wait until this one can make use of them")
     return "\n".join(lines)

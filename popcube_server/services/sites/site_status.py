@@ -6,6 +6,7 @@ from typing import Any
 from federation.sites.durability import SiteDurability
 from federation.sites.link import SiteLink
 from storage.database import Database
+from storage.held_back import HeldBackRepository
 from storage.log import Log
 from storage.site_links import SiteLinksRepository
 
@@ -32,12 +33,15 @@ class SiteStatus:
 
     async def get(self) -> Mapping[str, Any]:
         cursors = await self._database.read(self._repository.get_cursors)
+        held = await self._database.read(HeldBackRepository().count)
         return {
             "site": self._name,
             "log": self._log_id,
             "position": self._log.position,
             "durability": "local" if self._durability is None else self._durability.state.value,
             "taken_in": dict(cursors),
+            "held_records": held.records,
+            "held_events": held.events,
             "peers": [self._peer(link) for link in self._links],
         }
 

@@ -1,0 +1,67 @@
+"""Keeps events of peers that cannot become part of their rooms, so that a link does not wait for one of them for ever.
+
+What can never be had (no event, not signed, of an unknown room version) is kept at once. What stands on something that
+the peer does not give is tried for a while first, with its batch: the peer may be about to have it. Of a room of which
+something is kept already nothing is waited for. `retry_held.py` tries them again.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from federation.room_dag.canonical_json import encode_lenient
+from federation.sites.batch import ReceivedEvent
+from federation.sites.checked_event import CheckedEvent
+from storage.committer import Committer, PeerCommitter
+from storage.database import Database
+from storage.held_back import HeldBackRepository, HeldEvent, HoldEvent
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_MS: Final = 30_000
+FIRST_PAUSE_MS: Final = 60_000
+
+
+class HoldEvents:
+    """Says when to wait no longer, and writes down."""
+
+    def __init__(self, database: Database, committer: Committer, now_ms: Callable[[], int]) -> None:
+        self._committer = committer
+        self._now_ms = now_ms
+        self._rooms = database.read_now(HeldBackRepository().get_rooms)
+        self._failed_ms: dict[tuple[str, str], int] = {}
+        """Site and event ID: since when it is tried in vain."""
+
+    def is_enough(self, site: str, placing: CheckedEvent) -> bool:
+        """An event failed: whether the link has waited for it long enough."""
+        if placing.event.room_id in self._rooms:
+            return True
+        now_ms = self._now_ms()
+        return now_ms - self._failed_ms.setdefault((site, placing.event.event_id), now_ms) >= PATIENCE_MS
+
+    def placed(self, site: str, placing: CheckedEvent) -> None:
+        """It was part of its room after all."""
+        if self._failed_ms:
+            self._failed_ms.pop((site, placing.event.event_id), None)
+
+    async def hold(self, site: str, placing: CheckedEvent, reason: str) -> None:
+        """On disk when it returns. Raises `CommitFailed`."""
+        event = placing.event
+        self._failed_ms.pop((site, event.event_id), None)
+        await self._hold(
+            HeldEvent(site, event.room_id, event.rules.version, placing.is_soft_failed, event.json), reason
+        )
+
+    async def hold_unchecked(self, site: str, event: ReceivedEvent, reason: str) -> None:
+        """The same for what is no event, as far as this site can tell."""
+        pdu = encode_lenient(event.pdu)
+        await self._hold(
+            HeldEvent(site, event.room_id, event.room_version, event.is_soft_failed, pdu), reason
+        )
+
+    async def _hold(self, event: HeldEvent, reason: str) -> None:
+        logger.error("An event of %s from site %s is kept for later: %s", event.room_id, event.site, reason)
+        now_ms = self._now_ms()
+        change = HoldEvent(event, reason, now_ms, now_ms + FIRST_PAUSE_MS)
+        await PeerCommitter(self._committer, event.site).commit(change)
+        self._rooms.add(event.room_id)
