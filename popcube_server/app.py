@@ -47,6 +47,7 @@ from synapse_like_config.sites import SitesConfig
 logger = logging.getLogger(__name__)
 
 WORK_THREADS = 2
+IDLE_CONNECTION_S = 60.0
 MAX_LINK_BYTES = 128 * 1024 * 1024
 """Of one request of another site: a batch of its log."""
 
@@ -190,8 +191,7 @@ class Server:
         root = RootResource(door)
         self._roots.append(root)
         make_request = limited_request(largest + 1024, door.json_limits.max_signed_bytes, self._connections)
-        site = QuietSite(root, requestFactory=make_request)  # type: ignore[no-untyped-call]
-        site.displayTracebacks = False
+        site = QuietSite(root, make_request, self._reactor, IDLE_CONNECTION_S)
         try:
             port = await endpoint.listen(WatchedFactory(site, self._connections))
         except OSError as error:

@@ -9,6 +9,7 @@ import gc
 import importlib
 import sys
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Protocol, cast
 
 # name -> (module in popcube_server.commands, one line of help)
@@ -48,6 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _load_command(module_name: str) -> Command:
+    # Twisted would offer HTTP/2 to TLS if the library for it happens to be there. This server speaks HTTP/1.1
+    # (web_site.py) and need not load it: 1.5 MiB. None is Python's own word for a module that is not to be had.
+    sys.modules.setdefault("twisted.web._http2", cast(ModuleType, None))
     # What is imported stays: to look through it for garbage, while it grows and once more when it is all there, would
     # take as long as half of the loading.
     gc.disable()

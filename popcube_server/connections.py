@@ -6,7 +6,7 @@ States: open -> closing (who has no request under way is hung up on, the others 
 from typing import Any
 
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
-from twisted.web.server import Site
+from twisted.web.http import HTTPFactory
 
 from storage.database import Waiter
 
@@ -62,7 +62,7 @@ class WatchedFactory(WrappingFactory[ProtocolWrapper]):
 
     noisy = False
 
-    def __init__(self, wrapped: Site, connections: Connections) -> None:
+    def __init__(self, wrapped: HTTPFactory, connections: Connections) -> None:
         super().__init__(wrapped)  # type: ignore[no-untyped-call]
         self._connections = connections
 

@@ -1,10 +1,41 @@
 """The web server's part of a listener."""
 
-from twisted.web.server import Site
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IAddress
+from twisted.web.http import HTTPChannel, HTTPFactory, Request
 
 
-class QuietSite(Site):
-    """Without a log of its own: `rest/resource.py` logs requests, without their queries, in which tokens may stand."""
+class Root(Protocol):
+    """What answers every request of a listener."""
+
+    def render(self, request: Any) -> object: ...
+
+
+class QuietSite(HTTPFactory):
+    """HTTP/1.1 for one listener; `make_request` makes `LimitedRequest`, which know the root from here.
+
+    Without a log of its own: `rest/resource.py` logs requests, without their queries, in which tokens may stand.
+    """
+
+    # By default there would be a proxy around each channel, to change to HTTP/2 if the library for it happens to be
+    # there.
+    protocol = HTTPChannel  # type: ignore[assignment]
+
+    def __init__(
+        self, root: Root, make_request: type[Request], reactor: Any, timeout_s: float | None
+    ) -> None:
+        """`timeout_s`: after which a connection is closed on which nobody sends anything."""
+        super().__init__(reactor=reactor)
+        self.timeOut = timeout_s
+        self.root = root
+        self._make_request = make_request
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        channel: Any = super().buildProtocol(addr)
+        channel.requestFactory = self._make_request
+        channel.site = self
+        return channel
 
     # `_logFile` stays None, so that no line is made for a request, and no timer runs for the lines' times.
     def startFactory(self) -> None:  # noqa: N802

@@ -6,18 +6,20 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.resource import Resource
-from twisted.web.server import Request
+from twisted.web.http import Request
 from zope.interface import implementer
 
 from popcube_server.web_site import QuietSite
 
 
-class _Empty(Resource):
-    isLeaf = True
+class _Empty:
+    def render(self, request: Request) -> None:
+        request.finish()
 
-    def render_GET(self, request: Request) -> bytes:
-        return b""
+
+class _Rendered(Request):
+    def process(self) -> None:
+        self.channel.site.root.render(self)
 
 
 class QuietSiteTests(SynchronousTestCase):
@@ -31,7 +33,7 @@ class QuietSiteTests(SynchronousTestCase):
         globalLogPublisher.addObserver(observe)
         self.addCleanup(globalLogPublisher.removeObserver, observe)
         clock = Clock()
-        site = QuietSite(_Empty(), reactor=clock, timeout=None)
+        site = QuietSite(_Empty(), _Rendered, clock, None)
         site.doStart()
         channel, transport = site.buildProtocol(None), StringTransport()
         channel.makeConnection(transport)
