@@ -26,19 +26,13 @@ def find_existing_devices(tx: Transaction, devices: Iterable[tuple[str, str]]) -
     found: set[tuple[str, str]] = set()
     for start in range(0, len(wanted), _CHUNK):
         chunk = wanted[start : start + _CHUNK]
+        marks = ", ".join(["(?, ?)"] * len(chunk))
         rows = tx.all(
-            "SELECT user_id, device_id FROM devices WHERE user_id IN (??) AND device_id IN (??)",
-            (list({user for user, _ in chunk}), list({device for _, device in chunk})),
+            f"SELECT user_id, device_id FROM devices WHERE (user_id, device_id) IN (VALUES {marks})",  # noqa: S608
+            [value for pair in chunk for value in pair],
         )
-        # Users and devices were asked for as two lists: other pairs may come with them.
-        found.update(set(chunk).intersection(rows))
+        found.update((user, device) for user, device in rows)
     return found
-
-
-def check_device_exists(tx: Transaction, user_id: str, device_id: str) -> None:
-    """Raise `DeviceGone` unless the device is there: a request may be under way while its device is deleted."""
-    if not find_existing_devices(tx, [(user_id, device_id)]):
-        raise DeviceGone("the device was deleted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,29 +60,37 @@ class SetDeviceKeys(Change):
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[bool]:
         """Whether they differ from what was there."""
-        for _, change in changes:
-            check_device_exists(tx, change.user_id, change.device_id)
-        return write_device_keys(tx, changes)
+        names = tx.intern(change.user_id for _, change in changes)
+        results = []
+        for position, change in changes:
+            user, device = names[change.user_id], change.device_id.encode()
+            if "\0" in change.device_id:
+                # There is none, and a database may not be able to look for it.
+                raise DeviceGone("no device has such an ID")
+            rows = tx.all(
+                "SELECT 1, json FROM device_keys WHERE user_nid = ? AND device = ?"
+                " UNION ALL SELECT 0, NULL FROM devices WHERE user_id = ? AND device_id = ?",
+                (user, device, change.user_id, change.device_id),
+            )
+            # A request may be under way while its device is deleted.
+            if (0, None) not in rows:
+                raise DeviceGone("the device was deleted")
+            old = next((json for is_key, json in rows if is_key), None)
+            results.append(_write_keys(tx, (user, device), position, old, change.json))
+        return results
 
 
-def write_device_keys(tx: WriteTransaction, changes: Sequence[tuple[int, SetDeviceKeys]]) -> list[bool]:
-    names = tx.intern(change.user_id for _, change in changes)
-    return [
-        _write_keys(tx, names[change.user_id], change.device_id.encode(), position, change.json)
-        for position, change in changes
-    ]
-
-
-def _write_keys(tx: WriteTransaction, user: int, device: bytes, position: int, json: bytes) -> bool:
-    old = tx.value("SELECT json FROM device_keys WHERE user_nid = ? AND device = ?", (user, device))
+def _write_keys(
+    tx: WriteTransaction, of: tuple[int, bytes], position: int, old: bytes | None, json: bytes
+) -> bool:
     if old == json:
         return False
     if old is not None:
-        tx.run("DELETE FROM key_signatures WHERE user_nid = ? AND target = ?", (user, device))
-    tx.run(
+        tx.later("DELETE FROM key_signatures WHERE user_nid = ? AND target = ?", [of])
+    tx.later(
         "INSERT INTO device_keys (user_nid, device, position, json) VALUES (?, ?, ?, ?)"
         " ON CONFLICT (user_nid, device) DO UPDATE SET position = excluded.position, json = excluded.json",
-        (user, device, position, json),
+        [(*of, position, json)],
     )
     return True
 
@@ -99,7 +101,13 @@ class MergeDeviceKeys(SetDeviceKeys):
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[bool]:
-        return write_device_keys(tx, changes)
+        names = tx.intern(change.user_id for _, change in changes)
+        results = []
+        for position, change in changes:
+            of = (names[change.user_id], change.device_id.encode())
+            old = tx.value("SELECT json FROM device_keys WHERE user_nid = ? AND device = ?", of)
+            results.append(_write_keys(tx, of, position, old, change.json))
+        return results
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +153,18 @@ class DeviceKeysRow:
 
 
 class DeviceKeysRepository:
+    def find_before_upload(self, tx: Transaction, user_id: str, device_id: str) -> tuple[bytes | None, bool]:
+        """The device's keys as canonical JSON, and whether the user has a cross-signing key called like the device."""
+        user, device = tx.name_id(user_id), device_id.encode()
+        if user is None:
+            return None, False
+        rows = tx.all(
+            "SELECT 1, json FROM device_keys WHERE user_nid = ? AND device = ?"
+            " UNION ALL SELECT 0, NULL FROM cross_signing_keys WHERE user_nid = ? AND public_key = ?",
+            (user, device, user, device),
+        )
+        return next((json for is_key, json in rows if is_key), None), (0, None) in rows
+
     def find(self, tx: Transaction, user_id: str, device_id: str) -> bytes | None:
         """The device's keys as canonical JSON."""
         user = tx.name_id(user_id)

@@ -7,15 +7,15 @@ peer_one_time_keys), count them, and ask that site when somebody wants one.
 """
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import field
 from typing import ClassVar, Final, Self
 
 from lazy_dataclasses.decorator import dataclass
 from storage.change import Change, Conflict
 from storage.database import Transaction, WriteTransaction
-from storage.device_keys import check_device_exists
+from storage.device_keys import DeviceGone
 from storage.replication.record_index import RecordIndex
 
 MAX_PER_DEVICE = 1000
@@ -120,80 +120,122 @@ class _Upload:
         self._of = (tx.intern_one(change.user_id), change.device_id.encode())
 
     def write(self) -> DeviceKeyCounts:
-        check_device_exists(self._tx, self._change.user_id, self._change.device_id)
-        added = self._write_keys()
-        replaced = self._write_fallback_keys()
-        counts = _read_counts(self._tx, *self._of)
-        if (
-            sum(counts.one_time.values()) > MAX_PER_DEVICE
-            or len(self._fallback_algorithms()) > MAX_FALLBACK_ALGORITHMS
-        ):
+        there = self._read()
+        if not there.is_device:
+            raise DeviceGone("the device was deleted")
+        added = self._write_keys(there)
+        self._write_fallback_keys(there)
+        if sum(there.counts.values()) > MAX_PER_DEVICE or len(there.fallback_keys) > MAX_FALLBACK_ALGORITHMS:
             raise TooManyKeys("the device has too many keys")
-        return replace(counts, added=added, replaced_fallback=replaced)
+        if len(there.claimed) > CLAIMED_REMEMBERED:
+            forget_old_claims(self._tx, self._change.user_id, self._change.device_id)
+        unused = sorted(algorithm for algorithm, key in there.fallback_keys.items() if not key.is_used)
+        return DeviceKeyCounts(
+            dict(there.counts),
+            tuple(unused),
+            added,
+            tuple(key.algorithm for key in self._change.fallback_keys),
+        )
 
-    def _write_keys(self) -> tuple[str, ...]:
-        if not self._change.keys:
-            return ()
-        tx = self._tx
-        present = {
-            (algorithm, key_id): json
-            for algorithm, key_id, json in tx.all(
-                "SELECT algorithm, key_id, json FROM one_time_keys WHERE user_nid = ? AND device = ?",
-                self._of,
-            )
-        }
-        claimed = {
-            row[0]
-            for row in tx.all("SELECT digest FROM claimed_keys WHERE user_nid = ? AND device = ?", self._of)
-        }
-        elsewhere = {
-            (algorithm, key_id): digest
-            for algorithm, key_id, digest in tx.all(
-                "SELECT algorithm, key_id, digest FROM peer_one_time_keys WHERE user_nid = ? AND device = ?",
-                self._of,
-            )
-        }
+    def _read(self) -> "_There":
+        rows = self._tx.all(
+            "SELECT 1, algorithm, key_id, json FROM one_time_keys WHERE user_nid = ? AND device = ?"
+            " UNION ALL SELECT 2, digest, NULL, NULL FROM claimed_keys WHERE user_nid = ? AND device = ?"
+            " UNION ALL SELECT 3, algorithm, key_id, digest FROM peer_one_time_keys"
+            " WHERE user_nid = ? AND device = ?"
+            " UNION ALL SELECT 4 + used, algorithm, key_id, json FROM fallback_keys"
+            " WHERE user_nid = ? AND device = ?"
+            " UNION ALL SELECT 6, NULL, NULL, NULL FROM devices WHERE user_id = ? AND device_id = ?",
+            (*self._of * 4, self._change.user_id, self._change.device_id),
+        )
+        there = _There()
+        for what, first, second, third in rows:
+            match what:
+                case 1:
+                    there.present[first, second] = third
+                    there.count(first)
+                case 2:
+                    there.claimed.add(first)
+                case 3:
+                    there.elsewhere[first, second] = third
+                    there.count(first)
+                case 6:
+                    there.is_device = True
+                case _:
+                    there.fallback_keys[first.decode()] = _FallbackKey(second, third, what == 5)
+        return there
+
+    def _write_keys(self, there: "_There") -> tuple[str, ...]:
         rows, added = [], []
         for key in self._change.keys:
             name = (key.algorithm.encode(), key.key_id.encode())
-            old = present.get(name)
-            if (old is not None and old != key.json) or elsewhere.get(name, key.digest) != key.digest:
+            digest = key.digest
+            old = there.present.get(name)
+            if (old is not None and old != key.json) or there.elsewhere.get(name, digest) != digest:
                 raise KeyExists(key.name)
             # "each one-time key is returned at most once": also if the client, having lost our answer, repeats itself,
             # perhaps to another site.
-            if old is None and key.digest not in claimed and name not in elsewhere:
-                present[name] = key.json
+            if old is None and digest not in there.claimed and name not in there.elsewhere:
+                there.present[name] = key.json
+                there.count(name[0])
                 rows.append((*self._of, *name, self._position, key.json))
-                added.append(key.digest.hex())
-        tx.many(
+                added.append(digest.hex())
+        self._tx.later(
             "INSERT INTO one_time_keys (user_nid, device, algorithm, key_id, position, json)"
             " VALUES (?, ?, ?, ?, ?, ?)",
             rows,
         )
-        if len(claimed) > CLAIMED_REMEMBERED:
-            forget_old_claims(tx, self._change.user_id, self._change.device_id)
         return tuple(added)
 
-    def _write_fallback_keys(self) -> tuple[str, ...]:
+    def _write_fallback_keys(self, there: "_There") -> None:
         for key in self._change.fallback_keys:
             # The same key again is no new key: it stays used.
-            self._tx.run(
+            old = there.fallback_keys.get(key.algorithm)
+            is_used = (
+                old is not None and old.is_used and (old.key_id, old.json) == (key.key_id.encode(), key.json)
+            )
+            there.fallback_keys[key.algorithm] = _FallbackKey(key.key_id.encode(), key.json, is_used)
+            self._tx.later(
                 "INSERT INTO fallback_keys (user_nid, device, algorithm, key_id, position, used, json)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (user_nid, device, algorithm) DO UPDATE SET"
-                " used = CASE WHEN fallback_keys.key_id = excluded.key_id AND fallback_keys.json = excluded.json"
-                " THEN fallback_keys.used ELSE 0 END,"
-                " key_id = excluded.key_id, position = excluded.position, json = excluded.json",
-                (*self._of, key.algorithm.encode(), key.key_id.encode(), self._position, 0, key.json),
+                " used = excluded.used, key_id = excluded.key_id, position = excluded.position, json = excluded.json",
+                [
+                    (
+                        *self._of,
+                        key.algorithm.encode(),
+                        key.key_id.encode(),
+                        self._position,
+                        int(is_used),
+                        key.json,
+                    )
+                ],
             )
-        return tuple(key.algorithm for key in self._change.fallback_keys)
 
-    def _fallback_algorithms(self) -> list[object]:
-        return [
-            row[0]
-            for row in self._tx.all(
-                "SELECT algorithm FROM fallback_keys WHERE user_nid = ? AND device = ?", self._of
-            )
-        ]
+
+@dataclass(frozen=True, slots=True)
+class _FallbackKey:
+    key_id: bytes
+    json: bytes
+    is_used: bool
+
+
+@dataclass(slots=True)
+class _There:
+    """What the database has of a device, and what an upload adds to it."""
+
+    is_device: bool = False
+    present: dict[tuple[bytes, bytes], bytes] = field(default_factory=dict)
+    """JSON by algorithm and key ID."""
+    elsewhere: dict[tuple[bytes, bytes], bytes] = field(default_factory=dict)
+    """Digests by algorithm and key ID: other sites give them out."""
+    claimed: set[bytes] = field(default_factory=set)
+    """Digests."""
+    fallback_keys: dict[str, _FallbackKey] = field(default_factory=dict)
+    """By algorithm."""
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def count(self, algorithm: bytes) -> None:
+        self.counts[algorithm.decode()] += 1
 
 
 def forget_old_claims(tx: WriteTransaction, user_id: str, device_id: str) -> None:
@@ -274,16 +316,17 @@ def _claim(
     claims: Mapping[_Pool, Sequence[int]],
 ) -> list[OneTimeKey | None]:
     results: list[OneTimeKey | None] = [None] * len(changes)
-    used, remembered = [], []
-    for pool, keys in _oldest(tx, claims).items():
-        for index, key in zip(claims[pool], keys, strict=False):
+    remembered = []
+    waiting = {pool: list(indexes) for pool, indexes in claims.items()}
+    while waiting:
+        # One key of each pool at a time: hardly ever does one commit have two claims of a pool.
+        taken = _take_oldest(tx, list(waiting))
+        for pool, key in taken.items():
+            index = waiting[pool].pop(0)
             results[index] = key
-            used.append((*pool, key.key_id.encode()))
             remembered.append((*pool[:2], key.digest, changes[index][0], key.name.encode()))
-    tx.many(
-        "DELETE FROM one_time_keys WHERE user_nid = ? AND device = ? AND algorithm = ? AND key_id = ?", used
-    )
-    tx.many(
+        waiting = {pool: indexes for pool, indexes in waiting.items() if pool in taken and indexes}
+    tx.later(
         "INSERT INTO claimed_keys (user_nid, device, digest, position, name) VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT DO NOTHING",
         remembered,
@@ -291,28 +334,27 @@ def _claim(
     return results
 
 
-def _oldest(tx: Transaction, claims: Mapping[_Pool, Sequence[int]]) -> dict[_Pool, list[OneTimeKey]]:
-    """As many keys of each pool as are claimed, or as there are."""
+def _take_oldest(tx: Transaction, pools: Sequence[_Pool]) -> dict[_Pool, OneTimeKey]:
+    """Remove the oldest key of each pool that has one."""
     # "One-time keys are given out in the order that they were uploaded"
     rows = tx.all(
-        "SELECT user_nid, device, algorithm, key_id, json FROM ("
-        " SELECT user_nid, device, algorithm, key_id, json, ROW_NUMBER() OVER ("
-        "  PARTITION BY user_nid, device, algorithm ORDER BY position, key_id) AS place"
-        " FROM one_time_keys WHERE user_nid IN (??) AND device IN (??)) AS ranked"
-        " WHERE place <= ? ORDER BY place",
-        (
-            list({pool[0] for pool in claims}),
-            list({pool[1] for pool in claims}),
-            max(len(indexes) for indexes in claims.values()),
-        ),
+        f"WITH given (user_nid, device, algorithm) AS (VALUES {_marks(pools)})"  # noqa: S608
+        " DELETE FROM one_time_keys WHERE (user_nid, device, algorithm, key_id) IN ("
+        "  SELECT given.user_nid, given.device, given.algorithm, ("
+        "   SELECT k.key_id FROM one_time_keys k WHERE k.user_nid = given.user_nid AND k.device = given.device"
+        "   AND k.algorithm = given.algorithm ORDER BY k.position, k.key_id LIMIT 1) FROM given)"
+        " RETURNING user_nid, device, algorithm, key_id, json",
+        [value for pool in pools for value in pool],
     )
-    found: dict[_Pool, list[OneTimeKey]] = defaultdict(list)
-    for user, device, algorithm, key_id, json in rows:
-        pool = (user, device, algorithm)
-        # Users and devices were asked for as two lists: what another pair brought is left alone.
-        if len(found[pool]) < len(claims.get(pool, ())):
-            found[pool].append(OneTimeKey(algorithm.decode(), key_id.decode(), json))
-    return found
+    return {
+        (user, device, algorithm): OneTimeKey(algorithm.decode(), key_id.decode(), json)
+        for user, device, algorithm, key_id, json in rows
+    }
+
+
+def _marks(rows: Sequence[Sequence[object]]) -> str:
+    """`(?, ?), (?, ?)`: a place for each value."""
+    return ", ".join(["(" + ", ".join("?" * len(rows[0])) + ")"] * len(rows))
 
 
 def _use_fallback_keys(
@@ -375,32 +417,32 @@ class OneTimeKeysRepository:
         return DeviceKeyCounts({}, ()) if user is None else _read_counts(tx, user, device_id.encode())
 
     def find_pools(
-        self, tx: Transaction, devices: Iterable[tuple[str, str]]
+        self, tx: Transaction, wanted: Sequence[tuple[str, str, str]]
     ) -> dict[tuple[str, str, str], KeyPool]:
-        """By user, device and algorithm, for at most 400 devices: every pool that can give a key."""
-        wanted = set(devices)
-        users = {number: name for name, number in tx.name_ids({user for user, _ in wanted}).items()}
-        parameters = (list(users), [device.encode() for device in {device for _, device in wanted}])
-        pools: dict[tuple[str, str, str], KeyPool] = {}
-        for user, device, algorithm in tx.all(
-            "SELECT DISTINCT user_nid, device, algorithm FROM one_time_keys"
-            " WHERE user_nid IN (??) AND device IN (??)",
-            parameters,
-        ):
-            pools[(users[user], device.decode(), algorithm.decode())] = KeyPool(True, None, False)
-        for user, device, algorithm, key_id, used, json in tx.all(
-            "SELECT user_nid, device, algorithm, key_id, used, json FROM fallback_keys"
-            " WHERE user_nid IN (??) AND device IN (??)",
-            parameters,
-        ):
-            key = OneTimeKey(algorithm.decode(), key_id.decode(), json)
-            name = (users[user], device.decode(), key.algorithm)
-            pools[name] = KeyPool(name in pools, key, bool(used))
-        for user, device, algorithm in tx.all(
-            "SELECT DISTINCT user_nid, device, algorithm FROM peer_one_time_keys"
-            " WHERE user_nid IN (??) AND device IN (??)",
-            parameters,
-        ):
-            name = (users[user], device.decode(), algorithm.decode())
-            pools[name] = replace(pools.get(name, KeyPool(False, None, False)), has_key_elsewhere=True)
-        return {name: pool for name, pool in pools.items() if name[:2] in wanted}
+        """For at most 400 pools, by user ID, device ID and algorithm: those that can give a key."""
+        numbers = tx.name_ids({user for user, _, _ in wanted})
+        names = {
+            (numbers[user], device.encode(), algorithm.encode()): (user, device, algorithm)
+            for user, device, algorithm in wanted
+            if user in numbers
+        }
+        if not names:
+            return {}
+        here = "user_nid = given.user_nid AND device = given.device AND algorithm = given.algorithm"
+        rows = tx.all(
+            f"WITH given (user_nid, device, algorithm) AS (VALUES {_marks(list(names))})"  # noqa: S608
+            " SELECT given.user_nid, given.device, given.algorithm,"
+            f" EXISTS (SELECT 1 FROM one_time_keys WHERE {here}),"
+            f" EXISTS (SELECT 1 FROM peer_one_time_keys WHERE {here}),"
+            " f.key_id, f.used, f.json FROM given LEFT JOIN fallback_keys f"
+            " ON f.user_nid = given.user_nid AND f.device = given.device AND f.algorithm = given.algorithm",
+            [value for pool in names for value in pool],
+        )
+        pools = {}
+        for user, device, algorithm, is_here, is_elsewhere, key_id, used, json in rows:
+            if is_here or is_elsewhere or key_id is not None:
+                fallback = None if key_id is None else OneTimeKey(algorithm.decode(), key_id.decode(), json)
+                pools[names[user, device, algorithm]] = KeyPool(
+                    bool(is_here), fallback, bool(used), bool(is_elsewhere)
+                )
+        return pools

@@ -129,7 +129,7 @@ class OneTimeKeysTests(KeysMixin):
         self.upload(fallback=(FALLBACK,), device="A2")
         pools = self.read(
             lambda tx: OneTimeKeysRepository().find_pools(
-                tx, [(ALICE, "A1"), (ALICE, "A2"), (BOB, "A1"), (BOB, "\0")]
+                tx, [(*device, SIGNED) for device in ((ALICE, "A1"), (ALICE, "A2"), (BOB, "A1"), (BOB, "\0"))]
             )
         )
         self.assertEqual(pools.keys(), {(ALICE, "A1", SIGNED), (ALICE, "A2", SIGNED)})

@@ -87,8 +87,6 @@ class ClaimKeys:
     async def _pools(self, wanted: Sequence[_Pool]) -> Mapping[_Pool, KeyPool]:
         pools: dict[_Pool, KeyPool] = {}
         for start in range(0, len(wanted), DEVICES_PER_READ):
-            devices = [
-                (user_id, device_id) for user_id, device_id, _ in wanted[start : start + DEVICES_PER_READ]
-            ]
-            pools.update(await self._database.read(partial(self._one_time_keys.find_pools, devices=devices)))
+            chunk = wanted[start : start + DEVICES_PER_READ]
+            pools.update(await self._database.read(partial(self._one_time_keys.find_pools, wanted=chunk)))
         return pools

@@ -13,7 +13,6 @@ from popcube_server.services.keys.device_key_counts import KeyCounts
 from popcube_server.services.requester import Requester
 from storage.change import Change
 from storage.committer import Committed, Committer
-from storage.cross_signing import CrossSigningRepository
 from storage.database import Database
 from storage.device_keys import DeviceGone, DeviceKeysRepository, SetDeviceKeys
 from storage.device_lists import DeviceListChanged
@@ -39,7 +38,6 @@ class UploadKeys:
         self._counts = counts
         self._clashed = clashed
         self._device_keys = DeviceKeysRepository()
-        self._cross_signing = CrossSigningRepository()
 
     async def upload(
         self,
@@ -67,10 +65,7 @@ class UploadKeys:
     async def _identity_changes(self, requester: Requester, json: bytes) -> list[Change]:
         user_id, device_id = requester.user_id, requester.device_id
         old, is_taken = await self._database.read(
-            lambda tx: (
-                self._device_keys.find(tx, user_id, device_id),
-                self._cross_signing.has_public_key(tx, user_id, device_id),
-            )
+            lambda tx: self._device_keys.find_before_upload(tx, user_id, device_id)
         )
         # "Servers therefore must ensure that device IDs will not collide with cross-signing public keys."
         if is_taken:

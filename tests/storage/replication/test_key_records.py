@@ -79,7 +79,7 @@ class KeyRecordsTests(SitesMixin):
         self.assertEqual(self.claim(self.anna), "0001")
         self.exchange(self.anna, self.berta)
         self.assertEqual([self.counts(self.anna), self.counts(self.berta)], [{SIGNED: 1}] * 2)
-        pools = self.berta.read(lambda tx: OneTimeKeysRepository().find_pools(tx, [(ALICE, PHONE)]))
+        pools = self.berta.read(lambda tx: OneTimeKeysRepository().find_pools(tx, [(ALICE, PHONE, SIGNED)]))
         pool = pools[(ALICE, PHONE, SIGNED)]
         self.assertEqual((pool.has_one_time_key, pool.has_key_elsewhere), (False, True))
 
