@@ -7,7 +7,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from OpenSSL import SSL
@@ -18,7 +18,7 @@ from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.python.failure import Failure
 
 from federation.room_dag.signing import EventSigner, generate_key
-from federation.sites.site_tls import SiteListenerTls, SiteTls
+from federation.sites.peers_tls import PeersTls
 from federation.transport.network import Network, make_network
 from lazy_dataclasses.decorator import dataclass
 from popcube_server.connections import Connections, WatchedFactory
@@ -33,6 +33,7 @@ from popcube_server.rest.resource import (
     limited_request,
 )
 from popcube_server.services.platform import Platform
+from popcube_server.services.sites.reload_sites import NotReloaded
 from popcube_server.version import VERSION
 from popcube_server.web_site import QuietSite
 from popcube_server.work_threads import WorkThreads
@@ -75,8 +76,10 @@ class Place:
 class Server:
     """One process serving one configuration."""
 
-    def __init__(self, config: ServerConfig, reactor: Any) -> None:
+    def __init__(self, config: ServerConfig, load: Callable[[], ServerConfig], reactor: Any) -> None:
+        """`load` reads the configuration again, for a reload. Raises `ConfigError` or OSError."""
         self._config = config
+        self._load = load
         self._reactor = reactor
         self._threads: list[WorkThreads] = []
         self._ports: list[Any] = []
@@ -100,13 +103,16 @@ class Server:
             lambda number: logger.info("Schema change %04d applied", number),
         )
         self._network = self._make_network()
-        self._organisation = build_organisation(core, self._network)
+        try:
+            self._organisation = build_organisation(core, self._network, self._load)
+        except (OSError, ValueError, SSL.Error) as error:
+            raise SystemExit(f"sites: {error}") from error
 
     def _make_network(self) -> Network:
         try:
-            return make_network(self._reactor, self._config.federation, self._config.sites)
+            return make_network(self._reactor, self._config.federation)
         except (OSError, ValueError, SSL.Error) as error:
-            raise SystemExit(f"federation_custom_ca_list or sites: {error}") from error
+            raise SystemExit(f"federation_custom_ca_list: {error}") from error
 
     async def start(self) -> None:
         """Listen, and say where."""
@@ -174,13 +180,11 @@ class Server:
             timer_s=time.perf_counter,
             new_request_id=lambda: secrets.token_hex(4),
         )
-        tls = SiteTls(sites.certificate_path, sites.private_key_path)
+        assert organisation.site_peers is not None
         try:
-            own = sites.certificate_path.read_bytes()
-            context = tls.server_context([own, *(peer.read_certificate() for peer in sites.peers)])
+            factory = PeersTls(organisation.site_peers)
         except (OSError, ValueError, SSL.Error) as error:
             raise SystemExit(f"sites: a certificate cannot be used: {error}") from error
-        factory = SiteListenerTls(context)
         endpoint = endpoints.SSL4ServerEndpoint(self._reactor, sites.port, factory, interface=address)
         port = await self._open_port(endpoint, door, MAX_LINK_BYTES, Place("https", address, sites.port))
         if port is not None:
@@ -240,12 +244,19 @@ class Server:
                 logger.warning("Some requests took longer than popcube.shutdown_grace and were cut off")
             await self._organisation.stop()
         if self._network is not None:
-            for https in (self._network.https, *self._network.sites.values()):
-                await https.close()
+            await self._network.https.close()
         for threads in self._threads:
             threads.stop()
         if self._config.server.pid_file is not None:
             remove_pid_file(self._config.server.pid_file)
+
+    async def reload(self) -> None:
+        """Take from the configuration what can change while the server runs; the log tells."""
+        assert self._organisation is not None
+        try:
+            await self._organisation.reload.reload()
+        except NotReloaded as error:
+            logger.error("%s", error)
 
     async def _finish_requests(self) -> None:
         await self._connections.close()
@@ -294,11 +305,11 @@ def _shown(scheme: str, address: str, port: Any) -> str:
     return f"{scheme}://{host}:{where.port}"
 
 
-def run(config: ServerConfig) -> int:
-    """Serve until SIGTERM or SIGINT; the process's exit status."""
+def run(config: ServerConfig, load: Callable[[], ServerConfig]) -> int:
+    """Serve until SIGTERM or SIGINT; the process's exit status. `load` reads the configuration again, on SIGHUP."""
     reactor: Any = _installed_reactor
     start_logging(config.popcube.log)
-    server = Server(config, reactor)
+    server = Server(config, load, reactor)
     try:
         server.open()
     except (StorageError, SchemaTooNew) as error:
@@ -320,7 +331,15 @@ def run(config: ServerConfig) -> int:
         # Only now: when it begins to run, the reactor takes the signals for itself.
         signal.signal(signal.SIGTERM, hang_up)
         signal.signal(signal.SIGINT, hang_up)
-        Deferred.fromCoroutine(server.start()).addErrback(failed)
+        Deferred.fromCoroutine(server.start()).addCallbacks(listen_to_hang_ups, failed)
+
+    def listen_to_hang_ups(_: None) -> None:
+        signal.signal(signal.SIGHUP, lambda signum, frame: reactor.callFromThread(reload))
+
+    def reload() -> None:
+        Deferred.fromCoroutine(server.reload()).addErrback(
+            lambda failure: logger.error("The configuration was not reloaded: %s", failure)
+        )
 
     is_stopping = [False]
 

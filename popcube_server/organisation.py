@@ -9,6 +9,7 @@ from typing import Protocol
 
 from federation.room_dag.signing import EventSigner
 from federation.sending.sending_duty import DUTY
+from federation.sites.site_peers import SitePeers
 from federation.transport.network import Network
 from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.accounts import build_accounts
@@ -37,9 +38,11 @@ from popcube_server.building.witness import NoLongPolls, build_witness_sites
 from popcube_server.metrics import Metrics
 from popcube_server.rest.resource import Site
 from popcube_server.rest.router import Router
+from popcube_server.rest.sites.reload import SiteReload
 from popcube_server.services.keys.device_cleanup import DeviceCleanup
 from popcube_server.services.platform import Platform
 from popcube_server.services.push.pushers import PusherCleanup
+from popcube_server.services.sites.reload_sites import ReloadSites
 from storage.committer import CommitLimits, Committer, OnThisDisk
 from storage.database import Database, ThreadRunner
 from storage.engines.engine import Engine
@@ -86,12 +89,17 @@ class Organisation:
         link_site: Site | None,
         parts: Sequence[Running],
         long_polls: LongPolls,
+        site_peers: SitePeers | None,
+        reload: ReloadSites,
     ) -> None:
         self.server_name = core.server_name
         self.site = site
         self.link_site = link_site
         """What the other sites of the organisation reach, on a listener of their own; None if there are none."""
         self.core = core
+        self.site_peers = site_peers
+        """The other sites of the organisation; None if it has one."""
+        self.reload = reload
         self._parts = parts
         self._long_polls = long_polls
 
@@ -108,6 +116,8 @@ class Organisation:
         """Let what was submitted reach the disk, then close."""
         for part in reversed(self._parts):
             await part.stop()
+        if self.site_peers is not None:
+            await self.site_peers.close()
         await self.core.committer.drain()
         self.core.database.close()
 
@@ -146,24 +156,29 @@ def build_core(
     return Core(config, config.server.server_name, signer, platform, metrics, database, log, committer, sites)
 
 
-def build_witness(core: Core, network: Network) -> Organisation:
+def build_witness(core: Core, site_peers: SitePeers, reload: ReloadSites) -> Organisation:
     """A site that stores nothing but its votes."""
-    witness = build_witness_sites(core, network)
-    return Organisation(core, witness.site, witness.link_site, (), NoLongPolls())
+    witness = build_witness_sites(core, site_peers, reload)
+    return Organisation(core, witness.site, witness.link_site, (), NoLongPolls(), site_peers, reload)
 
 
-def build_organisation(core: Core, network: Network) -> Organisation:
+def build_organisation(core: Core, network: Network, load: Callable[[], ServerConfig]) -> Organisation:
     """Everything over the core. The order is the order of dependencies.
 
-    A witness is all that its configuration asks for, if it says so.
+    `load` reads the configuration again, while the server runs; it raises `ConfigError` or OSError. This raises what
+    `SitePeers` raises. A witness is all that its configuration asks for, if it says so.
     """
-    if core.sites is not None and core.sites.config.witness:
-        return build_witness(core, network)
+    site_peers = (
+        None if core.sites is None else SitePeers(core.sites.config, core.signer, network.connect_site)
+    )
+    reload = ReloadSites(core.config, load, site_peers, core.committer.commit)
+    if core.sites is not None and core.sites.config.witness and site_peers is not None:
+        return build_witness(core, site_peers, reload)
     server = build_server(core)
     room_base = build_room_base(core)
-    federation = build_federation(core, network)
+    federation = build_federation(core, network, site_peers)
     sending = build_sending(core, room_base, federation)
-    keys_at_sites = build_keys_at_sites(core, network)
+    keys_at_sites = build_keys_at_sites(core, site_peers)
     edus = build_edus(core, room_base, sending, federation.metrics, keys_at_sites.elsewhere)
     accounts = build_accounts(core, (DeviceCleanup(), PusherCleanup()))
     push = build_push(core)
@@ -186,7 +201,7 @@ def build_organisation(core: Core, network: Network) -> Organisation:
         core, room_base, push.personal, RemoteReads(queries, sending.servers), history
     )
     user_data = build_user_data(core, room_base, push, room_reads.event_json, edus.typing_notices)
-    media = build_media(core, federation, network)
+    media = build_media(core, federation, network, site_peers)
     key_needs = KeyNeeds(
         rooms.transactions,
         accounts.confirmation,
@@ -231,8 +246,8 @@ def build_organisation(core: Core, network: Network) -> Organisation:
     site = Site(
         Router(servlets), accounts.authenticator, federation.authenticator, federation.turns, core.metrics
     )
-    sites = build_sites(core, room_base, network, remote, push)
-    duties = build_duties(core, network, {DUTY: sending.work})
+    sites = build_sites(core, room_base, site_peers, remote, push)
+    duties = build_duties(core, site_peers, {DUTY: sending.work})
     link_site = None
     if sites is not None:
         parts.extend(sites.parts)
@@ -240,6 +255,7 @@ def build_organisation(core: Core, network: Network) -> Organisation:
             Router(
                 (
                     *sites.servlets,
+                    SiteReload(sites.name, reload),
                     *keys_at_sites.servlets,
                     *media.link_servlets,
                     *duties.servlets,
@@ -252,4 +268,4 @@ def build_organisation(core: Core, network: Network) -> Organisation:
             core.metrics,
         )
     parts.extend(duties.parts)
-    return Organisation(core, site, link_site, parts, sync.notifier)
+    return Organisation(core, site, link_site, parts, sync.notifier, site_peers, reload)

@@ -5,8 +5,8 @@ from functools import partial
 
 from prometheus_client import Counter, Gauge
 
-from federation.sites.duties.decided_duty import DecidedDuty
-from federation.sites.duties.leased_duty import DutyState, LeasedDuty
+from federation.sites.duties.leased_duty import DutyState
+from federation.sites.duties.shared_duty import SharedDuty
 from federation.sites.link import LinkState, SiteLink
 from federation.sites.retry_held import RetryHeld
 from popcube_server.metrics import Metrics
@@ -36,26 +36,37 @@ class SiteMetrics:
         self._fallen_back.set(0)
 
 
-def publish_links(metrics: Metrics, links: Iterable[SiteLink], now_ms: Callable[[], int]) -> None:
+class LinkMetrics:
     """By peer: backlog, whether it answers, and when it last did."""
-    names = ("peer",)
-    backlog = Gauge(
-        "popcube_site_backlog",
-        "Positions of this site's log that the peer has not confirmed.",
-        names,
-        registry=metrics.registry,
-    )
-    connected = Gauge("popcube_site_connected", "1 while the peer answers.", names, registry=metrics.registry)
-    silence = Gauge(
-        "popcube_site_silence_seconds",
-        "Time since the peer last answered; -1 if it has not yet.",
-        names,
-        registry=metrics.registry,
-    )
-    for link in links:
-        backlog.labels(link.name).set_function(partial(_backlog, link))
-        connected.labels(link.name).set_function(partial(_is_connected, link))
-        silence.labels(link.name).set_function(partial(_silence_s, link, now_ms))
+
+    def __init__(self, metrics: Metrics, now_ms: Callable[[], int]) -> None:
+        self._now_ms = now_ms
+        names, registry = ("peer",), metrics.registry
+        self._backlog = Gauge(
+            "popcube_site_backlog",
+            "Positions of this site's log that the peer has not confirmed.",
+            names,
+            registry=registry,
+        )
+        self._connected = Gauge(
+            "popcube_site_connected", "1 while the peer answers.", names, registry=registry
+        )
+        self._silence = Gauge(
+            "popcube_site_silence_seconds",
+            "Time since the peer last answered; -1 if it has not yet.",
+            names,
+            registry=registry,
+        )
+
+    def linked(self, link: SiteLink) -> None:
+        self._backlog.labels(link.name).set_function(partial(_backlog, link))
+        self._connected.labels(link.name).set_function(partial(_is_connected, link))
+        self._silence.labels(link.name).set_function(partial(_silence_s, link, self._now_ms))
+
+    def unlinked(self, name: str) -> None:
+        """Nothing is told of a site that is none any more."""
+        for gauge in (self._backlog, self._connected, self._silence):
+            gauge.remove(name)
 
 
 def publish_held(metrics: Metrics, retry: RetryHeld) -> None:
@@ -72,7 +83,7 @@ def publish_held(metrics: Metrics, retry: RetryHeld) -> None:
     )
 
 
-def publish_duties(metrics: Metrics, duties: Iterable[LeasedDuty | DecidedDuty]) -> None:
+def publish_duties(metrics: Metrics, duties: Iterable[SharedDuty]) -> None:
     """By duty: whether this site has it, and the number of the newest lease or decision that it knows of."""
     names = ("duty",)
     held = Gauge(
@@ -89,11 +100,11 @@ def publish_duties(metrics: Metrics, duties: Iterable[LeasedDuty | DecidedDuty])
         epoch.labels(duty.duty).set_function(partial(_epoch, duty))
 
 
-def _is_held(duty: LeasedDuty | DecidedDuty) -> float:
+def _is_held(duty: SharedDuty) -> float:
     return float(duty.state is DutyState.HOLDING)
 
 
-def _epoch(duty: LeasedDuty | DecidedDuty) -> float:
+def _epoch(duty: SharedDuty) -> float:
     return float(duty.epoch)
 
 

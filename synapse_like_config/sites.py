@@ -70,6 +70,12 @@ class SitePeer:
         assert self.certificate_path is not None
         return self.certificate_path.read_bytes()
 
+    def read_certificate_if_there(self) -> bytes | None:
+        try:
+            return self.read_certificate()
+        except OSError:
+            return None
+
 
 @dataclass(frozen=True)
 class SitesConfig:
@@ -112,6 +118,18 @@ class SitesConfig:
 
         if self.duties_preferred is not None and self.duties_preferred not in self.data_sites:
             raise WrongValue("must be this site or one of its peers, and no witness", "duties_preferred")
+
+    def read_certificate_if_there(self) -> bytes | None:
+        """This site's own, PEM."""
+        try:
+            return None if self.certificate_path is None else self.certificate_path.read_bytes()
+        except OSError:
+            return None
+
+    @property
+    def voters(self) -> frozenset[str]:
+        """All sites that have a vote on duties: this one, its peers, witnesses among them."""
+        return frozenset((self.name, *(peer.name for peer in self.peers)))
 
     @property
     def data_sites(self) -> tuple[str, ...]:

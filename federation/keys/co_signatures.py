@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from federation.keys.own_keys import OwnKeys
+from federation.keys.site_keys import NoteKeys, SiteKeys
 from storage.change import LogEntry
 from storage.committer import Committer
 from storage.database import start
+from storage.log import Log
 from storage.site_key_signatures import ForgetKeySignatures, StoreKeySignature
 
 logger = logging.getLogger(__name__)
@@ -43,29 +45,61 @@ class CoSignatures:
 
 
 class SignAhead:
-    """A part: signs the documents of this period and the next ones."""
+    """A part: signs the documents of this period and the next ones; anew when the sites are others."""
 
-    def __init__(self, own: OwnKeys, signatures: CoSignatures, committer: Committer, clock: Any) -> None:
+    def __init__(
+        self,
+        own: OwnKeys,
+        keys: SiteKeys,
+        note: NoteKeys,
+        signatures: CoSignatures,
+        log: Log,
+        committer: Committer,
+        clock: Any,
+    ) -> None:
         """`clock` is twisted's IReactorTime."""
         self._own = own
+        self._keys = keys
+        self._note = note
         self._signatures = signatures
+        self._log = log
         self._committer = committer
         self._clock = clock
         self._timer: Any = None
 
     def start(self) -> None:
+        self._log.follow(self._hear)
         self._timer = self._clock.callLater(0, self._look)
 
+    def _hear(self, entries: Sequence[LogEntry]) -> None:
+        if any(self._keys.is_about(entry) for entry in entries):
+            start(self._renew(), self._failed)
+
+    async def _renew(self) -> None:
+        await self._keys.refresh()
+        await self.sign()
+
     async def stop(self) -> None:
+        self._log.unfollow(self._hear)
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
 
     def _look(self) -> None:
         self._timer = self._clock.callLater(LOOK_EVERY_S, self._look)
-        start(
-            self.sign(),
-            lambda failure: logger.error("The key document was not signed: %s", failure.value),
-        )
+        start(self._note_and_sign(), self._failed)
+
+    def look_now(self) -> None:
+        """The sites are others."""
+        if self._timer is not None:
+            start(self._note_and_sign(), self._failed)
+
+    def _failed(self, failure: Any) -> None:
+        logger.error("The key document was not signed: %s", failure.value)
+
+    async def _note_and_sign(self) -> None:
+        # The configuration may have been another one before the start.
+        await self._note.note()
+        await self.sign()
 
     async def sign(self) -> None:
         missing = [

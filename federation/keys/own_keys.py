@@ -22,6 +22,32 @@ class SiteSignatures(Protocol):
     def find(self, valid_until: int, key_id: str) -> str | None: ...
 
 
+class OtherKeys(Protocol):
+    """The keys of the organisation's other sites (`SiteKeys`)."""
+
+    @property
+    def version(self) -> int:
+        """Another one whenever they are others."""
+
+    def present(self) -> Mapping[str, bytes]:
+        """By ID, the public keys with which they sign."""
+
+    def old(self) -> Sequence[OldSigningKey]:
+        """Those of sites that are none any more."""
+
+
+class OneSite:
+    """`OtherKeys` of an organisation on one site."""
+
+    version = 0
+
+    def present(self) -> Mapping[str, bytes]:
+        return {}
+
+    def old(self) -> Sequence[OldSigningKey]:
+        return ()
+
+
 class OwnKeys:
     """The first signer signs requests and events; every one is published and signs the document.
 
@@ -35,25 +61,34 @@ class OwnKeys:
         old_keys: Sequence[OldSigningKey],
         refresh_interval_ms: int,
         now_ms: Callable[[], int],
-        site_keys: Mapping[str, bytes] | None = None,
+        sites: OtherKeys | None = None,
         site_signatures: SiteSignatures | None = None,
     ) -> None:
-        """`site_keys` are the public keys, by ID, with which the other sites of the organisation sign."""
+        """What the file says of an old key counts more than what is known of it otherwise."""
         self._site_signatures = site_signatures
-        self._version = 0
         self.server_name = signers[0].server_name
         self._signers = tuple(signers)
-        current = {signer.key_id for signer in signers}
-        self._site_keys = {key_id: key for key_id, key in (site_keys or {}).items() if key_id not in current}
-        current |= self._site_keys.keys()
-        self._old_keys = tuple(key for key in old_keys if key.key_id not in current)
+        self._own_old_keys = tuple(old_keys)
         # The specification: "Originating servers should avoid returning responses that expire in less than an hour".
         self._period_ms = max(refresh_interval_ms, _HOUR_MS)
         self._now_ms = now_ms
         self._document: Mapping[str, Any] = {}
+        self._document_of = (0, 0)
+        self._sites: OtherKeys = sites or OneSite()
+        self._gather()
+
+    def _gather(self) -> None:
+        self._sites_version = self._sites.version
+        current = {signer.key_id for signer in self._signers}
+        self._site_keys = {
+            key_id: key for key_id, key in self._sites.present().items() if key_id not in current
+        }
+        current |= self._site_keys.keys()
+        old = {key.key_id: key for key in (*self._sites.old(), *self._own_old_keys)}
+        self._old_keys = tuple(key for key in old.values() if key.key_id not in current)
         self._keys = {
             signer.key_id: VerifyKey(signer.key_id, signer.verify_key, MAX_INTEGER, False)
-            for signer in signers
+            for signer in self._signers
         }
         self._keys.update(
             (key_id, VerifyKey(key_id, key, MAX_INTEGER, False)) for key_id, key in self._site_keys.items()
@@ -63,15 +98,20 @@ class OwnKeys:
             for old in self._old_keys
         )
 
+    def _look_at_sites(self) -> None:
+        if self._sites.version != self._sites_version:
+            self._gather()
+
     def document(self) -> Mapping[str, Any]:
         """What others learn: JSON, signed. The same for a whole period, which begins at the same time everywhere.
 
         Several machines with the same keys so publish the same document without asking each other.
         """
         (valid_until_ts,) = self.next_ends(1)
-        version = 0 if self._site_signatures is None else self._site_signatures.version
-        if self._document.get("valid_until_ts") != valid_until_ts or version != self._version:
-            self._document, self._version = self._build(valid_until_ts), version
+        signatures = 0 if self._site_signatures is None else self._site_signatures.version
+        version = (signatures, self._sites.version)
+        if self._document.get("valid_until_ts") != valid_until_ts or version != self._document_of:
+            self._document, self._document_of = self._build(valid_until_ts), version
         return self._document
 
     def next_ends(self, count: int) -> Sequence[int]:
@@ -86,6 +126,7 @@ class OwnKeys:
 
     def all_keys(self) -> Mapping[str, VerifyKey]:
         """Our own keys by ID. One in use is valid at all times."""
+        self._look_at_sites()
         return self._keys
 
     def sign(self, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,6 +140,7 @@ class OwnKeys:
         return {**document, "signatures": {self.server_name: dict(sorted(signatures.items()))}}
 
     def _unsigned(self, valid_until_ts: int) -> Mapping[str, Any]:
+        self._look_at_sites()
         keys = {signer.key_id: signer.verify_key for signer in self._signers} | self._site_keys
         return {
             "server_name": self.server_name,

@@ -9,7 +9,7 @@ asks has them too.
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
@@ -41,14 +41,14 @@ class PeerRequests(Protocol):
 class ClaimAtPeers:
     """Asks one peer after the other for what is still wanted."""
 
-    def __init__(self, peers: Sequence[PeerRequests], clock: IReactorTime) -> None:
-        self._peers = peers
+    def __init__(self, get_peers: Callable[[], Sequence[PeerRequests]], clock: IReactorTime) -> None:
+        self._get_peers = get_peers
         self._clock = clock
 
     async def claim(self, pools: Sequence[Pool]) -> Mapping[Pool, OneTimeKey]:
         """A key of each pool of which a site gave one."""
         found: dict[Pool, OneTimeKey] = {}
-        for peer in self._peers:
+        for peer in self._get_peers():
             wanted = [pool for pool in pools if pool not in found]
             if not wanted:
                 break

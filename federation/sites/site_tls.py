@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from OpenSSL import SSL, crypto
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from zope.interface import implementer
 
 from federation.transport.tls import is_certificate_of, parse_certificates
@@ -86,17 +86,6 @@ class SiteConnectionCreator:
 
         connection.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, check)
         return connection
-
-
-@implementer(IOpenSSLServerConnectionCreator)
-class SiteListenerTls:
-    """What twisted's listener takes."""
-
-    def __init__(self, context: SSL.Context) -> None:
-        self._context = context
-
-    def serverConnectionForTLS(self, tls_protocol: Any) -> SSL.Connection:  # noqa: N802
-        return SSL.Connection(self._context, None)
 
 
 def _is_ok(_: Any, certificate: Any, error: int, depth: int, ok: int) -> bool:

@@ -1,7 +1,6 @@
 """The way out of this process, as an argument: a server gives the real one, tests one without sockets."""
 
-from collections.abc import Mapping
-from dataclasses import field
+from collections.abc import Callable
 from typing import Any
 
 from federation.sites.site_tls import SiteTls
@@ -12,7 +11,11 @@ from federation.transport.system_names import SystemNames, resolv_conf_resolver
 from federation.transport.tls import TlsPolicy
 from lazy_dataclasses.decorator import dataclass
 from synapse_like_config.federation import FederationSection
-from synapse_like_config.sites import SitesConfig
+from synapse_like_config.sites import SitePeer, SitesConfig
+
+
+def _nowhere(config: SitesConfig, peer: SitePeer) -> Https:
+    raise ValueError("this network leads to no other site")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +24,14 @@ class Network:
 
     https: Https
     names: NameResolver
-    sites: Mapping[str, Https] = field(default_factory=dict)
-    """By name, the ways to the other sites of the organisation."""
+    connect_site: Callable[[SitesConfig, SitePeer], Https] = _nowhere
+    """The way to another site of the organisation (`federation.sites.site_peers.ConnectSite`)."""
 
 
-def make_network(reactor: Any, config: FederationSection, sites: SitesConfig | None = None) -> Network:
+def make_network(reactor: Any, config: FederationSection) -> Network:
     """The real network, within the address ranges and with the TLS settings of the configuration.
 
-    Raises OSError or ValueError if a file of `federation_custom_ca_list` or of `sites` cannot be used.
+    Raises OSError or ValueError if a file of `federation_custom_ca_list` cannot be used.
     """
     names = SystemNames(reactor, resolv_conf_resolver)
     tls = TlsPolicy(
@@ -39,16 +42,11 @@ def make_network(reactor: Any, config: FederationSection, sites: SitesConfig | N
     )
     addresses = AddressPolicy(config.ip_range_blacklist, config.ip_range_whitelist)
     https = HttpsClient(reactor, tcp_endpoints(reactor), names, addresses, tls)
-    return Network(https, names, {} if sites is None else _site_clients(reactor, names, sites))
 
+    def connect_site(sites: SitesConfig, peer: SitePeer) -> Https:
+        assert sites.certificate_path is not None and sites.private_key_path is not None
+        connections = SiteTls(sites.certificate_path, sites.private_key_path).client(peer.read_certificate())
+        # Peers are named by the operator: they may be at any address.
+        return HttpsClient(reactor, tcp_endpoints(reactor), names, AddressPolicy((), ()), connections)
 
-def _site_clients(reactor: Any, names: NameResolver, sites: SitesConfig) -> Mapping[str, Https]:
-    assert sites.certificate_path is not None and sites.private_key_path is not None
-    tls = SiteTls(sites.certificate_path, sites.private_key_path)
-    # Peers are named by the operator: they may be at any address.
-    anywhere = AddressPolicy((), ())
-    clients: dict[str, Https] = {}
-    for peer in sites.peers:
-        connections = tls.client(peer.read_certificate())
-        clients[peer.name] = HttpsClient(reactor, tcp_endpoints(reactor), names, anywhere, connections)
-    return clients
+    return Network(https, names, connect_site)

@@ -1,14 +1,15 @@
 """Builds what says which duties this site has: all of them on one site, else as the sites agree."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from federation.sites.duties.decided_duty import DecidedDuty, Decisions
 from federation.sites.duties.duty import DutyWork, SoleDuty
+from federation.sites.duties.known_voters import KnownVoters
 from federation.sites.duties.leased_duty import DutyTime, LeasedDuty
+from federation.sites.duties.shared_duty import SharedDuty
 from federation.sites.duties.voter import Voter
 from federation.sites.duties.votes import VoterClient
-from federation.sites.site_client import SiteClient
-from federation.transport.network import Network
+from federation.sites.site_peers import SitePeers
 from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core, SiteCore
 from popcube_server.rest.sites.duties import SiteDutiesServlet, TakeOverServlet
@@ -16,69 +17,82 @@ from popcube_server.services.sites.take_over import TakeOverDuties
 from popcube_server.services.sites.vote_on_duties import VoteOnDuties
 from popcube_server.site_metrics import publish_duties
 
-MIN_VOTERS = 3
-"""Of two, none is more than half."""
-
 
 @dataclass(frozen=True, slots=True)
 class Duties:
     """`servlets` are for the listener that only sites reach. Stop `parts` before those who do the work."""
 
-    parts: Sequence[SoleDuty | LeasedDuty | DecidedDuty]
+    parts: Sequence[SoleDuty | SharedDuty]
     servlets: Sequence[object]
 
 
-def build_duties(core: Core, network: Network, works: Mapping[str, DutyWork]) -> Duties:
+def build_duties(core: Core, site_peers: SitePeers | None, works: Mapping[str, DutyWork]) -> Duties:
     """`works` by the duty's name; a witness has none."""
-    if core.sites is None:
+    if core.sites is None or site_peers is None:
         return Duties([SoleDuty(work) for work in works.values()], ())
     config, log_id = core.sites.config, core.sites.log_id
-    voter = Voter(log_id, config.duties_term_ms, core.database, core.committer, core.platform.elapsed_s)
+    known = KnownVoters(lambda: site_peers.config.voters, core.database, core.committer)
+    voter = Voter(
+        config.name,
+        log_id,
+        config.duties_term_ms,
+        known,
+        core.database,
+        core.committer,
+        core.platform.elapsed_s,
+    )
     decisions = Decisions(core.database, core.committer)
-    can_vote = len(config.peers) + 1 >= MIN_VOTERS
-    parts = [
-        _leased(core, core.sites, network, voter, duty, work)
-        if can_vote
-        else _decided(core, core.sites, network, decisions, duty, work)
-        for duty, work in works.items()
-    ]
+    build = _BuildDuty(core, core.sites, site_peers, voter, decisions)
+    parts = [build.shared(duty, work) for duty, work in works.items()]
     publish_duties(core.metrics, parts)
-    take_over = TakeOverDuties(config.name, tuple(works), can_vote, core.committer)
+    take_over = TakeOverDuties(config.name, tuple(works), voter, core.committer)
     servlets = (SiteDutiesServlet(VoteOnDuties(voter, decisions)), TakeOverServlet(take_over))
     return Duties(parts, servlets)
 
 
-def _leased(
-    core: Core, sites: SiteCore, network: Network, voter: Voter, duty: str, work: DutyWork
-) -> LeasedDuty | DecidedDuty:
-    peers = _peers(core, sites, network)
-    return LeasedDuty(duty, sites.config.name, voter, peers, _time(core, sites), work)
+@dataclass(frozen=True, slots=True)
+class _BuildDuty:
+    core: Core
+    sites: SiteCore
+    peers: SitePeers
+    voter: Voter
+    decisions: Decisions
 
-
-def _decided(
-    core: Core, sites: SiteCore, network: Network, decisions: Decisions, duty: str, work: DutyWork
-) -> LeasedDuty | DecidedDuty:
-    return DecidedDuty(
-        duty,
-        sites.config.name,
-        sites.log_id,
-        sites.config.preferred,
-        decisions,
-        _peers(core, sites, network),
-        _time(core, sites),
-        work,
-    )
-
-
-def _peers(core: Core, sites: SiteCore, network: Network) -> Mapping[str, VoterClient]:
-    return {
-        peer.name: VoterClient(
-            sites.config.name, SiteClient(peer.name, peer.url, core.signer, network.sites[peer.name])
+    def shared(self, duty: str, work: DutyWork) -> SharedDuty:
+        shared = SharedDuty(
+            duty,
+            self.voter,
+            lambda settled: self._leased(duty, work, settled),
+            lambda since: self._decided(duty, work, since),
+            self._time(),
         )
-        for peer in sites.config.peers
-    }
+        self.peers.follow(lambda change: shared.peers_changed())
+        return shared
 
+    def _leased(self, duty: str, work: DutyWork, settled: Callable[[], None]) -> LeasedDuty:
+        name = self.sites.config.name
+        return LeasedDuty(duty, name, self.voter, self._voters(), self._time(), work, settled)
 
-def _time(core: Core, sites: SiteCore) -> DutyTime:
-    platform = core.platform
-    return DutyTime(platform.clock, platform.elapsed_s, platform.random, sites.config.duties_term_ms / 1000)
+    def _decided(self, duty: str, work: DutyWork, since: int) -> DecidedDuty:
+        config = self.peers.config
+        return DecidedDuty(
+            duty,
+            config.name,
+            self.sites.log_id,
+            config.preferred,
+            config.data_sites,
+            since,
+            self.decisions,
+            self._voters(),
+            self._time(),
+            work,
+        )
+
+    def _voters(self) -> Mapping[str, VoterClient]:
+        name = self.sites.config.name
+        return {peer.name: VoterClient(name, peer.client) for peer in self.peers.values()}
+
+    def _time(self) -> DutyTime:
+        platform = self.core.platform
+        term_s = self.sites.config.duties_term_ms / 1000
+        return DutyTime(platform.clock, platform.elapsed_s, platform.random, term_s)

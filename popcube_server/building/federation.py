@@ -9,10 +9,12 @@ from federation.keys.co_signatures import CoSignatures, SignAhead
 from federation.keys.fetch_keys import FetchKeys, Notary
 from federation.keys.key_ring import KeyRing
 from federation.keys.own_keys import OwnKeys
+from federation.keys.site_keys import NoteKeys, SiteKeys
 from federation.keys.stored_keys import StoredKeys
 from federation.keys.verify_events import VerifyEvents
 from federation.room_dag.base64 import decode_base64
 from federation.room_dag.signing import EventSigner, generate_key
+from federation.sites.site_peers import SitePeers
 from federation.transport.allowed_servers import AllowedServers
 from federation.transport.back_off import BackOff
 from federation.transport.discovery import Discovery
@@ -69,7 +71,7 @@ class Federation:
     parts: Sequence[Running]
 
 
-def build_federation(core: Core, network: Network) -> Federation:
+def build_federation(core: Core, network: Network, peers: SitePeers | None) -> Federation:
     config, platform, now_ms = core.config, core.platform, core.platform.now_ms
     allowed = AllowedServers(core.server_name, config.federation.federation_domain_whitelist)
     user_agent = _user_agent(config.server.user_agent_suffix)
@@ -86,15 +88,13 @@ def build_federation(core: Core, network: Network) -> Federation:
     known = core.database.read_now(SiteKeySignaturesRepository().get_all) if core.sites else {}
     signatures = CoSignatures(known)
     core.log.follow(signatures.hear)
+    site_keys = None if peers is None else SiteKeys(peers, core.database)
     own = OwnKeys(
         _signers(core),
         config.keys.old_signing_keys,
         config.keys.key_refresh_interval_ms,
         now_ms,
-        # A witness signs no events: its key is nobody's business.
-        {peer.verify_key.key_id: peer.verify_key.key for peer in config.sites.peers if not peer.witness}
-        if config.sites
-        else None,
+        site_keys,
         signatures if core.sites else None,
     )
     stored = StoredKeys(core.database, core.committer, core.log, now_ms)
@@ -132,8 +132,24 @@ def build_federation(core: Core, network: Network) -> Federation:
         OriginTurns(OF_SITES, platform, numbers),
         numbers,
         servlets,
-        [forget, *([SignAhead(own, signatures, core.committer, platform.clock)] if core.sites else [])],
+        [forget, *_signing(core, own, peers, site_keys, signatures)],
     )
+
+
+def _signing(
+    core: Core,
+    own: OwnKeys,
+    peers: SitePeers | None,
+    site_keys: SiteKeys | None,
+    signatures: CoSignatures,
+) -> Sequence[SignAhead]:
+    if peers is None or site_keys is None:
+        return ()
+    note = NoteKeys(peers, core.database, core.committer, lambda: own.next_ends(1)[0])
+    clock = core.platform.clock
+    ahead = SignAhead(own, site_keys, note, signatures, core.log, core.committer, clock)
+    peers.follow(lambda change: ahead.look_now())
+    return (ahead,)
 
 
 def _signers(core: Core) -> list[EventSigner]:

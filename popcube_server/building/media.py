@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from federation.sites.site_peers import SitePeers
 from federation.transport.network import Network
 from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
@@ -63,7 +64,7 @@ USE_STEPS = 10
 """On several sites, a look at media is told to all of them once in a tenth of the time after which unused media go."""
 
 
-def build_media(core: Core, federation: Federation, network: Network) -> Media:
+def build_media(core: Core, federation: Federation, network: Network, peers: SitePeers | None) -> Media:
     """Without a media repository (`enable_media_repo: false`) there are no endpoints."""
     config = core.config.media
     files = LocalMediaFiles(config.media_store_path)
@@ -71,7 +72,7 @@ def build_media(core: Core, federation: Federation, network: Network) -> Media:
         files.prepare()
     except OSError as error:
         raise SystemExit(f"media_store_path: the folder cannot be used: {error}") from error
-    sites = build_site_media(core, network, files)
+    sites = build_site_media(core, peers, files)
     awaited = AwaitedUploads(core.platform, core.log)
     use_step_ms = _use_step_ms(core)
     note_uses = NoteUses(core.committer)

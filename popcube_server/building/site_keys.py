@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from federation.sites.claim_at_peers import ClaimAtPeers
-from federation.sites.site_client import SiteClient
-from federation.transport.network import Network
+from federation.sites.site_peers import SitePeers
 from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.rest.sites.keys import SiteKeys
@@ -20,13 +19,8 @@ class KeysAtSites:
     servlets: Sequence[object]
 
 
-def build_keys_at_sites(core: Core, network: Network) -> KeysAtSites:
-    if core.sites is None:
+def build_keys_at_sites(core: Core, peers: SitePeers | None) -> KeysAtSites:
+    if peers is None:
         return KeysAtSites(NoOtherSites(), ())
-    clients = [
-        SiteClient(peer.name, peer.url, core.signer, network.sites[peer.name])
-        for peer in core.sites.config.peers
-        if not peer.witness
-    ]
-    elsewhere = ClaimAtPeers(clients, core.platform.clock)  # type: ignore[arg-type]
+    elsewhere = ClaimAtPeers(peers.clients, core.platform.clock)  # type: ignore[arg-type]
     return KeysAtSites(elsewhere, (SiteKeys(GiveKeys(core.committer)),))

@@ -5,15 +5,14 @@ from typing import Protocol, cast
 
 from prometheus_client import Counter, Gauge
 
-from federation.sites.site_client import SiteClient
-from federation.transport.network import Network
+from federation.sites.site_peers import SitePeers
 from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core, SiteCore
 from popcube_server.metrics import Metrics
 from popcube_server.rest.sites.media import AwaitedFiles, SiteMedia
 from popcube_server.services.media.copy_from_sites import CopyFromSites
 from popcube_server.services.media.drop_files import INTERVAL_S, DropFiles
-from popcube_server.services.media.fetch_from_sites import FetchFromSites, OtherSite
+from popcube_server.services.media.fetch_from_sites import FetchFromSites
 from popcube_server.services.media.give_to_site import GiveToSite
 from popcube_server.services.media.other_sites import BringFromSites, NoOtherSites, OtherSites
 from popcube_server.services.media.upload_safety import FileAtPeer, RecordIsEnough, UploadSafety
@@ -95,18 +94,13 @@ class NoteInDatabase:
         return cast(bool, committed.results[0])
 
 
-def build_site_media(core: Core, network: Network, store: MediaStore) -> SiteMediaParts:
+def build_site_media(core: Core, peers: SitePeers | None, store: MediaStore) -> SiteMediaParts:
     """Next to nothing for an organization on one site."""
-    if core.sites is None:
+    if core.sites is None or peers is None:
         return SiteMediaParts(NoOtherSites(), RecordIsEnough(core.committer), (), ())
     platform = core.platform
     metrics = SiteMediaMetrics(core.metrics)
-    sites: list[OtherSite] = [
-        SiteClient(peer.name, peer.url, core.signer, network.sites[peer.name])
-        for peer in core.sites.config.peers
-        if not peer.witness
-    ]
-    fetch = FetchFromSites(platform, store, sites, NoteInDatabase(core.committer))
+    fetch = FetchFromSites(platform, store, peers.clients, NoteInDatabase(core.committer))
     copy = CopyFromSites(platform, core.database, core.committer, core.log, fetch, metrics)
     drop = DropFiles(platform, core.database, core.committer, store)
     others = BringFromSites(platform, core.committer, fetch)

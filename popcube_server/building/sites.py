@@ -1,7 +1,6 @@
 """Builds the links to the other sites of the organisation."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
 from federation.rooms.accept_event import AcceptEvent
 from federation.rooms.receiving.fetch_missing import FetchMissing
@@ -13,15 +12,17 @@ from federation.sites.batch import LogName
 from federation.sites.durability import SiteDurability
 from federation.sites.hold_events import HoldEvents
 from federation.sites.link import SiteLink
+from federation.sites.links import SiteLinks
 from federation.sites.peer_verdicts import PeerVerdicts
 from federation.sites.pipeline import PeerPipeline
 from federation.sites.place_event import PeerRooms, PlaceSiteEvent
 from federation.sites.read_batch import ReadBatch
 from federation.sites.retry_held import RetryHeld
 from federation.sites.site_client import LinkClient, SiteClient
+from federation.sites.site_peers import SitePeers
 from federation.sites.take_batch import TakeBatch
-from federation.transport.network import Network
 from federation.turns import FairTurns
+from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core, SiteCore
 from popcube_server.building.federation_rooms import RemoteRooms
 from popcube_server.building.push import Push
@@ -36,7 +37,7 @@ from popcube_server.services.sites.give_copy import LOCAL_TABLES, GiveCopy
 from popcube_server.services.sites.receive_changes import ReceiveChanges
 from popcube_server.services.sites.secret_check import secret_check
 from popcube_server.services.sites.site_status import SiteStatus
-from popcube_server.site_metrics import SiteMetrics, publish_held, publish_links
+from popcube_server.site_metrics import LinkMetrics, SiteMetrics, publish_held
 from storage.committer import PeerCommitter
 from storage.copying import WriteCopy
 from storage.database import Database
@@ -48,7 +49,7 @@ from storage.replication.hybrid_clock import HybridClock
 from storage.replication.kinds.all_kinds import ALL_KINDS
 from storage.replication.own_site import become_site
 from storage.site_links import COPYING, SiteLinksRepository, ThinSiteMarks
-from synapse_like_config.sites import SitePeer, SitesConfig
+from synapse_like_config.sites import SitesConfig
 
 THINNING_INTERVAL_S = 3600.0
 RETRY_INTERVAL_S = 30.0
@@ -69,9 +70,10 @@ class DurabilityEnd:
 
 @dataclass(frozen=True, slots=True)
 class Sites:
-    """The links of this site. `servlets` and `authenticator` are for the listener that only sites reach."""
+    """The links of this site (`name`). `servlets` and `authenticator` are for the listener that only sites reach."""
 
-    parts: Sequence[SiteLink | DurabilityEnd | Periodic]
+    name: str
+    parts: Sequence[SiteLinks | DurabilityEnd | Periodic]
     authenticator: AuthenticateSite
     servlets: Sequence[object]
 
@@ -98,21 +100,17 @@ def build_site_core(
 
 
 def build_sites(
-    core: Core, base: RoomBase, network: Network, remote: RemoteRooms, push: Push
+    core: Core, base: RoomBase, site_peers: SitePeers | None, remote: RemoteRooms, push: Push
 ) -> Sites | None:
     """None for an organisation on one site."""
-    if core.sites is None:
+    if core.sites is None or site_peers is None:
         return None
     config = core.sites.config
-    clients = {
-        peer.name: SiteClient(peer.name, peer.url, core.signer, network.sites[peer.name])
-        for peer in config.peers
-    }
     hold = HoldEvents(core.database, core.committer, core.platform.now_ms)
     # One for batches and one for what is tried again: each waits for the events that it placed itself.
     place, place_held = (
         PlaceSiteEvent(
-            {name: _peer_rooms(core, base, remote, push, client) for name, client in clients.items()},
+            _rooms_of_peers(core, base, remote, push, site_peers),
             base.rooms,
             base.events,
             remote.check,
@@ -128,20 +126,18 @@ def build_sites(
     read = ReadBatch(
         LogName(config.name, core.sites.log_id), core.database, core.log, ExportRecords(ALL_KINDS)
     )
-    links = {
-        peer.name: _link(
-            core, peer, LinkClient(clients[peer.name], core.sites.log_id), read, core.sites.durability
-        )
-        for peer in config.peers
-        if not peer.witness
-    }
-    publish_links(core.metrics, links.values(), core.platform.now_ms)
+    sites = core.sites
+    links = SiteLinks(
+        site_peers,
+        lambda peer: _link(core, LinkClient(peer.client, sites.log_id), peer.name, read, sites.durability),
+        LinkMetrics(core.metrics, core.platform.now_ms),
+    )
     status = SiteStatus(
         config.name,
         core.sites.log_id,
         core.log,
         core.database,
-        links.values(),
+        links,
         core.sites.durability,
         core.platform.now_ms,
     )
@@ -150,10 +146,10 @@ def build_sites(
         SiteCopies(_give_copy(core, core.sites), secret_check(core.config)),
         SiteStatusServlet(config.name, status),
     )
-    authenticator = AuthenticateSite(config.name, core.signer, config.peers)
+    authenticator = AuthenticateSite(config.name, core.signer, site_peers)
     thin = Periodic(core.platform, "Thinning the marks of sites", THINNING_INTERVAL_S, lambda: _thin(core))
     retrying = Periodic(core.platform, "Trying again what was kept", RETRY_INTERVAL_S, retry.run)
-    return Sites((*_ends(core.sites), thin, retrying, *links.values()), authenticator, servlets)
+    return Sites(config.name, (*_ends(core.sites), thin, retrying, links), authenticator, servlets)
 
 
 async def _thin(core: Core) -> None:
@@ -176,6 +172,20 @@ def _ends(sites: SiteCore) -> Sequence[DurabilityEnd]:
     return () if sites.durability is None else (DurabilityEnd(sites.durability),)
 
 
+def _rooms_of_peers(
+    core: Core, base: RoomBase, remote: RemoteRooms, push: Push, site_peers: SitePeers
+) -> Mapping[str, PeerRooms]:
+    rooms: dict[str, PeerRooms] = {}
+
+    def meet(names: Iterable[str]) -> None:
+        rooms.update((name, _peer_rooms(core, base, remote, push, site_peers[name].client)) for name in names)
+
+    meet(site_peers)
+    # What is under way with a site that is none any more comes to its end.
+    site_peers.follow(lambda change: meet((*change.added, *change.changed)))
+    return rooms
+
+
 def _peer_rooms(core: Core, base: RoomBase, remote: RemoteRooms, push: Push, client: SiteClient) -> PeerRooms:
     committer = PeerCommitter(core.committer, client.peer)
     ask = AskServers(client)
@@ -191,13 +201,11 @@ def _peer_rooms(core: Core, base: RoomBase, remote: RemoteRooms, push: Push, cli
 
 
 def _link(
-    core: Core, peer: SitePeer, client: LinkClient, read: ReadBatch, durability: SiteDurability | None
+    core: Core, client: LinkClient, peer: str, read: ReadBatch, durability: SiteDurability | None
 ) -> SiteLink:
     def confirmed(name: str, position: int) -> None:
         if durability is not None:
             durability.confirmed(name, position)
 
     platform = core.platform
-    return SiteLink(
-        peer.name, client, read, core.log, core.committer, platform.sleep, platform.now_ms, confirmed
-    )
+    return SiteLink(peer, client, read, core.log, core.committer, platform.sleep, platform.now_ms, confirmed)

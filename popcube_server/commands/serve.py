@@ -3,9 +3,11 @@
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from popcube_server.app import run as run_server
+from synapse_like_config.config import ServerConfig
 from synapse_like_config.errors import ConfigError
 from synapse_like_config.load import load_config
 from synapse_like_config.secret_files import write_missing_file
@@ -36,4 +38,13 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     for warning in loaded.warnings:
         print(f"Warning: {warning}", file=sys.stderr)
-    return run_server(loaded.config)
+    return run_server(loaded.config, lambda: _load_again(arguments.config_path))
+
+
+def _load_again(paths: Sequence[Path]) -> ServerConfig:
+    """Raises `ConfigError`."""
+    loaded = load_config(paths)
+    for missing in loaded.missing_files:
+        # What was made at the start is never made anew under a server that runs.
+        raise ConfigError(str(missing.path), 0, "", "this file is gone")
+    return loaded.config

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, cast
 
-from popcube_server.commands import site_init, site_join, site_status, site_take_over
+from popcube_server.commands import site_init, site_join, site_reload, site_status, site_take_over
 from popcube_server.commands.site_errors import SiteCommandFailed
 from storage.engines.engine import StorageError
 from storage.migrate import SchemaTooNew
@@ -26,6 +26,7 @@ class Verb(Protocol):
 _VERBS: Mapping[str, Verb] = {
     "init": cast(Verb, site_init),
     "join": cast(Verb, site_join),
+    "reload": cast(Verb, site_reload),
     "status": cast(Verb, site_status),
     "take-over": cast(Verb, site_take_over),
 }

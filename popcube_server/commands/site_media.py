@@ -33,7 +33,7 @@ class FetchAllMedia:
         self._database = database
         self._missing = MissingMediaRepository()
         self._platform = Platform(reactor, os.urandom, _at_once)
-        self._fetch = FetchFromSites(self._platform, files, sites, self._note)
+        self._fetch = FetchFromSites(self._platform, files, lambda: sites, self._note)
         self._done_bytes = 0
 
     async def run(self, progress: Progress) -> int:

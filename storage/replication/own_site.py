@@ -26,10 +26,16 @@ def become_site(tx: WriteTransaction, site: str, log: str, peers: Iterable[str])
     elif row != (site, log):
         _give_back(tx, *row)
         tx.run("UPDATE own_site SET site = ?, log = ?", (site, log))
-    names = tx.intern((site, *peers))
-    # What this site held before it was rebuilt is lost, and so is what a site held that is none any more.
+    # What this site held before it was rebuilt is lost.
+    tx.run("DELETE FROM peer_one_time_keys WHERE site = ?", (tx.intern_one(site),))
+    _lose_sites(tx, peers)
+
+
+def _lose_sites(tx: WriteTransaction, peers: Iterable[str]) -> None:
+    """What a site held that is none any more is lost."""
+    present = set(tx.intern(peers).values())
     for (other,) in tx.all("SELECT DISTINCT site FROM peer_one_time_keys"):
-        if other == names[site] or other not in names.values():
+        if other not in present:
             tx.run("DELETE FROM peer_one_time_keys WHERE site = ?", (other,))
 
 
@@ -67,6 +73,24 @@ def _give_back(tx: WriteTransaction, site: str, log: str) -> None:
         (names[log],),
     )
     tx.run("UPDATE registration_tokens SET completed = 0")
+
+
+@dataclass(frozen=True, slots=True)
+class LoseSites(Change):
+    """These are all peers from now on: the keys that others hold are lost."""
+
+    kind: ClassVar[str] = "peer_sites"
+    area: ClassVar[str] = "keys"
+
+    peers: tuple[str, ...]
+
+    def key(self) -> tuple[str, ...]:
+        return self.peers
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        for _, change in changes:
+            _lose_sites(tx, change.peers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,7 +162,7 @@ class ServerTestCase(SynchronousTestCase):
             Threads(synchronous, synchronous),
             lambda number: None,
         )
-        organisation = build_organisation(core, self.network.network)
+        organisation = build_organisation(core, self.network.network, lambda: self.configuration(host))
         organisation.start()
         self.organisations[host] = organisation
         self.addCleanup(self.close, organisation)

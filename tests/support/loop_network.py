@@ -97,10 +97,9 @@ class LoopNetwork:
         """Sees what organisations of this process answer each other."""
         self.network = Network(self, self)
 
-    def give_sites(self, names: Iterable[str], hosts: Iterable[str]) -> None:
+    def give_sites(self, hosts: Iterable[str]) -> None:
         """The sites of an organisation reach each other by these host names."""
         self._link_hosts = frozenset(hosts)
-        self.network = Network(self, self, dict.fromkeys(names, self))
 
     def connect(self, root: Any) -> None:
         """Requests to organisations go to this front door."""

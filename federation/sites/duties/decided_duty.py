@@ -11,7 +11,7 @@ that does not answer, it goes on as it last knew: without a decision against it,
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from enum import Enum
 from typing import Any
 
@@ -50,6 +50,10 @@ class Decisions:
         if stored is not None:
             self._note(duty, stored)
         return self._known.get(duty)
+
+    async def highest_epoch(self, duty: str) -> int:
+        """Of all that was ever known here of a duty, leases too: what is decided next has a higher one."""
+        return await self._database.read(lambda tx: self._repository.get_highest_epoch(tx, duty))
 
     async def learn(self, duty: str, decision: Decision | None) -> Decision | None:
         """Somebody knows of a decision; the newest that is known now, on disk when this returns."""
@@ -101,16 +105,22 @@ class DecidedDuty:
         site: str,
         log_id: str,
         preferred: str,
+        sites: Collection[str],
+        since: int,
         decisions: Decisions,
         peers: Mapping[str, AskVoter],
         time: DutyTime,
         work: DutyWork,
     ) -> None:
-        """`preferred` is the site that has the duty as long as nothing was decided."""
+        """`preferred` is the site that has the duty as long as nothing was decided, or for a site that is none of
+        `sites` any more. Decisions count whose number is higher than `since`.
+        """
         self.duty = duty
         self._site = site
         self._log_id = log_id
         self._preferred = preferred
+        self._sites = frozenset(sites)
+        self._since = since
         self._decisions = decisions
         self._peers = peers
         self._time = time
@@ -168,7 +178,7 @@ class DecidedDuty:
                     logger.warning(
                         "No other site answers; as far as this one knows, the duty %s is %s's",
                         self.duty,
-                        self._preferred if decision is None else decision.holder,
+                        self._holder(decision),
                     )
                     self._has_heard = True
                 if self._has_heard:
@@ -199,18 +209,24 @@ class DecidedDuty:
         return await self._decisions.learn(self.duty, theirs)
 
     async def _settle(self, decision: Decision | None) -> None:
-        holder = self._preferred if decision is None else decision.holder
-        if holder != self._site:
+        if self._holder(decision) != self._site:
             return
-        if decision is None or decision.log not in ("", self._log_id):
-            # A site that was rebuilt counts anew what it sends: under a number of its own.
-            epoch = 1 if decision is None else decision.epoch + 1
+        highest = await self._decisions.highest_epoch(self.duty)
+        if decision is None or decision.log not in ("", self._log_id) or decision.epoch < highest:
+            # A site that was rebuilt counts anew what it sends: under a number of its own. And whoever had a lease
+            # since, when there were more sites, had it under a later number.
+            epoch = max(0 if decision is None else decision.epoch, highest) + 1
             decision = await self._decisions.learn(self.duty, Decision(epoch, self._site, self._log_id))
         elif not decision.log:
             noted = Decision(decision.epoch, self._site, self._log_id)
             decision = await self._decisions.learn(self.duty, noted)
         if decision is not None and decision.holder == self._site:
             self._gain(decision.epoch)
+
+    def _holder(self, decision: Decision | None) -> str:
+        if decision is None or decision.epoch <= self._since or decision.holder not in self._sites:
+            return self._preferred
+        return decision.holder
 
     def _hear(self, decision: Decision) -> None:
         self._epoch = decision.epoch

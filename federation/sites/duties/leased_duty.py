@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, Final, Protocol
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, gatherResults
 from twisted.python.failure import Failure
 
 from federation.sites.duties.duty import DutyWork
-from federation.sites.duties.round import Round
-from federation.sites.duties.voter import LeaseRequest, Voter
+from federation.sites.duties.round import IsEnough, Round
+from federation.sites.duties.voter import MIN_VOTERS, Comparison, LeaseRequest, Vote, Voter
+from federation.sites.duties.voter_sets import Voters, VoterSets, is_majority
 from federation.sites.duties.votes import AskVoter
 from federation.sites.peer import PeerUnreachable
 from lazy_dataclasses.decorator import dataclass
@@ -84,19 +85,24 @@ class LeasedDuty:
         peers: Mapping[str, AskVoter],
         time: DutyTime,
         work: DutyWork,
+        settled: Callable[[], None],
     ) -> None:
-        """`peers` are all other voters, witnesses too."""
+        """`peers` are all other voters by the configuration, witnesses too. `settled()` is called when it was agreed
+        who votes and there are so few that they do not vote any more.
+        """
         self.duty = duty
         self._site = site
         self._own = own
         self._peers = peers
         self._time = time
         self._work = work
+        self._settled = settled
         self._beat_s = time.term_s / 3
         self._hold: LeaseHold | None = None
         self._epoch = 0
         """The highest that was heard of."""
         self._deadline: Any = None
+        self._voters: Voters = frozenset()
         self._rounds: list[Round] = []
         self._is_stopped = False
         self._running: Deferred[None] | None = None
@@ -157,13 +163,24 @@ class LeasedDuty:
     # Votes
 
     async def _try(self) -> None:
+        voters = await self._choose_voters()
+        if voters is None:
+            return
         # Never twice the same: what was released is not given again.
         self._epoch = epoch = max(self._epoch, await self._own.get_epoch(self.duty)) + 1
         began_s = self._time.elapsed_s()
-        if not await self._vote_for_itself(epoch):
+        vote = await self._vote_for_itself(epoch, voters)
+        if not vote.is_granted or vote.sets is None:
             # Nobody else hears of this epoch: it is not on disk, and may be used again after a restart.
             return
-        if await self._ask_others(epoch):
+        request = self._request(epoch, voters, vote.sets)
+        if await self._ask_others(request, lambda names, heard: heard.has_majorities(names)):
+            await self._own.settle(self.duty, voters, epoch)
+            if len(voters) < MIN_VOTERS:
+                await self._release(epoch)
+                self._settled()
+                return
+            self._voters = voters
             hold = LeaseHold(epoch, began_s + HELD_PART * self._time.term_s, self._time.elapsed_s)
             if hold.is_held() and not self._is_stopped:
                 self._gain(hold)
@@ -172,25 +189,68 @@ class LeasedDuty:
 
     async def _renew(self, hold: LeaseHold) -> None:
         began_s = self._time.elapsed_s()
-        if not await self._vote_for_itself(hold.epoch):
+        voters = self._voters
+        vote = await self._vote_for_itself(hold.epoch, voters)
+        if not vote.is_granted or vote.sets is None:
             return
-        if await self._ask_others(hold.epoch) and self._hold is hold and hold.is_held():
+        request = self._request(hold.epoch, voters, vote.sets)
+        # What others asked for since the lease was won was not won: it needs more than half of these, too.
+        won = await self._ask_others(request, lambda names, _: is_majority(names, voters))
+        if won and self._hold is hold and hold.is_held():
             hold.until_s = began_s + HELD_PART * self._time.term_s
             self._watch(hold)
 
-    def _request(self, epoch: int) -> LeaseRequest:
-        return LeaseRequest(self.duty, epoch, self._site, round(self._time.term_s * 1000))
+    async def _choose_voters(self) -> Voters | None:
+        """Under whom to ask for a lease: those of the configuration as soon as enough of them are there, and else those
+        that were agreed on before. None: this site is none of these.
+        """
+        wanted = self._own.wanted
+        sets = await self._own.get_sets(self.duty)
+        if sets.needed == {wanted}:
+            return wanted
+        there = frozenset((self._site,))
+        for name, comparison in zip(self._peers, await self._compare(sets), strict=True):
+            if comparison is not None:
+                sets = await self._own.hear(self.duty, comparison.sets)
+                there |= {name} if comparison.may_vote else frozenset()
+        if sets.needed == {wanted} and len(wanted) < MIN_VOTERS:
+            # Another site has seen to it.
+            self._settled()
+            return None
+        if sets.has_majorities(there) and is_majority(there, wanted):
+            return wanted
+        return sets.settled if self._site in sets.settled else None
 
-    async def _vote_for_itself(self, epoch: int) -> bool:
-        vote = await self._own.vote(self._request(epoch))
+    async def _compare(self, sets: VoterSets) -> list[Comparison | None]:
+        asking = [Deferred.fromCoroutine(self._ask_to_compare(peer, sets)) for peer in self._peers.values()]
+        timer = self._time.clock.callLater(self._beat_s * HELD_PART, _cancel, asking)
+        try:
+            answers = await gatherResults(asking)
+        finally:
+            if timer.active():
+                timer.cancel()
+        return list(answers)
+
+    async def _ask_to_compare(self, peer: AskVoter, sets: VoterSets) -> Comparison | None:
+        try:
+            return await peer.compare(self.duty, sets)
+        except (PeerUnreachable, CancelledError):
+            return None
+
+    def _request(self, epoch: int, voters: Voters, sets: VoterSets) -> LeaseRequest:
+        return LeaseRequest(self.duty, epoch, self._site, round(self._time.term_s * 1000), voters, sets)
+
+    async def _vote_for_itself(self, epoch: int, voters: Voters) -> Vote:
+        sets = await self._own.get_sets(self.duty)
+        vote = await self._own.vote(self._request(epoch, voters, sets))
         self._epoch = max(self._epoch, vote.epoch)
-        return vote.is_granted
+        return vote
 
-    async def _ask_others(self, epoch: int) -> bool:
-        """Whether more than half of all voters are for this site, which is one of them."""
+    async def _ask_others(self, request: LeaseRequest, is_enough: IsEnough) -> bool:
+        """Whether enough voters are for this site, which is one of them."""
         voting = Round(self._peers, self._time.clock, self._beat_s * HELD_PART)
         self._rounds = [*self._rounds[-2:], voting]
-        won = await voting.ask(self._request(epoch), (len(self._peers) + 1) // 2)
+        won = await voting.ask(request, is_enough)
         self._epoch = max(self._epoch, voting.highest_epoch)
         return won
 
@@ -241,6 +301,6 @@ class LeasedDuty:
             self._work.lost()
 
 
-def _cancel(waiting: Iterable["Deferred[None]"]) -> None:
+def _cancel(waiting: Iterable["Deferred[Any]"]) -> None:
     for each in waiting:
         each.cancel()

@@ -1,16 +1,21 @@
 """One round of voting: all peers are asked at once, and the answer is known once enough have answered."""
 
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 
 from federation.sites.duties.voter import LeaseRequest, Vote
+from federation.sites.duties.voter_sets import VoterSets
 from federation.sites.duties.votes import AskVoter
 from federation.sites.peer import PeerUnreachable
 
 logger = logging.getLogger(__name__)
+
+
+IsEnough = Callable[[frozenset[str], VoterSets], bool]
+"""Whether these are enough votes, by what is known of who votes."""
 
 
 class Clock(Protocol):
@@ -27,20 +32,24 @@ class Round:
         self._clock = clock
         self._patience_s = patience_s
         self._asking: set[Deferred[None]] = set()
-        self._granted = 0
-        self._refused = 0
-        self._wanted = 0
+        self._granted: frozenset[str] = frozenset()
+        self._open: frozenset[str] = frozenset(peers)
+        self._is_enough: IsEnough = _never
         self._timer: Any = None
         self._decided: Deferred[bool] = Deferred()
         self.highest_epoch = 0
         """Of all answers that came so far."""
+        self.heard: VoterSets | None = None
+        """What all who answered so far know of who votes."""
 
-    async def ask(self, request: LeaseRequest, wanted: int) -> bool:
-        """Whether `wanted` peers gave their vote in time."""
-        self._wanted = wanted
+    async def ask(self, request: LeaseRequest, is_enough: IsEnough) -> bool:
+        """Whether enough voted for the request in time; whoever asks has voted for itself."""
+        self._granted = frozenset((request.holder,))
+        self.heard = request.sets
+        self._is_enough = is_enough
         self._timer = self._clock.callLater(self._patience_s, self.give_up)
-        for peer in self._peers.values():
-            self._begin(self._ask(peer, request))
+        for name, peer in self._peers.items():
+            self._begin(self._ask(name, peer, request))
         self._look()
         return await self._decided
 
@@ -61,21 +70,26 @@ class Round:
             self._timer.cancel()
         self._look()
 
-    async def _ask(self, peer: AskVoter, request: LeaseRequest) -> None:
+    async def _ask(self, name: str, peer: AskVoter, request: LeaseRequest) -> None:
         try:
             vote = await peer.vote(request)
         except (PeerUnreachable, CancelledError):
             vote = Vote(False, 0)
         self.highest_epoch = max(self.highest_epoch, vote.epoch)
+        if vote.sets is not None and self.heard is not None:
+            self.heard = self.heard.heard(vote.sets)
+        self._open -= {name}
         if vote.is_granted:
-            self._granted += 1
-        else:
-            self._refused += 1
+            self._granted |= {name}
 
     def _look(self) -> None:
-        if self._decided.called:
+        if self._decided.called or self.heard is None:
             return
-        if self._granted >= self._wanted:
+        if self._is_enough(self._granted, self.heard):
             self._decided.callback(True)
-        elif len(self._peers) - self._refused < self._wanted:
+        elif not self._is_enough(self._granted | self._open, self.heard):
             self._decided.callback(False)
+
+
+def _never(names: frozenset[str], heard: VoterSets) -> bool:
+    return False

@@ -1,16 +1,20 @@
 """What sites ask of each other about duties, over the links' listener.
 
-    POST /_popcube/sites/v1/leases       {"duty", "epoch", "holder", "term_ms"} -> {"granted", "epoch"}
+    POST /_popcube/sites/v1/leases       {"duty", "epoch", "holder", "term_ms", "voters", "sets"}
+                                         -> {"granted", "epoch", "sets"}
+    POST /_popcube/sites/v1/voters       {"duty", "sets"} -> {"may_vote", "sets"}
     POST /_popcube/sites/v1/releases     {"duty", "epoch", "holder"} -> {}
     POST /_popcube/sites/v1/decisions    {"duty", "epoch", "holder", "log"} -> the newest that is known there
 
-A site asks for itself only: `holder` of a lease is whoever signed the request.
+A site asks for itself only: `holder` of a lease is whoever signed the request. `sets` is what a site knows of who
+votes (`voter_sets.py`).
 """
 
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
-from federation.sites.duties.voter import LeaseRequest, Vote
+from federation.sites.duties.voter import Comparison, LeaseRequest, Vote
+from federation.sites.duties.voter_sets import VoterSets, parse_sets
 from federation.sites.peer import PeerUnreachable
 from federation.sites.site_client import LINK, SiteClient
 from federation.transport.errors import FederationError
@@ -25,6 +29,9 @@ class AskVoter(Protocol):
     async def vote(self, request: LeaseRequest) -> Vote: ...
 
     async def release(self, duty: str, epoch: int) -> None: ...
+
+    async def compare(self, duty: str, sets: VoterSets) -> Comparison:
+        """What is known here of who votes, for what is known there then."""
 
     async def tell_decision(self, duty: str, decision: Decision | None) -> Decision | None:
         """What is known here, for the newest that is known there then."""
@@ -44,12 +51,18 @@ class VoterClient:
             "epoch": request.epoch,
             "holder": request.holder,
             "term_ms": request.term_ms,
+            "voters": sorted(request.voters),
+            "sets": request.sets.to_json(),
         }
         answer = await self._ask("leases", body)
         epoch = answer.get("epoch")
         if not isinstance(epoch, int) or isinstance(epoch, bool):
             raise PeerUnreachable("the answer has no epoch")
-        return Vote(answer.get("granted") is True, epoch)
+        return Vote(answer.get("granted") is True, epoch, _sets(answer))
+
+    async def compare(self, duty: str, sets: VoterSets) -> Comparison:
+        answer = await self._ask("voters", {"duty": duty, "sets": sets.to_json()})
+        return Comparison(answer.get("may_vote") is True, _sets(answer))
 
     async def release(self, duty: str, epoch: int) -> None:
         await self._ask("releases", {"duty": duty, "epoch": epoch, "holder": self._site})
@@ -67,6 +80,13 @@ class VoterClient:
             return await self._client.post(self._client.peer, LINK + what, body)
         except FederationError as error:
             raise PeerUnreachable(str(error)) from error
+
+
+def _sets(answer: Mapping[str, Any]) -> VoterSets:
+    try:
+        return parse_sets(answer.get("sets"))
+    except ValueError as error:
+        raise PeerUnreachable(str(error)) from None
 
 
 NO_DECISION: Final = Decision(0, "", "")

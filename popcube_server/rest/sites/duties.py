@@ -17,7 +17,13 @@ class SiteDutiesServlet:
     @endpoint("POST", _LINK + "leases", Access.SERVER)
     async def lease(self, call: Call) -> Mapping[str, Any]:
         vote = await self._votes.vote(call.origin, call.body)
-        return {"granted": vote.is_granted, "epoch": vote.epoch}
+        assert vote.sets is not None
+        return {"granted": vote.is_granted, "epoch": vote.epoch, "sets": vote.sets.to_json()}
+
+    @endpoint("POST", _LINK + "voters", Access.SERVER)
+    async def voters(self, call: Call) -> Mapping[str, Any]:
+        comparison = await self._votes.compare(call.body)
+        return {"may_vote": comparison.may_vote, "sets": comparison.sets.to_json()}
 
     @endpoint("POST", _LINK + "releases", Access.SERVER)
     async def release(self, call: Call) -> Mapping[str, Any]:

@@ -7,10 +7,10 @@ from storage.change import LogEntry
 from storage.database import Database
 from storage.log import Log
 from storage.one_time_keys import DeviceKeyCounts, OneTimeKeysRepository
-from storage.replication.own_site import SeePeerLog
+from storage.replication.own_site import LoseSites, SeePeerLog
 from storage.replication.wipe_user import WipeUser
 
-_KINDS_OF_ALL = frozenset({SeePeerLog.kind, WipeUser.kind})
+_KINDS_OF_ALL = frozenset({SeePeerLog.kind, LoseSites.kind, WipeUser.kind})
 """After which the keys of many devices may be gone."""
 _KINDS = frozenset({"one_time_keys", "device_keys_removed"})
 

@@ -6,7 +6,7 @@ from the next, for all of them mean the same bytes by a key.
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
@@ -65,11 +65,15 @@ class FetchFromSites:
     """What was begun is finished even if all who asked have gone."""
 
     def __init__(
-        self, platform: Platform, store: MediaStore, sites: Sequence[OtherSite], note: NoteFetched
+        self,
+        platform: Platform,
+        store: MediaStore,
+        get_sites: Callable[[], Sequence[OtherSite]],
+        note: NoteFetched,
     ) -> None:
         self._platform = platform
         self._store = store
-        self._sites = sites
+        self._get_sites = get_sites
         self._note = note
         self._fetches: Coalescing[str, None] = Coalescing()
         self._running: set[Deferred[None]] = set()
@@ -126,8 +130,9 @@ class FetchFromSites:
         """The site that wants to hear of it, if one does."""
         content = _Content(self._platform, file)
         away: list[str] = []
+        sites = self._get_sites()
         try:
-            for site in self._sites:
+            for site in sites:
                 try:
                     await content.pull(site)
                 except FederationError as error:
@@ -142,7 +147,7 @@ class FetchFromSites:
         finally:
             content.close()
         if away:
-            raise SitesAway("; ".join(away), len(away) == len(self._sites))
+            raise SitesAway("; ".join(away), len(away) == len(sites))
         raise NoSiteHasIt(f"no site has the file {file.file_key}")
 
     async def _tell(self, site: OtherSite, file_key: str) -> None:

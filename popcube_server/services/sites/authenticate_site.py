@@ -1,13 +1,13 @@
 """Which site signed a request: as servers sign theirs, in the name of the one server that all sites are."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from federation.room_dag.canonical_json import NotCanonical, encode_lenient
 from federation.room_dag.signing import EventSigner, InvalidSignature, verify_bytes
+from federation.sites.site_peers import SitePeers
 from federation.transport.x_matrix import InvalidHeader, parse_x_matrix, request_signed_bytes
 from popcube_server.services.errors import WithCode
 from popcube_server.services.federation.authenticate_server import SignedRequest
-from synapse_like_config.sites import SitePeer
 
 LINK_PATHS = "/_popcube/sites/"
 
@@ -15,11 +15,18 @@ LINK_PATHS = "/_popcube/sites/"
 class AuthenticateSite:
     """For the listener that only sites reach."""
 
-    def __init__(self, own_name: str, signer: EventSigner, peers: Sequence[SitePeer]) -> None:
+    def __init__(self, own_name: str, signer: EventSigner, peers: SitePeers) -> None:
         """The site's own key counts too: its operator asks how it stands."""
         self._server_name = signer.server_name
-        self._keys = {peer.verify_key.key_id: (peer.name, peer.verify_key.key) for peer in peers}
-        self._keys[signer.key_id] = (own_name, signer.verify_key)
+        self._own = {signer.key_id: (own_name, signer.verify_key)}
+        self._peers = peers
+        self._keys: Mapping[str, tuple[str, bytes]] = {}
+        self._gather()
+        peers.follow(lambda change: self._gather())
+
+    def _gather(self) -> None:
+        keys = [(peer.name, peer.config.verify_key) for peer in self._peers.values()]
+        self._keys = {key.key_id: (name, key.key) for name, key in keys} | self._own
 
     async def authenticate(self, request: SignedRequest) -> str:
         """The site's name on the links' own paths; elsewhere the server name, for a site asks as this very server.

@@ -23,6 +23,8 @@ MAX_PIECE_BYTES: Final = 8 * 1024 * 1024
 LOCAL_TABLES: Final = frozenset(
     (
         "site_log",
+        # What the new site's configuration names are other sites.
+        "site_keys",
         "inbound_pdus",
         "destinations",
         # The files of these are not part of a copy.

@@ -1,6 +1,6 @@
 """How this site and its links stand, for the operator."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from federation.sites.durability import SiteDurability
@@ -18,7 +18,7 @@ class SiteStatus:
         log_id: str,
         log: Log,
         database: Database,
-        links: Iterable[SiteLink],
+        links: Mapping[str, SiteLink],
         durability: SiteDurability | None,
         now_ms: Callable[[], int],
     ) -> None:
@@ -26,7 +26,7 @@ class SiteStatus:
         self._log_id = log_id
         self._log = log
         self._database = database
-        self._links = tuple(links)
+        self._links = links
         self._durability = durability
         self._now_ms = now_ms
         self._repository = SiteLinksRepository()
@@ -42,7 +42,7 @@ class SiteStatus:
             "taken_in": dict(cursors),
             "held_records": held.records,
             "held_events": held.events,
-            "peers": [self._peer(link) for link in self._links],
+            "peers": [self._peer(link) for link in self._links.values()],
         }
 
     def _peer(self, link: SiteLink) -> Mapping[str, Any]:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from federation.sites.duties.decided_duty import Decisions
-from federation.sites.duties.voter import LeaseRequest, Vote, Voter
+from federation.sites.duties.voter import Comparison, LeaseRequest, Vote, Voter
+from federation.sites.duties.voter_sets import parse_sets, parse_voters
 from federation.sites.duties.votes import MAX_TERM_MS, NO_DECISION, decision_json, parse_decision
 from popcube_server.services.errors import BadJson, InvalidParam, NotAllowed
 
@@ -22,7 +23,20 @@ class VoteOnDuties:
         term_ms = body.get("term_ms")
         if not isinstance(term_ms, int) or isinstance(term_ms, bool) or not 0 < term_ms <= MAX_TERM_MS:
             raise InvalidParam(f"'term_ms' must be a number up to {MAX_TERM_MS}.")
-        return await self._voter.vote(LeaseRequest(duty, epoch, site, term_ms))
+        try:
+            voters, sets = parse_voters(body.get("voters")), parse_sets(body.get("sets"))
+        except ValueError as error:
+            raise BadJson(str(error)) from None
+        return await self._voter.vote(LeaseRequest(duty, epoch, site, term_ms, voters, sets))
+
+    async def compare(self, body: Mapping[str, Any]) -> Comparison:
+        """A site tells what it knows of who votes; what is known here then. Raises refusals."""
+        duty = _duty(body)
+        try:
+            sets = parse_sets(body.get("sets"))
+        except ValueError as error:
+            raise BadJson(str(error)) from None
+        return await self._voter.compare(duty, sets)
 
     async def release(self, site: str, body: Mapping[str, Any]) -> None:
         duty, epoch = _checked(site, body)

@@ -18,6 +18,7 @@ from storage.replication.kinds.lags import LAGS
 from storage.replication.kinds.logins import LOGINS
 from storage.replication.kinds.media import MEDIA
 from storage.replication.kinds.notifications import NOTIFICATIONS
+from storage.replication.kinds.old_site_keys import OLD_SITE_KEYS
 from storage.replication.kinds.one_time_keys import ONE_TIME_KEYS
 from storage.replication.kinds.profiles import PROFILES
 from storage.replication.kinds.received import RECEIVED
@@ -39,6 +40,7 @@ ALL_KINDS: Final[Sequence[RecordKind]] = (
     DUTY_PROGRESS,
     *OUTSIDE,
     KEY_SIGNATURES,
+    OLD_SITE_KEYS,
     LAGS,
     *KEYS,
     *KEY_BACKUPS,

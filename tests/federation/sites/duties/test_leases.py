@@ -11,13 +11,15 @@ STEP_S = 0.25
 DRIFT = 0.1
 
 
-class LeaseTests(SynchronousTestCase):
+class LeaseCase(SynchronousTestCase):
+    epochs: list[int]
+
     def world(self, seed: int = 1, sites: int = 2, witnesses: int = 1, drift: float = DRIFT) -> World:
         directory = Path(self.mktemp())
         directory.mkdir()
         world = World(directory, seed, sites, witnesses, drift)
         self.addCleanup(world.close)
-        self.epochs: list[int] = []
+        self.epochs = []
         return world
 
     def run_for(self, world: World, duration_s: float) -> float:
@@ -41,6 +43,8 @@ class LeaseTests(SynchronousTestCase):
         (holder,) = world.holders()
         return holder
 
+
+class LeaseTests(LeaseCase):
     def test_after_a_while_one_of_them_has_it_and_keeps_it(self) -> None:
         world = self.world()
         holder = self.settled(world)

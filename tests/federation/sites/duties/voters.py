@@ -1,16 +1,20 @@
 """Sites and witnesses that vote, each with a clock of its own, in a network that loses and delays what they say."""
 
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from federation.sites.duties.decided_duty import DecidedDuty, Decisions
 from federation.sites.duties.duty import Hold
+from federation.sites.duties.known_voters import KnownVoters
 from federation.sites.duties.leased_duty import DutyTime, LeasedDuty
-from federation.sites.duties.voter import LeaseRequest, Vote, Voter
+from federation.sites.duties.shared_duty import SharedDuty
+from federation.sites.duties.voter import Comparison, LeaseRequest, Vote, Voter
+from federation.sites.duties.voter_sets import VoterSets
 from federation.sites.peer import PeerUnreachable
 from storage.duties import Decision
 from storage.engines.sqlite import SqliteEngine
@@ -69,6 +73,8 @@ class Node:
         self._clock = DriftingClock(world.clock, rate, world.chance.uniform(0, 1e6))
         self.stored = StoredSite(name, SqliteEngine(world.directory / f"{name}.db", 1, synchronous="OFF"))
         self.is_up = False
+        self.wanted = frozenset(world.names)
+        """Who the sites are by its configuration."""
         self.worker = Worker()
         self.life = 0
 
@@ -77,30 +83,72 @@ class Node:
         self.life += 1
         self.worker = Worker()
         stored = self.stored
+        known = KnownVoters(lambda: self.wanted, stored.database, stored.committer)
         self.voter = Voter(
-            self.name, round(TERM_S * 1000), stored.database, stored.committer, self._clock.seconds
+            self.name,
+            self.name,
+            round(TERM_S * 1000),
+            known,
+            stored.database,
+            stored.committer,
+            self._clock.seconds,
         )
-        self._duty: LeasedDuty | None = None
+        self._decisions = Decisions(stored.database, stored.committer)
+        self._duty: SharedDuty | None = None
         if self._wants:
-            time = DutyTime(self._clock, self._clock.seconds, self._world.chance.random, TERM_S)
-            peers = {
-                name: Wire(self._world, self.name, name) for name in sorted(self._world.names - {self.name})
-            }
-            self._duty = LeasedDuty(DUTY, self.name, self.voter, peers, time, self.worker)
+            self._duty = SharedDuty(DUTY, self.voter, self._leased, self._decided, self._time())
             self._duty.start()
+
+    async def learn(self, duty: str, decision: Decision | None) -> Decision | None:
+        return await self._decisions.learn(duty, decision)
+
+    def reload(self, wanted: frozenset[str]) -> None:
+        """The operator changes who the sites are."""
+        self.wanted = wanted
+        if self._duty is not None:
+            self._duty.peers_changed()
+
+    def _time(self) -> DutyTime:
+        return DutyTime(self._clock, self._clock.seconds, self._world.chance.random, TERM_S)
+
+    def _peers(self) -> dict[str, "Wire"]:
+        return {name: Wire(self._world, self.name, name) for name in sorted(self.wanted - {self.name})}
+
+    def _leased(self, settled: Callable[[], None]) -> LeasedDuty:
+        return LeasedDuty(DUTY, self.name, self.voter, self._peers(), self._time(), self.worker, settled)
+
+    def _decided(self, since: int) -> DecidedDuty:
+        sites = sorted(name for name in self.wanted if name.startswith("site"))
+        return DecidedDuty(
+            DUTY,
+            self.name,
+            self.name,
+            sites[0],
+            sites,
+            since,
+            self._decisions,
+            self._peers(),
+            self._time(),
+            self.worker,
+        )
 
     def crash(self) -> None:
         """Nothing is told to anybody."""
         self.is_up = False
         self.worker = Worker()
-        if self._duty is not None:
-            self._duty._is_stopped = True
-            self._duty._lose()
-            running, self._duty._running = self._duty._running, None
-            assert running is not None
-            running.cancel()
-            self._duty._give_up_rounds()
-            self._duty = None
+        shared, self._duty = self._duty, None
+        if shared is not None:
+            for duty in (shared, shared._present):
+                if duty is None:
+                    continue
+                duty._is_stopped = True
+                if not isinstance(duty, SharedDuty):
+                    duty._lose()
+                running, duty._running = duty._running, None
+                if running is not None:
+                    running.cancel()
+                if isinstance(duty, LeasedDuty):
+                    duty._give_up_rounds()
 
     def stop(self) -> None:
         """In peace: the others are told."""
@@ -124,13 +172,17 @@ class Wire:
     async def release(self, duty: str, epoch: int) -> None:
         await self._carry(lambda node: node.voter.release(duty, epoch, self._source))
 
+    async def compare(self, duty: str, sets: VoterSets) -> Comparison:
+        return await self._carry(lambda node: node.voter.compare(duty, sets))
+
     async def tell_decision(self, duty: str, decision: Decision | None) -> Decision | None:
-        raise PeerUnreachable("voters do not decide")
+        return await self._carry(lambda node: node.learn(duty, decision))
 
     async def _carry(self, ask: Callable[[Node], Coroutine[Any, Any, T]]) -> T:
         world = self._world
         await world.sleep(world.delay_s())
-        if not world.reaches(self._source, self._target):
+        # A site does not listen to what is none by its configuration.
+        if not world.reaches(self._source, self._target) or not world.knows(self._target, self._source):
             await world.sleep(world.chance.choice((0.0, GIVEN_UP_AFTER_S)))
             raise PeerUnreachable("cut off")
         answer = await ask(world.nodes[self._target])
@@ -144,7 +196,16 @@ class Wire:
 class World:
     """True time, and who reaches whom."""
 
-    def __init__(self, directory: Path, seed: int, sites: int, witnesses: int, drift: float) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        seed: int,
+        sites: int,
+        witnesses: int,
+        drift: float,
+        first: Iterable[str] | None = None,
+    ) -> None:
+        """`first` are those that there are at the beginning; None: all."""
         self.directory = directory
         self.chance = random.Random(seed)
         self.clock = Clock()
@@ -157,11 +218,18 @@ class World:
             name: Node(self, name, name.startswith("site"), self.chance.uniform(1 - drift, 1 + drift))
             for name in names
         }
-        for node in self.nodes.values():
-            node.start()
+        self.present = frozenset(self.names if first is None else first)
+        self.started = set(self.present)
+        """Those that have ever been there."""
+        for name in sorted(self.present):
+            self.nodes[name].wanted = self.present
+            self.nodes[name].start()
 
     def reaches(self, source: str, target: str) -> bool:
         return self.nodes[target].is_up and frozenset((source, target)) not in self.cut
+
+    def knows(self, target: str, source: str) -> bool:
+        return source in self.nodes[target].wanted
 
     def delay_s(self) -> float:
         return self.chance.uniform(0, self.slowness_s)
