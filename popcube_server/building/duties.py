@@ -61,6 +61,7 @@ class _BuildDuty:
     def shared(self, duty: str, work: DutyWork) -> SharedDuty:
         shared = SharedDuty(
             duty,
+            self.sites.config.name,
             self.voter,
             lambda settled: self._leased(duty, work, settled),
             lambda since: self._decided(duty, work, since),

@@ -30,6 +30,7 @@ class SharedDuty:
     def __init__(
         self,
         duty: str,
+        site: str,
         voter: Voter,
         make_leased: Callable[[Callable[[], None]], LeasedDuty],
         make_decided: Callable[[int], DecidedDuty],
@@ -39,6 +40,7 @@ class SharedDuty:
         decided under a number up to `since` is void: others voted since.
         """
         self.duty = duty
+        self._site = site
         self._voter = voter
         self._make_leased = make_leased
         self._make_decided = make_decided
@@ -105,6 +107,9 @@ class SharedDuty:
             return True
         if any(len(voters) >= MIN_VOTERS for voters in sets.needed):
             # Those who voted may still do so: they must be for it.
+            return False
+        if any(self._site not in voters and not voters <= wanted for voters in sets.needed):
+            # Others had the duty, who are none of these sites.
             return False
         # Nobody ever voted: what was decided stands.
         await self._voter.settle(self.duty, wanted, sets.highest_epoch)

@@ -141,6 +141,7 @@ TELL_NOTHING = {
     "StoreDecision": "sites ask each other directly",
     "StoreVote": "a vote is a site's own",
     "TakeDutyOver": "of this site",
+    "StoreVoters": "sites ask each other directly",
     "SeePeerLog": "each site sees for itself",
     "MoveSiteCursor": "of this site's links",
     "NotePeerKnows": "of this site's links",

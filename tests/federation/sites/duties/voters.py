@@ -96,7 +96,7 @@ class Node:
         self._decisions = Decisions(stored.database, stored.committer)
         self._duty: SharedDuty | None = None
         if self._wants:
-            self._duty = SharedDuty(DUTY, self.voter, self._leased, self._decided, self._time())
+            self._duty = SharedDuty(DUTY, self.name, self.voter, self._leased, self._decided, self._time())
             self._duty.start()
 
     async def learn(self, duty: str, decision: Decision | None) -> Decision | None:
