@@ -28,6 +28,7 @@ from federation.room_dag.signing import EventSigner
 from popcube_server.organisation import Organisation, Threads, build_core, build_organisation
 from popcube_server.rest.resource import MAX_SIGNED_BYTES, FrontDoor, JsonLimits, RootResource, Site
 from popcube_server.services.platform import Platform
+from storage.engines.engine import Engine
 from storage.engines.sqlite import SqliteEngine
 from synapse_like_config.config import ServerConfig
 from synapse_like_config.load import parse_config
@@ -151,13 +152,16 @@ class ServerTestCase(SynchronousTestCase):
     def signer_of(self, host: str) -> EventSigner:
         return EventSigner(host, "ed25519:test", SigningKey(host.encode().ljust(32, b"0")[:32]))
 
+    def make_engine(self, host: str) -> Engine:
+        return SqliteEngine(self.directory / host / "homeserver.db", readers=1, synchronous="OFF")
+
     def open(self, host: str) -> Organisation:
         """Start an organisation over what is on disk; used again, a restart."""
         (self.directory / host).mkdir(exist_ok=True)
         core = build_core(
             self.configuration(host),
             self.signer_of(host),
-            SqliteEngine(self.directory / host / "homeserver.db", readers=1, synchronous="OFF"),
+            self.make_engine(host),
             self.platform,
             Threads(synchronous, synchronous),
             lambda number: None,
