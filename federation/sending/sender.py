@@ -16,6 +16,7 @@ from federation.sending.deliveries import Deliveries
 from federation.sending.destination_queue import Clock, QueuedEvent, Timer
 from federation.sending.device_changes import DeviceChanges
 from federation.sending.ephemeral import EphemeralEdus, SharingServers
+from federation.sending.newcomer_heads import NewcomerHeads
 from federation.sending.place import SenderPlace
 from federation.sending.presence_newcomers import PresenceNewcomers
 from federation.sending.presence_renewal import PresenceRenewal
@@ -59,6 +60,7 @@ class SenderSources:
     receipts: ReceiptPace
     presence: PresenceRenewal | None
     """None if it is not tracked."""
+    heads: NewcomerHeads
     newcomers: PresenceNewcomers | None
     """None if presence is not tracked."""
     devices: DeviceChanges
@@ -259,6 +261,8 @@ class Sender:
         change, servers = entry.change, self._sources.servers
         if change.flags or change.ordering is not None or not self._is_ours(change.sender):
             servers.note(change)
+            for destination, head in await self._sources.heads.find(change, entry.position):
+                self._deliveries.add_event(head, (destination,), ())
             await self._introduce(change)
             return
         leaving = {*await servers.apply(change)}

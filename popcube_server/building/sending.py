@@ -6,6 +6,7 @@ from federation.sending.destination_queue import QueueLimits
 from federation.sending.device_changes import DeviceChanges
 from federation.sending.ephemeral import EphemeralEdus, SharingServers
 from federation.sending.missed import Missed
+from federation.sending.newcomer_heads import NewcomerHeads
 from federation.sending.own_devices import OwnDevices
 from federation.sending.place import OwnPlace, SharedPlace
 from federation.sending.presence_newcomers import PresenceNewcomers
@@ -119,6 +120,7 @@ def _make_sender(core: Core, base: RoomBase, federation: Federation, duty: Sendi
         EphemeralEdus(server_name, sender_servers, sender_sharing),
         ReceiptPace(core.platform.clock, receipts_per_second, deliveries.send_now),
         renewal if core.config.presence.is_tracked else None,
+        NewcomerHeads(server_name, database, base.events, sender_servers),
         newcomers if core.config.presence.is_tracked else None,
         DeviceChanges(server_name, database, are_names_shown, duty.hold.epoch),
         LogRepository(),

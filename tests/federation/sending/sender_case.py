@@ -13,6 +13,7 @@ from federation.sending.destination_queue import QueueLimits
 from federation.sending.device_changes import DeviceChanges
 from federation.sending.ephemeral import EphemeralEdus, SharingServers
 from federation.sending.missed import Missed
+from federation.sending.newcomer_heads import NewcomerHeads
 from federation.sending.own_devices import OwnDevices
 from federation.sending.place import OwnPlace
 from federation.sending.presence_newcomers import PresenceNewcomers
@@ -144,6 +145,7 @@ class SenderMixin(EngineMixin):
             EphemeralEdus(OWN, servers, sharing),
             ReceiptPace(self.clock, RECEIPTS_PER_S, self.deliveries.send_now),
             PresenceRenewal(OWN, self.database, self.clock, sharing, self.deliveries),
+            NewcomerHeads(OWN, self.database, self.events, servers),
             PresenceNewcomers(OWN, self.database, servers),
             DeviceChanges(OWN, self.database, are_names_shown=True),
             LogRepository(),

@@ -214,6 +214,22 @@ class AloneSendingTests(SendingCase):
         self.assertEqual(len(second["prev_id"]), 1)
         self.assertLess(second["stream_id"], 2**53)
 
+    def test_who_joins_through_one_site_hears_what_was_said_at_the_one_that_sends(self) -> None:
+        self.assertEqual(self.take_over(BERTA), 200)
+        self.wait(2 * TERM_S)
+        self.assertEqual(self.senders(), [BERTA])
+        self.room_id = self.given_room(self.alice)
+        self.wait(5)
+        self.cut()
+        # Nobody of the other server is in the room yet, as far as this site knows.
+        self.given_message(self.there, self.room_id, "there")
+        path = f"/_matrix/client/v3/join/{quote(self.room_id)}?server_name=one.example"
+        self.ok(self.post(path, {}, self.bob))
+        self.heal()
+        self.wait(5)
+        self.assertEqual(self.bodies(), ["there"])
+        self.assert_bob_reads("there")
+
     def test_what_passes_goes_out_from_either_site(self) -> None:
         path = f"/_matrix/client/v3/rooms/{quote(self.room_id)}/typing/{quote(self.alice.user_id)}"
         self.ok(self.put(path, {"typing": True, "timeout": 20000}, self.alice))
