@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from contextvars import copy_context
+from io import BytesIO
 from typing import IO, Any, Protocol, cast
 from urllib.parse import parse_qs
 
@@ -48,7 +49,13 @@ IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 MAX_QUERY_FIELDS = 200
 MAX_PATH_BYTES = 16 * 1024
-FILE_CHUNK_BYTES = 64 * 1024
+FILE_CHUNK_BYTES = 128 * 1024
+"""As much as Twisted gives to the kernel at once."""
+SMALL_BODY_BYTES = 100_000
+"""Bodies up to here are always in memory: twisted.web's own limit."""
+LARGE_BODY_BYTES = 4 * 1024 * 1024
+LARGE_BODIES_BYTES = 32 * 1024 * 1024
+"""Of what is between the two, this much together at a time, in one listener. What is more is in temporary files."""
 MAX_SIGNED_BYTES = 16 * 1024 * 1024
 """Of another server's request. A transaction has up to 50 PDUs of 65,536 bytes, and 100 EDUs of which the specification
 gives no size: messages to devices are as large as events, and there may be some in each."""
@@ -590,6 +597,23 @@ def _own_url(request: Request, door: FrontDoor) -> str:
     return f"{scheme}://{host}"
 
 
+class BodyMemory:
+    """How much memory the larger bodies of a listener's requests take, so that many at once cannot take all."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._left_bytes = size_bytes
+
+    def take(self, size_bytes: int) -> bool:
+        """Whether there is so much left; it is taken then."""
+        if size_bytes > self._left_bytes:
+            return False
+        self._left_bytes -= size_bytes
+        return True
+
+    def give_back(self, size_bytes: int) -> None:
+        self._left_bytes += size_bytes
+
+
 class LimitedRequest(Request):
     """A request for the root of its channel's `QuietSite`.
 
@@ -599,6 +623,7 @@ class LimitedRequest(Request):
     max_body_bytes: int
     max_signed_bytes: int
     watch: ConnectionWatch
+    memory: BodyMemory
     is_refused = False
 
     def gotLength(self, length: int | None) -> None:
@@ -611,6 +636,11 @@ class LimitedRequest(Request):
         self.notifyFinish().addBoth(lambda _: self.watch.ended(transport))
         if length is not None and length > self.max_body_bytes:
             self._refuse()
+            return
+        if length is not None and SMALL_BODY_BYTES <= length <= LARGE_BODY_BYTES and self.memory.take(length):
+            # A file that is written and read only to be copied to its place costs more than all else of an upload.
+            self.content = BytesIO()
+            self.notifyFinish().addBoth(lambda _: self.memory.give_back(length))
             return
         super().gotLength(length)  # type: ignore[no-untyped-call]
 
@@ -669,5 +699,10 @@ def limited_request(
     max_body_bytes: int, max_signed_bytes: int, watch: ConnectionWatch
 ) -> type[LimitedRequest]:
     """The request class of a listener whose largest body is `max_body_bytes`, and of other servers the second."""
-    members = {"max_body_bytes": max_body_bytes, "max_signed_bytes": max_signed_bytes, "watch": watch}
+    members = {
+        "max_body_bytes": max_body_bytes,
+        "max_signed_bytes": max_signed_bytes,
+        "watch": watch,
+        "memory": BodyMemory(LARGE_BODIES_BYTES),
+    }
     return type("ListenerRequest", (LimitedRequest,), members)

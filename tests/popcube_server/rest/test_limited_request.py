@@ -1,14 +1,21 @@
 """How requests are read from the wire before anything looks at them."""
 
+from io import BytesIO
+
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.http import Request
+from twisted.web.http import HTTPChannel, Request
 
 from popcube_server.connections import Connections
-from popcube_server.rest.resource import limited_request
+from popcube_server.rest.resource import (
+    LARGE_BODIES_BYTES,
+    LARGE_BODY_BYTES,
+    SMALL_BODY_BYTES,
+    limited_request,
+)
 from popcube_server.web_site import QuietSite
 
 
@@ -17,10 +24,12 @@ class Recorder:
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
+        self.kinds: list[type] = []
 
     def render(self, request: Request) -> None:
         assert request.content is not None and request.method == b"POST"
         self.bodies.append(request.content.read())
+        self.kinds.append(type(request.content))
         request.finish()
 
 
@@ -72,3 +81,46 @@ class LimitedRequestTests(SynchronousTestCase):
     def test_largest_body_is_taken(self) -> None:
         self.post(b"x" * 100, "text/plain")
         self.assertEqual(self.recorder.bodies, [b"x" * 100])
+
+
+class LargeBodiesTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.recorder = Recorder()
+        self.make_request = limited_request(LARGE_BODY_BYTES + 1, 50, Connections())
+        self.site = QuietSite(self.recorder, self.make_request, Clock(), None)
+
+    def connect(self) -> HTTPChannel:
+        channel = self.site.buildProtocol(None)
+        channel.makeConnection(StringTransport())
+        return channel
+
+    def begin(self, channel: HTTPChannel, length: int) -> None:
+        channel.dataReceived(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % length)
+
+    def close(self, channel: HTTPChannel) -> None:
+        channel.connectionLost(Failure(ConnectionDone()))
+
+    def post(self, length: int) -> type:
+        """What the body was in."""
+        channel = self.connect()
+        self.begin(channel, length)
+        channel.dataReceived(b"x" * length)
+        self.close(channel)
+        self.assertEqual(self.recorder.bodies.pop(), b"x" * length)
+        return self.recorder.kinds.pop()
+
+    def test_body_of_some_size_stays_in_memory_and_a_larger_one_does_not(self) -> None:
+        self.assertIs(self.post(SMALL_BODY_BYTES), BytesIO)
+        self.assertIs(self.post(LARGE_BODY_BYTES), BytesIO)
+        self.assertIsNot(self.post(LARGE_BODY_BYTES + 1), BytesIO)
+
+    def test_many_at_once_do_not_fill_the_memory(self) -> None:
+        others = [self.connect() for _ in range(LARGE_BODIES_BYTES // LARGE_BODY_BYTES)]
+        for channel in others:
+            self.begin(channel, LARGE_BODY_BYTES)
+        self.assertIsNot(self.post(SMALL_BODY_BYTES), BytesIO)
+        self.close(others.pop())
+        for _ in range(3):
+            self.assertIs(self.post(LARGE_BODY_BYTES), BytesIO)
+        for channel in others:
+            self.close(channel)
