@@ -48,6 +48,9 @@ from synapse_like_config.sites import SitesConfig
 logger = logging.getLogger(__name__)
 
 WORK_THREADS = 2
+GARBAGE_THRESHOLDS = (10_000, 10, 50)
+"""How much is made before it is looked for garbage. Requests leave hardly any behind that is not freed by itself, while
+looking through all that is in memory keeps every request waiting for so long."""
 IDLE_CONNECTION_S = 60.0
 MAX_LINK_BYTES = 128 * 1024 * 1024
 """Of one request of another site: a batch of its log."""
@@ -320,6 +323,7 @@ def run(config: ServerConfig, load: Callable[[], ServerConfig]) -> int:
     # is goes once, and later collections do not look through the rest again.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     status = [0]
 
     def failed(failure: Failure) -> None:
