@@ -1,193 +1,201 @@
 """What two sites cost an organization: replication lag, processor time, catching up, waiting for the peer.
 
-    python -m benchmarks.sites [--database postgres|sqlite] [--rate 100] [--seconds 20] [--backlog 2000]
+    python -m benchmarks.sites [--database postgres|sqlite] [--smoke] [--output .bench/sites]
 
-Both sites, the relay between them and the clients are on this machine; PostgreSQL writes each commit to the disk.
+Both sites, the relay between them and the clients are on this machine; PostgreSQL writes each commit to the disk. It
+prints a table and writes `sites-postgres.json` or `sites-sqlite.json`. Memory is that of the servers, processor time that
+of servers and databases.
 """
 
 import argparse
 import asyncio
+import json
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote
 
-import aiohttp
-from psycopg2 import sql
+from benchmarks.sites_load import CATCH_UP_S, SitesUnderLoad
 
-from tests.integration.federation.peers import eventually
-from tests.integration.sites.reading import metric
-from tests.integration.sites.sites import TwoSites
-from tests.support.configuration import Database, SqliteFile
-from tests.support.http_client import MatrixClient
-from tests.support.postgres import start_postgres
-
-SENDERS: Final = 8
-CATCH_UP_S: Final = 600.0
-QUIET_S: Final = 2.0
+Figures = dict[str, float]
 
 
-def new_databases(kind: str) -> tuple[Database, Database]:
-    """One for each site; a whole PostgreSQL each."""
-    if kind == "sqlite":
-        return SqliteFile(), SqliteFile()
-    both = []
-    for _ in range(2):
-        postgres = start_postgres("durable")
-        if postgres.problem:
-            raise SystemExit(postgres.problem)
-        postgres.execute(sql.SQL("CREATE DATABASE site TEMPLATE template0"))
-        both.append(postgres.database("site"))
-    return both[0], both[1]
+@dataclass(frozen=True, slots=True)
+class SitesPlan:
+    """How much is measured."""
+
+    rate: float
+    """Messages a second, in the steady part."""
+    seconds: float
+    backlog: int
+    """Messages that are sent while the link is cut."""
+    clients: int
+    """That wait for their answers."""
+    answers: int
+    """They wait for, all together."""
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    """In milliseconds, of seconds."""
+FULL: Final = SitesPlan(rate=100, seconds=30, backlog=36_000, clients=8, answers=4000)
+"""The backlog is an hour at ten messages a second."""
+SMOKE: Final = SitesPlan(rate=20, seconds=1, backlog=60, clients=4, answers=40)
+
+
+def percentile_ms(values: Sequence[float], share: float) -> float:
+    """Of seconds."""
     ordered = sorted(values)
     return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-@dataclass
-class Times:
-    """Of messages by event ID, or of answers; in seconds."""
-
-    answered: dict[str, float] = field(default_factory=dict)
-    latencies: list[float] = field(default_factory=list)
-    arrived: dict[str, float] = field(default_factory=dict)
-
-
-class SitesBenchmark:
-    """Two sites with one room."""
-
-    def __init__(self, directory: Path, kind: str, durability: str) -> None:
-        self.sites = TwoSites(directory, new_databases(kind), durability)
-
-    def prepare(self) -> None:
-        self.sites.start()
-        self.sender = MatrixClient(self.sites.url("anna")).register("sender")
-        self.room_id = self.sender.create_room(preset="public_chat")
-        self.there = MatrixClient(self.sites.url("berta"), self.sender.access_token)
-        room = f"/rooms/{quote(self.room_id)}/joined_members"
-        eventually(lambda: self.there.get(room).status == 200, "the room is at berta")
-        time.sleep(QUIET_S)
-
-    async def send_steadily(self, rate: float, seconds: float) -> Times:
-        """Messages at anna, so many a second; somebody syncs at berta."""
-        times = Times()
-        async with aiohttp.ClientSession(headers=self._headers()) as session:
-            since = await self._sync(session, None, times)
-            syncing = asyncio.ensure_future(self._sync_on(session, since, times))
-            begun_s = time.monotonic()
-            work = []
-            for number in range(int(rate * seconds)):
-                await asyncio.sleep(max(0.0, begun_s + number / rate - time.monotonic()))
-                work.append(asyncio.ensure_future(self._send(session, f"{begun_s}-{number}", times)))
-            await asyncio.gather(*work)
-            until_s = time.monotonic() + CATCH_UP_S
-            while times.answered.keys() - times.arrived.keys() and time.monotonic() < until_s:  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-            syncing.cancel()
-        return times
-
-    async def send_many(self, count: int) -> None:
-        """As fast as a few clients can."""
-        numbers = iter(range(count))
-        times = Times()
-        async with aiohttp.ClientSession(headers=self._headers()) as session:
-
-            async def send_on() -> None:
-                for number in numbers:
-                    await self._send(session, f"backlog-{number}", times)
-
-            await asyncio.gather(*(send_on() for _ in range(SENDERS)))
-
-    def _headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.sender.access_token}"}
-
-    async def _send(self, session: aiohttp.ClientSession, message: str, times: Times) -> None:
-        path = f"/_matrix/client/v3/rooms/{quote(self.room_id)}/send/m.room.message/{message}"
-        body = {"msgtype": "m.text", "body": message}
-        begun_s = time.monotonic()
-        async with session.put(self.sites.url("anna") + path, json=body) as response:
-            answer = await response.json()
-        now_s = time.monotonic()
-        times.answered[answer["event_id"]] = now_s
-        times.latencies.append(now_s - begun_s)
-
-    async def _sync_on(self, session: aiohttp.ClientSession, since: str, times: Times) -> None:
-        while True:
-            since = await self._sync(session, since, times)
-
-    async def _sync(self, session: aiohttp.ClientSession, since: str | None, times: Times) -> str:
-        query = {"filter": '{"room":{"timeline":{"limit":500}}}'}
-        if since is not None:
-            query |= {"since": since, "timeout": "10000"}
-        url = self.sites.url("berta") + "/_matrix/client/v3/sync"
-        async with session.get(url, params=query) as response:
-            answer: dict[str, Any] = await response.json()
-        now_s = time.monotonic()
-        for room in answer.get("rooms", {}).get("join", {}).values():
-            for event in room["timeline"]["events"]:
-                times.arrived.setdefault(event["event_id"], now_s)
-        return str(answer["next_batch"])
-
-    def cpu_s(self) -> dict[str, float]:
-        return {name: process.usage().cpu_s for name, process in self.sites.processes.items()}
-
-    def resident_mib(self) -> str:
-        return ", ".join(
-            f"{name} {process.usage().resident_bytes / 2**20:.0f} MiB"
-            for name, process in self.sites.processes.items()
-        )
-
-    def backlog(self) -> float:
-        return metric(self.sender, "popcube_site_backlog")
+def measure_steady(sites: SitesUnderLoad, plan: SitesPlan) -> Figures:
+    before = sites.cpu_s()
+    times = asyncio.run(sites.send_steadily(plan.rate, plan.seconds))
+    after = sites.cpu_s()
+    lags, count = times.lags(), len(times.answered)
+    return {
+        "messages": count,
+        "send_p50_ms": percentile_ms(times.latencies, 0.5),
+        "send_p99_ms": percentile_ms(times.latencies, 0.99),
+        "lag_p50_ms": percentile_ms(lags, 0.5),
+        "lag_p99_ms": percentile_ms(lags, 0.99),
+        **_cpu_ms(before, after, count),
+    }
 
 
-def measure_steady(bench: SitesBenchmark, durability: str, rate: float, seconds: float) -> None:
-    before = bench.cpu_s()
-    times = asyncio.run(bench.send_steadily(rate, seconds))
-    after = bench.cpu_s()
-    count = len(times.answered)
-    # From the answer of one site until somebody who syncs has it from the other.
-    lags = [times.arrived[event_id] - answered_s for event_id, answered_s in times.answered.items()]
-    spent = ", ".join(f"{name} {1000 * (after[name] - before[name]) / count:.1f} ms" for name in after)
-    print(f"durability {durability}: {count} messages at {rate:g} a second")
-    print(
-        f"  send: p50 {percentile(times.latencies, 0.5):.0f} ms, p99 {percentile(times.latencies, 0.99):.0f} ms"
-    )
-    print(f"  lag until a sync at the other site has it: p50 {percentile(lags, 0.5):.0f} ms,", end="")
-    print(f" p99 {percentile(lags, 0.99):.0f} ms")
-    print(f"  CPU per message: {spent}", flush=True)
-
-
-def measure_catching_up(bench: SitesBenchmark, backlog: int) -> None:
-    bench.sites.cut()
-    print(f"resident before the cut: {bench.resident_mib()}")
-    asyncio.run(bench.send_many(backlog))
-    behind = bench.backlog()
-    before = bench.cpu_s()
-    begun_s = time.monotonic()
-    bench.sites.heal()
-    highest = dict.fromkeys(bench.sites.processes, 0)
-    while bench.backlog() > 0:
-        for name, process in bench.sites.processes.items():
-            highest[name] = max(highest[name], process.usage().resident_bytes)
-        if time.monotonic() > begun_s + CATCH_UP_S:
-            raise SystemExit(f"not caught up after {CATCH_UP_S:g} s")
-        time.sleep(0.1)
+def measure_answers(sites: SitesUnderLoad, plan: SitesPlan) -> Figures:
+    before, begun_s = sites.cpu_s(), time.monotonic()
+    times = asyncio.run(sites.send_many(plan.answers, plan.clients))
     took_s = time.monotonic() - begun_s
-    after = bench.cpu_s()
-    spent = ", ".join(f"{name} {1000 * (after[name] - before[name]) / backlog:.1f} ms" for name in after)
-    peaks = ", ".join(f"{name} {size / 2**20:.0f} MiB" for name, size in highest.items())
-    print(f"catching up with {backlog} messages (backlog {behind:g}): {took_s:.1f} s,", end="")
-    print(
-        f" {backlog / took_s:.0f} a second; CPU per message: {spent}; resident at most: {peaks}", flush=True
-    )
+    _await_quiet(sites)
+    return {
+        "clients": plan.clients,
+        "per_second": plan.answers / took_s,
+        "send_p50_ms": percentile_ms(times.latencies, 0.5),
+        "send_p99_ms": percentile_ms(times.latencies, 0.99),
+        **_cpu_ms(before, sites.cpu_s(), plan.answers),
+    }
+
+
+def measure_catching_up(sites: SitesUnderLoad, plan: SitesPlan) -> Figures:
+    sites.forget_peaks()
+    memory_before = sites.peaks_mib()
+    sites.cut()
+    times = asyncio.run(sites.send_many(plan.backlog, plan.clients))
+    behind = sites.backlog()
+    sites.forget_peaks()
+    before, begun_s = sites.cpu_s(), time.monotonic()
+    sites.heal()
+    _await_quiet(sites)
+    took_s = time.monotonic() - begun_s
+    if not sites.has_there(max(times.answered, key=times.answered.__getitem__)):
+        raise SystemExit("the other site says that it has everything, and has not")
+    anna, berta = sites.peaks_mib()
+    return {
+        "messages": plan.backlog,
+        "backlog": behind,
+        "seconds": took_s,
+        "per_second": plan.backlog / took_s,
+        "anna_before_mib": memory_before[0],
+        "berta_before_mib": memory_before[1],
+        "anna_peak_mib": anna,
+        "berta_peak_mib": berta,
+        **_cpu_ms(before, sites.cpu_s(), plan.backlog),
+    }
+
+
+def _await_quiet(sites: SitesUnderLoad) -> None:
+    until_s = time.monotonic() + CATCH_UP_S
+    while sites.backlog() > 0:
+        if time.monotonic() > until_s:
+            raise SystemExit(f"not caught up after {CATCH_UP_S:g} s")
+        time.sleep(0.05)
+
+
+def _cpu_ms(before: Sequence[float], after: Sequence[float], count: int) -> Figures:
+    anna, berta = (1000 * (end - begin) / count for begin, end in zip(before, after, strict=True))
+    return {"anna_cpu_ms": anna, "berta_cpu_ms": berta}
+
+
+def measure(database: str, plan: SitesPlan, say: Callable[[str], None]) -> dict[str, Figures]:
+    """Figures by what was measured."""
+    measured: dict[str, Figures] = {}
+    for durability in ("local", "site"):
+        say(f"{database}, durability {durability}")
+        with _sites(database, durability) as sites:
+            measured[f"steady, {durability}"] = measure_steady(sites, plan)
+            measured[f"answers, {durability}"] = measure_answers(sites, plan)
+            if durability == "local" and plan.backlog:
+                say(f"{database}, catching up with {plan.backlog} messages")
+                measured["catching up"] = measure_catching_up(sites, plan)
+    return measured
+
+
+@contextmanager
+def _sites(database: str, durability: str) -> Iterator[SitesUnderLoad]:
+    with tempfile.TemporaryDirectory(prefix="popcube-sites-") as directory:
+        sites = SitesUnderLoad(Path(directory) / "sites", database, durability)
+        try:
+            sites.start()
+            with closing(sites.sender), closing(sites.there):
+                yield sites
+        finally:
+            sites.end()
+
+
+def render(database: str, plan: SitesPlan, measured: dict[str, Figures]) -> str:
+    """A table in Markdown."""
+    local, site = measured["steady, local"], measured["steady, site"]
+    waiting, waiting_site = measured["answers, local"], measured["answers, site"]
+    rows = [
+        ("measured", "`durability: local`", "`durability: site`"),
+        ("---", "---", "---"),
+        (f"{plan.rate:g} messages a second: send, p50 / p99", _ms(local, "send"), _ms(site, "send")),
+        (
+            "lag until a sync at the other site has the message, p50 / p99",
+            _ms(local, "lag"),
+            "before the answer",
+        ),
+        ("CPU per message: the site that sends / the other one", _cpu(local), _cpu(site)),
+        (
+            f"{plan.clients} clients that wait: send, p50 / p99",
+            _ms(waiting, "send"),
+            _ms(waiting_site, "send"),
+        ),
+        ("messages a second", f"{waiting['per_second']:.0f}", f"{waiting_site['per_second']:.0f}"),
+        ("CPU per message", _cpu(waiting), _cpu(waiting_site)),
+    ]
+    if "catching up" in measured:
+        up = measured["catching up"]
+        memory = (
+            "{anna_peak_mib:.0f} / {berta_peak_mib:.0f} MiB ({anna_before_mib:.0f} / {berta_before_mib:.0f})"
+        )
+        speed = f"{up['seconds']:.1f} s, {up['per_second']:.0f} a second"
+        rows += [
+            (f"catching up with {plan.backlog:,} messages sent during a cut", speed, ""),
+            ("CPU per message meanwhile", _cpu(up), ""),
+            ("memory at most, the site that has them / the other one (before)", memory.format(**up), ""),
+        ]
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([f"Two sites on {database}:", "", *lines])
+
+
+def _ms(figures: Figures, name: str) -> str:
+    return f"{figures[name + '_p50_ms']:.0f} / {figures[name + '_p99_ms']:.0f} ms"
+
+
+def _cpu(figures: Figures) -> str:
+    return f"{figures['anna_cpu_ms']:.1f} / {figures['berta_cpu_ms']:.1f} ms"
+
+
+def write(directory: Path, database: str, plan: SitesPlan, measured: dict[str, Figures]) -> Path:
+    """The figures as JSON; the file."""
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"sites-{database}.json"
+    written: dict[str, Any] = {"database": database, "plan": asdict(plan), "measured": measured}
+    path.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
+    return path
 
 
 def main() -> None:
@@ -195,23 +203,19 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--database", choices=("postgres", "sqlite"), default="postgres")
-    parser.add_argument("--rate", type=float, default=100, help="messages per second")
-    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--smoke", action="store_const", dest="plan", const=SMOKE, default=FULL)
+    parser.add_argument("--rate", type=float, help="messages per second in the steady part")
+    parser.add_argument("--seconds", type=float, help="how long that is")
+    parser.add_argument("--backlog", type=int, help="messages that are sent while the link is cut; 0: none")
     parser.add_argument(
-        "--backlog", type=int, default=2000, help="messages that are sent while the link is cut"
+        "--output", type=Path, default=Path(".bench/sites"), help="the folder for the JSON file"
     )
     options = parser.parse_args()
-    for durability in ("local", "site"):
-        with tempfile.TemporaryDirectory(prefix="popcube-sites-") as directory:
-            bench = SitesBenchmark(Path(directory) / "sites", options.database, durability)
-            try:
-                bench.prepare()
-                with closing(bench.sender), closing(bench.there):
-                    measure_steady(bench, durability, options.rate, options.seconds)
-                    if durability == "local" and options.backlog:
-                        measure_catching_up(bench, options.backlog)
-            finally:
-                bench.sites.kill9()
+    given = {name: getattr(options, name) for name in ("rate", "seconds", "backlog")}
+    plan = replace(options.plan, **{name: value for name, value in given.items() if value is not None})
+    measured = measure(options.database, plan, lambda text: print(text, flush=True))
+    print(render(options.database, plan, measured))
+    print(f"Written: {write(options.output, options.database, plan, measured)}")
 
 
 if __name__ == "__main__":
