@@ -239,6 +239,7 @@ def build_organisation(core: Core, network: Network, load: Callable[[], ServerCo
         *accounts.parts,
         *media.parts,
         *user_data.parts,
+        *end_to_end.parts,
         *followers.parts,
         *search.parts,
         *edus.parts,

@@ -6,9 +6,10 @@ what it has is deleted here, and not taken when it comes later.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import ClassVar, Final, Self
+from zlib import crc32
 
 from lazy_dataclasses.decorator import dataclass
 from storage.change import Change
@@ -18,13 +19,19 @@ from storage.replication.own_site import find_own_log
 from storage.replication.record_index import RecordIndex
 
 MAX_PENDING = 10_000
-"""Messages that wait for one device; of more, the oldest are dropped. A device that comes back after so many has lost
-sessions anyway, and gets the rest from key backup or key requests."""
+"""Messages that wait for one device; of more, the oldest are dropped, sooner or later. A device that comes back after
+so many has lost sessions anyway, and gets the rest from key backup or key requests."""
+LOOK_EVERY = 64
+"""A device's messages are counted once in about so many."""
 
 TO_DEVICE: Final = "to_device"
 """The record of a message: (user ID, device ID, log, position)."""
 DELIVERED: Final = "to_device.delivered"
 """The record of what a device has: (user ID, device ID, log)."""
+
+DEVICE: Final = "device"
+WIPED: Final = "account_wiped"
+"""Kinds of entries after which a device may be gone (storage/devices.py, storage/replication/wipe_user.py)."""
 
 _CHUNK = 400
 
@@ -52,6 +59,8 @@ class SendToDevice(Change):
     area: ClassVar[str] = "to_device"
 
     messages: tuple[ToDeviceMessage, ...]
+    known_at: int | None = None
+    """The position of the log at which the recipients' devices were there; None: that is not known."""
 
     @property
     def recipients(self) -> tuple[Device, ...]:
@@ -68,33 +77,49 @@ class SendToDevice(Change):
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[object]:
         """On several sites, the keys of the messages' records."""
-        existing = find_existing_devices(
-            tx, (device for _, change in changes for device in change.recipients)
-        )
+        log, is_checked = _look_around(tx, [change.known_at for _, change in changes])
+        devices = {device for _, change in changes for device in change.recipients}
+        existing = find_existing_devices(tx, devices) if is_checked else devices
         names = tx.intern(user for user, _ in existing)
-        log = find_own_log(tx)
         inbox, shared = [], []
         keys: list[object] = []
-        pending: Counter[tuple[int, bytes]] = Counter()
+        watched: list[tuple[int, bytes]] = []
         for position, change in changes:
+            places: list[tuple[int, bytes]] = []
             for number, message in enumerate(change.messages):
                 recipients = [device for device in message.recipients if device in existing]
                 alone = len(recipients) == 1
                 if len(recipients) > 1:
                     shared.append((position, number, message.event, len(recipients)))
+                event, number_if_shared = (message.event, None) if alone else (None, number)
                 for user, device in recipients:
                     at = (names[user], device.encode())
-                    pending[at] += 1
-                    inbox.append((*at, position, message.event if alone else None, None if alone else number))
+                    places.append(at)
+                    inbox.append((*at, position, event, number_if_shared))
+            watched += _sample(position, places)
             named = [device for device in change.recipients if device in existing] if log else []
             keys.append(tuple((*device, log, str(position)) for device in named))
-        tx.many("INSERT INTO to_device_shared (position, number, event, waiting) VALUES (?, ?, ?, ?)", shared)
-        tx.many(
+        tx.later(
+            "INSERT INTO to_device_shared (position, number, event, waiting) VALUES (?, ?, ?, ?)", shared
+        )
+        tx.later(
             "INSERT INTO to_device_inbox (user_nid, device, position, event, shared) VALUES (?, ?, ?, ?, ?)",
             inbox,
         )
-        _count(tx, pending)
+        _drop_oldest(tx, watched)
         return keys
+
+
+def _look_around(tx: Transaction, known_at: Sequence[int | None]) -> tuple[str, bool]:
+    """This site's log (empty: there is one site), and whether devices may have gone since they were looked at."""
+    since = None if None in known_at else min(at for at in known_at if at is not None)
+    kinds = list(tx.name_ids((DEVICE, WIPED)).values())
+    rows = tx.all(
+        "SELECT log, 0 FROM own_site UNION ALL SELECT '', 1 FROM log WHERE position > ? AND kind IN (??)",
+        (since or 0, kinds if since is not None else []),
+    )
+    is_changed = any(what for _, what in rows)
+    return next((log for log, what in rows if not what), ""), since is None or is_changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,16 +157,14 @@ class MergeToDevice(Change):
                 for position, change in changes
             ],
         )
-        _count(tx, Counter((names[change.user_id], change.device_id.encode()) for _, change in changes))
+        for position, change in changes:
+            _drop_oldest(tx, _sample(position, [(names[change.user_id], change.device_id.encode())]))
 
 
-def _count(tx: WriteTransaction, added: Mapping[tuple[int, bytes], int]) -> None:
-    tx.many(
-        "INSERT INTO to_device_pending (user_nid, device, pending) VALUES (?, ?, ?)"
-        " ON CONFLICT (user_nid, device) DO UPDATE SET pending = to_device_pending.pending + excluded.pending",
-        [(*at, count) for at, count in added.items()],
-    )
-    _drop_oldest(tx, list(added))
+def _sample(position: int, devices: Sequence[tuple[int, bytes]]) -> Sequence[tuple[int, bytes]]:
+    """One device of `LOOK_EVERY`: those of which it is looked whether too much waits for them."""
+    # No sender can foresee the position, nor keep away from those at which its recipients are looked at.
+    return devices[crc32(position.to_bytes(8, "big")) % LOOK_EVERY :: LOOK_EVERY]
 
 
 def pairs(key: Sequence[str]) -> list[Device]:
@@ -149,20 +172,14 @@ def pairs(key: Sequence[str]) -> list[Device]:
     return list(zip(key[::2], key[1::2], strict=True))
 
 
-def _drop_oldest(tx: WriteTransaction, devices: Sequence[tuple[int, bytes]]) -> None:
-    for start in range(0, len(devices), _CHUNK):
-        chunk = devices[start : start + _CHUNK]
-        full = tx.all(
-            "SELECT user_nid, device, pending FROM to_device_pending"
-            " WHERE user_nid IN (??) AND device IN (??) AND pending > ?",
-            (list({user for user, _ in chunk}), list({device for _, device in chunk}), MAX_PENDING),
+def _drop_oldest(tx: WriteTransaction, devices: Iterable[tuple[int, bytes]]) -> None:
+    for user, device in devices:
+        last = tx.value(
+            "SELECT position FROM to_device_inbox WHERE user_nid = ? AND device = ?"
+            " ORDER BY position DESC LIMIT 1 OFFSET ?",
+            (user, device, MAX_PENDING),
         )
-        for user, device, pending in full:
-            last = tx.value(
-                "SELECT position FROM to_device_inbox WHERE user_nid = ? AND device = ?"
-                " ORDER BY position LIMIT 1 OFFSET ?",
-                (user, device, pending - MAX_PENDING - 1),
-            )
+        if last is not None:
             _delete(tx, (tx.names_of((user,))[user], device.decode()), "position <= ?", last)
 
 
@@ -187,6 +204,9 @@ class ToDeviceDelivered(Change):
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[object]:
         """On several sites, the logs of which the device has more than before."""
+        if not find_own_log(tx):
+            _delete_all(tx, [(change.user_id, change.device_id, change.upto) for _, change in changes])
+            return [()] * len(changes)
         results: list[object] = []
         for _, change in changes:
             device = (change.user_id, change.device_id)
@@ -195,6 +215,44 @@ class ToDeviceDelivered(Change):
                 _note_delivered(tx, device, log, position)
             results.append(tuple(furthest))
         return results
+
+
+def _delete_all(tx: WriteTransaction, delivered: Sequence[tuple[str, str, int]]) -> None:
+    """On one site: what many devices have, with the shared events of which they were the last recipients."""
+    names = tx.intern(user for user, _, _ in delivered)
+    furthest: dict[tuple[int, bytes], int] = {}
+    for user, device, upto in delivered:
+        at = (names[user], device.encode())
+        furthest[at] = max(upto, furthest.get(at, 0))
+    rows = [(*at, upto) for at, upto in furthest.items()]
+    for start in range(0, len(rows), _CHUNK):
+        chunk = rows[start : start + _CHUNK]
+        given = f"WITH given (user_nid, device, upto) AS (VALUES {', '.join(['(?, ?, ?)'] * len(chunk))})"
+        values = [value for row in chunk for value in row]
+        join = (
+            "given JOIN to_device_inbox i"
+            " ON i.user_nid = given.user_nid AND i.device = given.device AND i.position <= given.upto"
+        )
+        shared = tx.all(
+            f"{given} SELECT COUNT(*), i.position, i.shared FROM {join}"  # noqa: S608
+            " WHERE i.shared IS NOT NULL GROUP BY i.position, i.shared",
+            values,
+        )
+        tx.run(
+            f"{given} DELETE FROM to_device_inbox WHERE (user_nid, device, position) IN"  # noqa: S608
+            f" (SELECT i.user_nid, i.device, i.position FROM {join})",
+            values,
+        )
+        _let_go(tx, shared)
+
+
+def _let_go(tx: WriteTransaction, shared: Sequence[tuple[int, int, int]]) -> None:
+    """(How many recipients have it, position, number) of shared events."""
+    tx.later("UPDATE to_device_shared SET waiting = waiting - ? WHERE position = ? AND number = ?", shared)
+    tx.later(
+        "DELETE FROM to_device_shared WHERE position = ? AND number = ? AND waiting <= 0",
+        [row[1:] for row in shared],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +315,6 @@ class RemoveToDeviceMessages(Change):
             for device_id in change.device_ids:
                 _delete(tx, (change.user_id, device_id), "position <= ?", position)
                 at = (tx.intern_one(change.user_id), device_id.encode())
-                tx.run("DELETE FROM to_device_pending WHERE user_nid = ? AND device = ?", at)
                 tx.run("DELETE FROM to_device_delivered WHERE user_nid = ? AND device = ?", at)
                 RecordIndex().forget_below(tx, DELIVERED, (change.user_id, device_id))
 
@@ -265,10 +322,9 @@ class RemoveToDeviceMessages(Change):
 def wipe(tx: WriteTransaction, user_id: str) -> None:
     """Everything that waits for a user."""
     user = tx.name_id(user_id)
-    rows = tx.all("SELECT device FROM to_device_pending WHERE user_nid = ?", (user,))
+    rows = tx.all("SELECT DISTINCT device FROM to_device_inbox WHERE user_nid = ?", (user,))
     for (device,) in rows:
         _delete(tx, (user_id, bytes(device).decode()), "position > ?", 0)
-    tx.run("DELETE FROM to_device_pending WHERE user_nid = ?", (user,))
     tx.run("DELETE FROM to_device_delivered WHERE user_nid = ?", (user,))
 
 
@@ -282,13 +338,8 @@ def _delete(tx: WriteTransaction, device: Device, where: str, *parameters: int) 
     )
     if not gone:
         return {}
-    tx.run(
-        "UPDATE to_device_pending SET pending = pending - ? WHERE user_nid = ? AND device = ?",
-        (len(gone), *of),
-    )
-    shared = [(position, number) for position, number, *_ in gone if number is not None]
-    tx.many("UPDATE to_device_shared SET waiting = waiting - 1 WHERE position = ? AND number = ?", shared)
-    tx.many("DELETE FROM to_device_shared WHERE position = ? AND number = ? AND waiting <= 0", shared)
+    counts = Counter((position, number) for position, number, *_ in gone if number is not None)
+    _let_go(tx, [(count, *of_event) for of_event, count in counts.items()])
     return _forget(
         tx, device, [(row[0], None, None) if row[2] is None else (row[0], *row[2:]) for row in gone]
     )

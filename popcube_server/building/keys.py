@@ -32,6 +32,7 @@ from popcube_server.services.to_device.send_to_device import RemoteInboxes, Send
 # Devices; an entry is a few hundred bytes.
 KEY_COUNTS_CACHE_SIZE = 20_000
 INBOX_CACHE_SIZE = 50_000
+HELD_BYTES = 16 * 1024 * 1024
 # Users; an entry is 1 kB for each device.
 LOCAL_KEYS_CACHE_SIZE = 5_000
 
@@ -56,12 +57,13 @@ class EndToEnd:
     device_list_changes: DeviceListChanges
     inbox: ToDeviceInbox
     servlets: Sequence[object]
+    parts: Sequence[ToDeviceInbox]
 
 
 def build_keys(core: Core, needs: KeyNeeds) -> EndToEnd:
     database, committer, log = core.database, core.committer, core.log
     counts = KeyCounts(database, log, KEY_COUNTS_CACHE_SIZE)
-    inbox = ToDeviceInbox(database, committer, log, INBOX_CACHE_SIZE)
+    inbox = ToDeviceInbox(database, committer, log, core.platform, INBOX_CACHE_SIZE, HELD_BYTES)
     local_keys = LocalKeys(database, log, LOCAL_KEYS_CACHE_SIZE)
     _publish(core, "key_counts", counts.cache)
     _publish(core, "local_keys", local_keys.users)
@@ -90,7 +92,8 @@ def build_keys(core: Core, needs: KeyNeeds) -> EndToEnd:
             SendToDevices(
                 core.server_name,
                 core.platform,
-                database,
+                local_keys,
+                log,
                 committer,
                 needs.transactions,
                 needs.remote_inboxes,
@@ -98,7 +101,7 @@ def build_keys(core: Core, needs: KeyNeeds) -> EndToEnd:
             )
         ),
     )
-    return EndToEnd(counts, changes, inbox, servlets)
+    return EndToEnd(counts, changes, inbox, servlets, (inbox,))
 
 
 def _publish(core: Core, name: str, cache: BoundedCache[Any, Any]) -> None:

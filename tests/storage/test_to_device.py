@@ -2,8 +2,11 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from storage.devices import DeleteDevice
 from storage.log import LogRepository
+from storage.replication.wipe_user import WipeUser
 from storage.to_device import (
+    LOOK_EVERY,
     MAX_PENDING,
     PendingRange,
     RemoveToDeviceMessages,
@@ -86,19 +89,56 @@ class ToDeviceTests(KeysMixin):
         self.result(self.committer.commit(RemoveToDeviceMessages(ALICE, ("A1", "unknown"))))
         self.assertEqual(self.after(A1), [])
         self.assertEqual(self.after(A2), [b"1"])
-        self.assertEqual(self.count("to_device_pending"), 1)
+        self.assertEqual(self.count("to_device_inbox"), 1)
 
     def test_oldest_messages_beyond_the_cap_are_dropped(self) -> None:
         batch = 500
         for start in range(0, MAX_PENDING, batch):
             changes = [SendToDevice((ToDeviceMessage(b"%d" % (start + n), (A1,)),)) for n in range(batch)]
             self.result(self.committer.commit(*changes))
-        self.send((b"shared", (A1, A2)))
-        self.assertEqual(self.after(A1, limit=1), [b"1"])
-        self.send((b"last", (A1,)))
-        self.assertEqual(self.count("to_device_inbox"), MAX_PENDING + 1)
-        self.assertEqual(self.after(A1, limit=1), [b"2"])
-        self.assertEqual(self.after(A1, limit=2 * MAX_PENDING)[-2:], [b"shared", b"last"])
+        self.assertEqual(len(self.after(A1, limit=2 * MAX_PENDING)), MAX_PENDING)
+        for start in range(0, 10 * LOOK_EVERY, LOOK_EVERY):
+            changes = [
+                SendToDevice((ToDeviceMessage(b"+%d" % (start + n), (A1,)),)) for n in range(LOOK_EVERY)
+            ]
+            self.result(self.committer.commit(*changes))
+        self.send((b"shared", (A1, A2)), (b"last", (B1,)))
+        waiting = self.after(A1, limit=2 * MAX_PENDING)
+        self.assertTrue(MAX_PENDING < len(waiting) < MAX_PENDING + 5 * LOOK_EVERY, len(waiting))
+        self.assertEqual(waiting[-2:], [b"+%d" % (10 * LOOK_EVERY - 1), b"shared"])
+        self.assertEqual(self.after(A2), [b"shared"])
+
+    def test_device_that_went_after_it_was_looked_at_gets_nothing(self) -> None:
+        known_at = self.log.position
+        self.result(self.committer.commit(DeleteDevice(ALICE, "A2")))
+        self.send_known(known_at, A1, A2)
+        self.assertEqual((self.after(A1), self.after(A2)), ([b"known"], []))
+        # What nobody looked at since is taken as it is.
+        self.send_known(self.log.position, A1, A2)
+        self.assertEqual((self.after(A1), self.after(A2)), ([b"known"] * 2, [b"known"]))
+
+    def test_device_of_a_wiped_account_gets_nothing(self) -> None:
+        known_at = self.log.position
+        self.result(self.committer.commit(WipeUser(ALICE)))
+        self.send_known(known_at, A1, B1)
+        self.assertEqual((self.after(A1), self.after(B1)), ([], [b"known"]))
+
+    def send_known(self, known_at: int, *devices: tuple[str, str]) -> None:
+        self.result(self.committer.commit(SendToDevice((ToDeviceMessage(b"known", devices),), known_at)))
+
+    def test_what_many_devices_have_goes_at_once(self) -> None:
+        first = self.send((b"1", (A1, A2)), (b"2", (B1,)))
+        last = self.send((b"3", (A1, B1)))
+        self.result(
+            self.committer.commit(
+                ToDeviceDelivered(*A1, last),
+                ToDeviceDelivered(*A2, first),
+                ToDeviceDelivered(*B1, first),
+                ToDeviceDelivered(*A1, first),
+            )
+        )
+        self.assertEqual([self.after(device) for device in (A1, A2, B1)], [[], [], [b"3"]])
+        self.assertEqual((self.count("to_device_inbox"), self.count("to_device_shared")), (1, 1))
 
     def test_a_hundred_devices_in_one_request(self) -> None:
         devices = [(ALICE, f"D{number}") for number in range(100)]

@@ -85,6 +85,8 @@ class _Kept(Generic[V]):
 class LocalUser:
     """A user's keys with what the user signed of them: canonical JSON or, where there are signatures, JSON."""
 
+    device_ids: frozenset[str]
+    """Of all devices, whether they have keys or not."""
     devices: Mapping[str, bytes]
     """By device ID, as others see them."""
     all_devices: bytes
@@ -164,6 +166,7 @@ class LocalKeys:
             signing[each.user_id][each.key.usage] = replace(each.key, json=json)
         return {
             user_id: _local_user(
+                names,
                 {
                     device_id: _with_display_name(devices[user_id, device_id], name)
                     for device_id, name in names.items()
@@ -204,11 +207,14 @@ def _with_display_name(json: bytes, name: str | None) -> bytes:
     return json[:-1] + b',"unsigned":' + orjson.dumps({"device_display_name": name}) + b"}"
 
 
-def _local_user(devices: Mapping[str, bytes], signing: Mapping[str, CrossSigningKey]) -> LocalUser:
+def _local_user(
+    device_ids: Iterable[str], devices: Mapping[str, bytes], signing: Mapping[str, CrossSigningKey]
+) -> LocalUser:
     def json(usage: str) -> bytes | None:
         return signing[usage].json if usage in signing else None
 
     return LocalUser(
+        frozenset(device_ids),
         devices,
         as_object(devices),
         json(MASTER),

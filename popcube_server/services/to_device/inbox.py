@@ -1,24 +1,37 @@
 """What waits for a device: read by /sync, deleted once the client has it."""
 
+import logging
 from collections.abc import Sequence
+from typing import Final
 
 from popcube_server.services.bounded_cache import BoundedCache
+from popcube_server.services.platform import Platform, Timer
+from popcube_server.services.to_device.held_messages import HeldMessages
 from storage.change import LogEntry
 from storage.committer import Committer
-from storage.database import Database, Transaction
+from storage.database import Database, Transaction, start
+from storage.devices import AddDevice
 from storage.log import Log
 from storage.site_links import SiteLinksRepository
 from storage.to_device import (
     Device,
     MergeDelivered,
+    MergeToDevice,
     PendingRange,
+    SendToDevice,
     ToDeviceDelivered,
     ToDeviceRepository,
     pairs,
 )
 
+logger = logging.getLogger(__name__)
+
 DEFAULT_LIMIT = 100
 NOTHING = PendingRange(0, 0)
+FLUSH_AFTER_S: Final = 0.05
+"""For so long it is collected what devices have: what one commit deletes costs little more than one device's."""
+RETRY_AFTER_S: Final = 5.0
+_KINDS_OF_USER: Final = frozenset({"to_device_delivered", "to_device_removed", AddDevice.kind})
 
 
 class ToDeviceInbox:
@@ -26,14 +39,31 @@ class ToDeviceInbox:
 
     For devices seen lately it is known from which to which position something waits, so that a sync of a device
     without messages reads and writes nothing. The known range may be too wide at its beginning, never too narrow.
+    What came since then is in memory, as far as there is room.
+
+    What a device has is deleted a little later. Until then it is remembered here; if a crash forgets it, the device
+    has said so in its token all the same.
     """
 
-    def __init__(self, database: Database, committer: Committer, log: Log, size: int) -> None:
+    def __init__(
+        self,
+        database: Database,
+        committer: Committer,
+        log: Log,
+        platform: Platform,
+        size: int,
+        held_bytes: int,
+    ) -> None:
         self._database = database
         self._committer = committer
         self._log = log
+        self._platform = platform
         self._repository = ToDeviceRepository()
         self.ranges: BoundedCache[Device, PendingRange] = BoundedCache(size)
+        self._held = HeldMessages(size, held_bytes)
+        self._delivered: dict[Device, int] = {}
+        """What is still to be deleted: up to which position."""
+        self._timer: Timer | None = None
         log.follow(self._follow)
 
     def find_has_after(self, user_id: str, device_id: str, since: int) -> bool | None:
@@ -48,19 +78,27 @@ class ToDeviceInbox:
 
         If there are `limit` of them, the next token must not point behind the last: newer ones may wait.
         """
-        known = await self._range((user_id, device_id))
+        device = (user_id, device_id)
+        known = await self._range(device)
         if known.newest <= since or known.oldest > upto:
             return ()
+        since = max(since, self._delivered.get(device, 0))
+        held = self._held.find(device, max(since + 1, known.oldest))
+        if held is not None:
+            return [message for message in held if since < message[0] <= upto][:limit]
         return await self._database.read(
             lambda tx: self._repository.get_after(tx, user_id, device_id, since, upto, limit)
         )
 
     async def delivered(self, user_id: str, device_id: str, upto: int) -> None:
-        """The device has everything up to a position: delete it."""
-        known = await self._range((user_id, device_id))
+        """The device has everything up to a position: delete it, soon."""
+        device = (user_id, device_id)
+        known = await self._range(device)
         # Nothing to delete is the usual case, and costs nothing.
         if known.newest > 0 and known.oldest <= upto:
-            await self._committer.commit(ToDeviceDelivered(user_id, device_id, upto))
+            self._forget(device, upto)
+            self._delivered[device] = max(upto, self._delivered.get(device, 0))
+            self._flush_after(FLUSH_AFTER_S)
 
     async def delivered_elsewhere(self, user_id: str, device_id: str, log: str, upto: int) -> None:
         """The device has everything that another site took up to a position of its log: it comes from there."""
@@ -74,42 +112,105 @@ class ToDeviceInbox:
         if end is not None:
             await self._committer.commit(MergeDelivered(user_id, device_id, log, end))
 
+    def start(self) -> None:
+        """Nothing to do before a device has something."""
+
+    async def stop(self) -> None:
+        """Delete what is to be deleted."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        await self._flush()
+
+    def _flush_after(self, delay_s: float) -> None:
+        if self._timer is None:
+            self._timer = self._platform.call_later(delay_s, self._flush_now)
+
+    def _flush_now(self) -> None:
+        self._timer = None
+        start(self._flush(), lambda failure: self._flush_failed(failure.value))
+
+    def _flush_failed(self, error: BaseException | None) -> None:
+        logger.error("What devices have was not deleted, and will be in %.0f s: %s", RETRY_AFTER_S, error)
+        self._flush_after(RETRY_AFTER_S)
+
+    async def _flush(self) -> None:
+        flushed = dict(self._delivered)
+        if not flushed:
+            return
+        await self._committer.commit(*(ToDeviceDelivered(*device, upto) for device, upto in flushed.items()))
+        for device, upto in flushed.items():
+            if self._delivered.get(device) == upto:
+                del self._delivered[device]
+
     async def _range(self, device: Device) -> PendingRange:
         known = self.ranges.get(device)
         if known is not None:
             return known
         position = self._log.position
         known = await self._database.read(lambda tx: self._repository.find_range(tx, *device)) or NOTHING
+        known = _behind(known, self._delivered.get(device, 0))
         # What was committed for the device meanwhile was not applied to an entry that did not exist yet. What else is
         # does not matter: on a busy server something always is.
         since = self._log.since(position)
         if since is not None and not any(_may_change(entry, device) for entry in since):
             self.ranges.put(device, known)
+            self._held.begin(device, position + 1 if known != NOTHING else 0)
         return known
 
     def _follow(self, entries: Sequence[LogEntry]) -> None:
         for entry in entries:
             if entry.kind == "to_device":
-                for device in pairs(entry.key):
-                    known = self.ranges.peek(device)
-                    if known is not None:
-                        oldest = entry.position if known == NOTHING else known.oldest
-                        self.ranges.put(device, PendingRange(oldest, entry.position))
+                self._arrived(entry)
             elif entry.kind == "to_device_delivered":
                 user_id, device_id, upto = entry.key
-                self._delivered((user_id, device_id), int(upto))
+                self._forget((user_id, device_id), int(upto))
             elif entry.kind == "to_device_removed":
                 for device_id in entry.key[1:]:
-                    self.ranges.drop((entry.key[0], device_id))
+                    self._drop((entry.key[0], device_id))
+            elif entry.kind == AddDevice.kind:
+                # A new device may be called like one that is gone.
+                self._drop((entry.key[0], entry.key[1]))
 
-    def _delivered(self, device: Device, upto: int) -> None:
+    def _arrived(self, entry: LogEntry) -> None:
+        for device in pairs(entry.key):
+            known = self.ranges.peek(device)
+            if known is not None:
+                oldest = entry.position if known == NOTHING else known.oldest
+                self.ranges.put(device, PendingRange(oldest, entry.position))
+        match entry.change:
+            case SendToDevice(messages=messages):
+                for message in messages:
+                    self._held.add(message.recipients, entry.position, message.event)
+            case MergeToDevice(user_id=user_id, device_id=device_id, event=event):
+                self._held.add(((user_id, device_id),), entry.position, event)
+            case _:
+                for device in pairs(entry.key):
+                    self._held.drop(device)
+
+    def _drop(self, device: Device) -> None:
+        self.ranges.drop(device)
+        self._held.drop(device)
+
+    def _forget(self, device: Device, upto: int) -> None:
+        self._held.forget(device, upto)
         known = self.ranges.peek(device)
         if known is not None and known.oldest <= upto:
-            self.ranges.put(device, NOTHING if known.newest <= upto else PendingRange(upto + 1, known.newest))
+            rest = _behind(known, upto)
+            self.ranges.put(device, rest)
+            if rest == NOTHING and not self._held.has(device):
+                self._held.begin(device, 0)
 
 
 def _may_change(entry: LogEntry, device: Device) -> bool:
     if entry.kind == "to_device":
         return device in pairs(entry.key)
     # Their keys begin with the user.
-    return entry.kind in ("to_device_delivered", "to_device_removed") and entry.key[0] == device[0]
+    return entry.kind in _KINDS_OF_USER and entry.key[0] == device[0]
+
+
+def _behind(known: PendingRange, upto: int) -> PendingRange:
+    """What is left of a range once everything up to a position is gone."""
+    if known.newest <= upto:
+        return NOTHING
+    return known if known.oldest > upto else PendingRange(upto + 1, known.newest)

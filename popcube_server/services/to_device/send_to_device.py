@@ -1,6 +1,6 @@
 """Send a message to devices: kept for each until it has it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import orjson
@@ -8,14 +8,14 @@ import orjson
 from federation.room_dag.identifiers import domain_of
 from federation.rooms.draft import TransactionKey
 from popcube_server.services.errors import InvalidParam, TooLarge
+from popcube_server.services.keys.local_keys import LocalKeys
 from popcube_server.services.platform import Platform
 from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.transactions import Transactions
 from storage.change import Change
 from storage.committer import Committer
-from storage.database import Database
-from storage.device_keys import DeviceKeysRepository
+from storage.log import Log
 from storage.to_device import Device, SendToDevice, ToDeviceMessage
 from storage.transactions import RecordTransaction
 
@@ -44,7 +44,8 @@ class SendToDevices:
         self,
         server_name: str,
         platform: Platform,
-        database: Database,
+        local_keys: LocalKeys,
+        log: Log,
         committer: Committer,
         transactions: Transactions,
         remote: RemoteInboxes,
@@ -52,12 +53,12 @@ class SendToDevices:
     ) -> None:
         self._server_name = server_name
         self._platform = platform
-        self._database = database
+        self._local_keys = local_keys
+        self._log = log
         self._committer = committer
         self._transactions = transactions
         self._remote = remote
         self._key_requests = key_requests
-        self._device_keys = DeviceKeysRepository()
 
     async def send(self, requester: Requester, event_type: str, txn_id: str, messages: Messages) -> None:
         """Once per transaction ID: a repeat does nothing. Devices that do not exist are passed over."""
@@ -77,45 +78,48 @@ class SendToDevices:
         await self._transactions.once(requester, ("sendToDevice", event_type), txn_id, work)
 
     async def _changes(self, sender: str, event_type: str, messages: Messages) -> list[Change]:
-        local = {user: devices for user, devices in messages.items() if domain_of(user) == self._server_name}
-        remote = {user: devices for user, devices in messages.items() if user not in local}
+        # Devices that are in memory are there at this position, and what is read is newer.
+        known_at = self._log.position
+        local: dict[str, Mapping[str, Mapping[str, Any]]] = {}
+        remote: dict[str, Mapping[str, Mapping[str, Any]]] = {}
+        for user_id, devices in messages.items():
+            is_local = self._local_keys.has(user_id) or domain_of(user_id) == self._server_name
+            (local if is_local else remote)[user_id] = devices
         changes: list[Change] = []
-        names = await self._database.read(lambda tx: self._device_keys.get_device_names(tx, list(local)))
-        found = make_messages(sender, event_type, local, names)
+        users = await self._local_keys.get(local)
+        existing = {user_id: user.device_ids for user_id, user in users.items()}
+        found = make_messages(sender, event_type, local, existing)
         if found:
-            changes.append(SendToDevice(found))
+            changes.append(SendToDevice(found, known_at))
         if remote:
             changes += self._remote.changes_for(sender, event_type, remote)
         return changes
 
 
 def make_messages(
-    sender: str, event_type: str, messages: Messages, existing: Mapping[str, Mapping[str, object]]
+    sender: str, event_type: str, messages: Messages, existing: Mapping[str, Collection[str]]
 ) -> tuple[ToDeviceMessage, ...]:
     """One for each different content; `existing`: devices by user ID. Raises `TooLarge`."""
+    beginning = b'{"type":%b,"sender":%b,"content":' % (orjson.dumps(event_type), orjson.dumps(sender))
     recipients: dict[bytes, list[Device]] = {}
     count = 0
     for user_id, contents in messages.items():
-        devices = existing.get(user_id, {})
+        devices = existing.get(user_id, ())
         # A device that is named gets what is for it, not what is for all.
-        wanted: dict[str, Mapping[str, Any]] = {}
-        if ALL_DEVICES in contents:
-            wanted.update((device_id, contents[ALL_DEVICES]) for device_id in devices)
-        wanted.update((device_id, content) for device_id, content in contents.items() if device_id in devices)
-        # The same content object is encoded once, however many devices it goes to.
-        encoded: dict[int, bytes] = {}
-        for device_id, content in wanted.items():
-            if id(content) not in encoded:
-                encoded[id(content)] = _event(sender, event_type, content)
-            recipients.setdefault(encoded[id(content)], []).append((user_id, device_id))
-        count += len(wanted)
+        unnamed = [device_id for device_id in devices if device_id not in contents]
+        for device_id, content in contents.items():
+            wanted = unnamed if device_id == ALL_DEVICES else [device_id] if device_id in devices else ()
+            if wanted:
+                event = _event(beginning, content)
+                recipients.setdefault(event, []).extend((user_id, each) for each in wanted)
+                count += len(wanted)
         if count > MAX_RECIPIENTS:
             raise _too_many()
     return tuple(ToDeviceMessage(event, tuple(devices)) for event, devices in recipients.items())
 
 
-def _event(sender: str, event_type: str, content: Mapping[str, Any]) -> bytes:
-    event = orjson.dumps({"type": event_type, "sender": sender, "content": content})
+def _event(beginning: bytes, content: Mapping[str, Any]) -> bytes:
+    event = b"%b%b}" % (beginning, orjson.dumps(content))
     if len(event) > MAX_EVENT_BYTES:
         raise TooLarge(f"A message may have at most {MAX_EVENT_BYTES} bytes.")
     return event

@@ -203,7 +203,7 @@ class KeyRecordsTests(SitesMixin):
         self.berta.hear(self.anna)
         for site in (self.anna, self.berta):
             site.commit(WipeUser(ALICE))
-            for table in (*BY_NUMBER, "to_device_inbox", "to_device_pending", "to_device_shared"):
+            for table in (*BY_NUMBER, "to_device_inbox", "to_device_shared"):
                 left = site.read(lambda tx, table=table: tx.all(f"SELECT * FROM {table}"))  # type: ignore[misc]
                 self.assertEqual(left, [], table)
 

@@ -1,18 +1,29 @@
 """The inbox of a device: in order, at most so many at a time, gone once delivered, and silent while empty."""
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from popcube_server.services.keys.device_cleanup import DeviceCleanup
-from popcube_server.services.to_device.inbox import ToDeviceInbox
-from storage.to_device import SendToDevice, ToDeviceDelivered, ToDeviceMessage
+from popcube_server.services.platform import Platform
+from popcube_server.services.to_device.inbox import FLUSH_AFTER_S, RETRY_AFTER_S, ToDeviceInbox
+from storage.committer import Arrival, Arrived
+from storage.device_keys import DeviceGone, SetDeviceKeys
+from storage.devices import DeleteDevice
+from storage.engines.engine import StorageError
+from storage.to_device import MergeToDevice, SendToDevice, ToDeviceDelivered, ToDeviceMessage
 from tests.storage.keys_case import ALICE, BOB, KeysMixin
-from tests.storage.storage_case import SqliteStorage
+from tests.storage.storage_case import SqliteStorage, synchronous
 
 
 class ToDeviceInboxTests(SqliteStorage, KeysMixin, SynchronousTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.inbox = ToDeviceInbox(self.database, self.committer, self.log, 10)
+        self.clock = Clock()
+        self.inbox = self.make_inbox()
+
+    def make_inbox(self, held_bytes: int = 1000) -> ToDeviceInbox:
+        platform = Platform(self.clock, bytes, synchronous)
+        return ToDeviceInbox(self.database, self.committer, self.log, platform, 10, held_bytes)
 
     def send(self, text: str, device_id: str = "A1", user_id: str = ALICE) -> int:
         message = ToDeviceMessage(text.encode(), ((user_id, device_id),))
@@ -24,6 +35,9 @@ class ToDeviceInboxTests(SqliteStorage, KeysMixin, SynchronousTestCase):
 
     def delivered(self, upto: int) -> None:
         self.result(self.inbox.delivered(ALICE, "A1", upto))
+
+    def flush(self) -> None:
+        self.clock.advance(FLUSH_AFTER_S)
 
     def no_reads(self) -> None:
         """From here on the test fails if the database is read."""
@@ -42,6 +56,8 @@ class ToDeviceInboxTests(SqliteStorage, KeysMixin, SynchronousTestCase):
         self.assertEqual(self.after(start), ["4"])
         self.delivered(positions[4])
         self.assertEqual(self.after(start), [])
+        self.assertEqual(self.count("to_device_inbox"), 5)
+        self.flush()
         self.assertEqual(self.count("to_device_inbox"), 0)
 
     def test_messages_behind_the_end_wait(self) -> None:
@@ -77,6 +93,8 @@ class ToDeviceInboxTests(SqliteStorage, KeysMixin, SynchronousTestCase):
         first = self.send("1")
         self.send("2")
         self.delivered(first)
+        self.assertEqual(self.after(0), ["2"])
+        self.flush()
         self.assertEqual(self.count("to_device_inbox"), 1)
         self.assertEqual(self.after(0), ["2"])
 
@@ -140,5 +158,91 @@ class ToDeviceInboxTests(SqliteStorage, KeysMixin, SynchronousTestCase):
     def test_messages_are_there_after_a_restart(self) -> None:
         self.send("1")
         self.open()
-        self.inbox = ToDeviceInbox(self.database, self.committer, self.log, 10)
+        self.inbox = self.make_inbox()
         self.assertEqual(self.after(0), ["1"])
+
+    def test_what_comes_while_a_device_syncs_is_given_from_memory(self) -> None:
+        self.after(0)
+        self.no_reads()
+        first = self.send("1")
+        self.send("2")
+        self.assertEqual(self.after(0), ["1", "2"])
+        self.assertEqual(self.after(0, limit=1), ["1"])
+        self.delivered(first)
+        self.flush()
+        self.assertEqual(self.after(0), ["2"])
+
+    def test_what_waited_before_comes_with_what_is_in_memory(self) -> None:
+        start = self.send("1")
+        self.after(0)
+        self.send("2")
+        self.assertEqual(self.after(0), ["1", "2"])
+        self.no_reads()
+        self.assertEqual(self.after(start), ["2"])
+
+    def test_more_than_there_is_room_for_is_read(self) -> None:
+        self.after(0)
+        first = self.send("a" * 600)
+        last = self.send("b" * 600)
+        self.assertEqual(self.after(0), ["a" * 600, "b" * 600])
+        self.delivered(first)
+        self.assertEqual(self.after(0), ["b" * 600])
+        self.delivered(last)
+        # Once it has everything, what comes is held again.
+        self.no_reads()
+        self.send("3")
+        self.assertEqual(self.after(0), ["3"])
+
+    def test_delivered_messages_do_not_come_again_before_they_are_deleted(self) -> None:
+        first = self.send("1")
+        self.send("2")
+        self.delivered(first)
+        self.inbox.ranges.clear()
+        self.assertEqual(self.after(0), ["2"])
+        self.assertEqual(self.count("to_device_inbox"), 2)
+
+    def test_stop_deletes_what_is_delivered(self) -> None:
+        self.delivered(self.send("1"))
+        self.result(self.inbox.stop())
+        self.assertEqual(self.count("to_device_inbox"), 0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_deletion_that_fails_is_tried_again(self) -> None:
+        self.delivered(self.send("1"))
+        real_write = self.database._run_write
+
+        def fail(work: object) -> object:
+            raise StorageError("no disk")
+
+        self.database._run_write = fail  # type: ignore[assignment]
+        self.flush()
+        self.database._run_write = real_write
+        self.assertEqual(self.count("to_device_inbox"), 1)
+        self.clock.advance(RETRY_AFTER_S)
+        self.assertEqual(self.count("to_device_inbox"), 0)
+
+    def test_message_that_was_rolled_back_is_not_in_memory(self) -> None:
+        self.after(0)
+        message = ToDeviceMessage(b"1", ((ALICE, "A1"),))
+        work = self.committer.commit(SendToDevice((message,)), SetDeviceKeys(ALICE, "gone", b"{}"))
+        self.failure(work, DeviceGone)
+        self.assertEqual(self.after(0), [])
+
+    def test_messages_from_another_site_are_given_from_memory(self) -> None:
+        self.after(0)
+        self.no_reads()
+        arrived = Arrived((MergeToDevice(ALICE, "A1", "its log", 7, b"theirs"),), ())
+        self.result(self.committer.take_in(Arrival("paris", lambda tx: arrived)))
+        self.assertEqual(self.after(0), ["theirs"])
+
+    def test_new_device_of_the_same_name_gets_nothing_of_the_old(self) -> None:
+        self.after(0)
+        self.send("1")
+        self.result(
+            self.committer.commit(DeleteDevice(ALICE, "A1"), *DeviceCleanup().changes_for(ALICE, ["A1"]))
+        )
+        self.after(0)
+        message = ToDeviceMessage(b"2", ((ALICE, "A1"),))
+        self.result(self.committer.commit(SendToDevice((message,))))
+        self.given_device(ALICE, "A1")
+        self.assertEqual(self.after(0), [])
