@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import ClassVar, Self
 
 import orjson
@@ -207,6 +207,24 @@ class HeldBackRepository:
             )
             for row in rows
         ]
+
+    def find_held(self, tx: Transaction, records: Iterable[Record]) -> list[Record]:
+        """Those of these that are kept, in just this version."""
+        if tx.one("SELECT 1 FROM held_records LIMIT 1") is None:
+            return []
+        return [record for record in records if self._is_held(tx, record)]
+
+    def _is_held(self, tx: Transaction, record: Record) -> bool:
+        row = tx.one(
+            "SELECT 1 FROM held_records WHERE kind = ? AND record_key = ? AND site = ? AND clock = ?",
+            (
+                tx.name_id(record.kind),
+                orjson.dumps(record.key),
+                tx.name_id(record.version.site),
+                record.version.clock,
+            ),
+        )
+        return row is not None
 
     def get_events(self, tx: Transaction, until_ms: int, limit: int) -> list[TriedEvent]:
         """Those that are to be tried again by then, those that came first before the others."""

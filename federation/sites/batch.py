@@ -136,8 +136,8 @@ def parse_batch(body: Mapping[str, Any]) -> Batch:
             _number(body["after"]),
             _number(body["upto"]),
             _number(body["seen"]),
-            [_parse_event(event) for event in body["events"]],
-            [_parse_record(record) for record in body["records"]],
+            [_parse_event(event) for event in _list(body["events"])],
+            [_parse_record(record) for record in _list(body["records"])],
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InvalidBatch(f"not a batch: {error}") from None
@@ -153,12 +153,18 @@ def _parse_event(event: Any) -> ReceivedEvent:
 
 
 def _parse_record(record: Any) -> Record:
-    key = tuple(_text(part) for part in record["key"])
+    key = tuple(_text(part) for part in _list(record["key"]))
     version = Version(_clock(_text(record["clock"])), _text(record["site"]))
     owner = record["owner"]
     return Record(
         _text(record["kind"]), key, record["value"], version, None if owner is None else _text(owner)
     )
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError("a list is missing")
+    return value
 
 
 def _text(value: Any) -> str:

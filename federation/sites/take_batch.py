@@ -20,6 +20,7 @@ from federation.sites.batch import Acknowledgement, Batch, InvalidBatch, Receive
 from federation.sites.checked_event import CheckedEvent
 from federation.sites.moments import Sleep, within
 from federation.sites.pipeline import Placed
+from federation.sites.screen_records import ScreenRecords
 from storage.committer import Arrival, Arrived, Committed, Committer
 from storage.database import Database, Waiter, WriteTransaction
 from storage.replication.apply_records import ApplyRecords
@@ -87,6 +88,7 @@ class TakeBatch:
         self._place = place
         self._sleep = sleep
         self._links = SiteLinksRepository()
+        self._screen = ScreenRecords(committer, apply)
         self._logs: dict[str, str] = {}
         self._lines: dict[str, _Line] = {}
 
@@ -110,7 +112,7 @@ class TakeBatch:
                 arriving = await self._submit(line, batch)
             finally:
                 line.turns.release()
-            committed = await arriving
+            committed = await self._arrived(batch, arriving)
         except BaseException:
             # What is on disk is asked of the disk.
             line.reached = None
@@ -119,6 +121,16 @@ class TakeBatch:
             if line.newest.get(batch.after) is batch:
                 del line.newest[batch.after]
         return Acknowledgement(batch.upto, committed.position)
+
+    async def _arrived(self, batch: Batch, arriving: Waiter[Committed]) -> Committed:
+        try:
+            return await arriving
+        except InvalidBatch:
+            raise
+        except Exception as error:
+            # The peer will send it again: then without what cannot be written.
+            await self._screen.screen(batch.site, batch.records, error)
+            raise
 
     async def _until_its_turn(self, line: _Line, batch: Batch) -> None:
         """The line is this batch's when it returns. Raises `InvalidBatch` if there is something missing before it."""

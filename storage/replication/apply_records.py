@@ -16,7 +16,7 @@ from storage.accounts import AccountsRepository, MergeAccount
 from storage.change import Change
 from storage.committer import Arrived
 from storage.database import Transaction, WriteTransaction
-from storage.held_back import HoldRecord, ReleaseRecord
+from storage.held_back import HeldBackRepository, HoldRecord, ReleaseRecord
 from storage.replication.hybrid_clock import HybridClock
 from storage.replication.record import Combined, Key, Record, RecordKind, Taken, Version
 from storage.replication.record_index import RecordIndex
@@ -44,7 +44,16 @@ class ApplyRecords:
         return self._kinds.keys()
 
     def arrive(self, tx: WriteTransaction, records: Sequence[Record], *others: Change) -> Arrived:
-        """What is to be written for these records, in their order; `others` is written with them, after them."""
+        """What is to be written for these records, in their order; `others` is written with them, after them.
+
+        What is kept for later is left out.
+        """
+        held = HeldBackRepository().find_held(tx, records)
+        return self._arrive(
+            tx, [record for record in records if record not in held] if held else records, *others
+        )
+
+    def _arrive(self, tx: WriteTransaction, records: Sequence[Record], *others: Change) -> Arrived:
         changes: list[Change] = []
         versions: list[tuple[str, Key, Version]] = []
         owners = _Owners(tx)
@@ -61,7 +70,7 @@ class ApplyRecords:
 
     def take_again(self, tx: WriteTransaction, record: Record) -> Arrived:
         """The same for a record that was kept for later; it waits on if it is still not understood."""
-        arrived = self.arrive(tx, (record,))
+        arrived = self._arrive(tx, (record,))
         if any(isinstance(change, HoldRecord) for change in arrived.changes):
             return Arrived((), ())
         return Arrived((*arrived.changes, ReleaseRecord(record)), arrived.versions)

@@ -1,5 +1,6 @@
 """Reads the rules of users who have any of their own, compiled on the database's thread."""
 
+import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ from popcube_server.services.push.compiled_rules import CompiledRules, compile_r
 from popcube_server.services.push.rule_set import DEFAULT_RULE_SET, decode_rule_set
 from storage.database import Database, Transaction
 from storage.push_rules import MemberRulesRow, PushRulesRepository
+
+logger = logging.getLogger(__name__)
 
 
 class StoredMemberRules:
@@ -39,5 +42,12 @@ def parse_ignored_users(content: bytes | None) -> frozenset[str]:
 
 
 def _compile(row: MemberRulesRow) -> CompiledRules:
-    rule_set = DEFAULT_RULE_SET if row.rules is None else decode_rule_set(row.rules)
-    return compile_rules(rule_set, row.user_id, parse_ignored_users(row.ignored_users))
+    ignored = parse_ignored_users(row.ignored_users)
+    if row.rules is None:
+        return compile_rules(DEFAULT_RULE_SET, row.user_id, ignored)
+    try:
+        return compile_rules(decode_rule_set(row.rules), row.user_id, ignored)
+    except (KeyError, TypeError, AttributeError, ValueError):
+        # A site of a newer version may have written what this one cannot read. Everybody in the user's rooms goes on.
+        logger.exception("The push rules of %s cannot be read", row.user_id)
+        return compile_rules(DEFAULT_RULE_SET, row.user_id, ignored)

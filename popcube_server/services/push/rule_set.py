@@ -228,14 +228,16 @@ def encode_rule_set(rule_set: RuleSet) -> bytes:
 
 
 def decode_rule_set(stored: bytes) -> RuleSet:
-    """From storage."""
+    """From storage. An empty object is the default rules."""
     document = orjson.loads(stored)
-    rules = {kind: tuple(_decode_rule(rule) for rule in rules) for kind, rules in document["rules"].items()}
+    rules = {
+        kind: tuple(_decode_rule(rule) for rule in rules) for kind, rules in document.get("rules", {}).items()
+    }
     defaults = {
         rule_id: DefaultChange(
             change["enabled"], None if change["actions"] is None else tuple(change["actions"])
         )
-        for rule_id, change in document["defaults"].items()
+        for rule_id, change in document.get("defaults", {}).items()
     }
     return RuleSet(rules, defaults)
 

@@ -1,0 +1,51 @@
+"""After a batch of records failed: finds those that cannot be written, and keeps them for later.
+
+The peer sends the batch again; then the others go in together, without those that are kept.
+"""
+
+import logging
+from collections.abc import Sequence
+
+from storage.committer import Arrival, CommitFailed, Committer, CommitterBusy, PeerCommitter
+from storage.engines.engine import Unavailable
+from storage.held_back import HoldRecord
+from storage.replication.apply_records import ApplyRecords
+from storage.replication.record import Record
+
+logger = logging.getLogger(__name__)
+
+
+class ScreenRecords:
+    def __init__(self, committer: Committer, apply: ApplyRecords) -> None:
+        self._committer = committer
+        self._apply = apply
+
+    async def screen(self, site: str, records: Sequence[Record], error: Exception) -> None:
+        """`error` is why they were not taken together. Raises `CommitFailed`."""
+        if _is_temporary(error):
+            return
+        for record in records:
+            reason = await self._try(site, record)
+            if reason is not None:
+                logger.error(
+                    "A record of kind %s from site %s is kept for later: %s", record.kind, site, reason
+                )
+                await PeerCommitter(self._committer, site).commit(HoldRecord(record, reason))
+
+    async def _try(self, site: str, record: Record) -> str | None:
+        """Why it cannot be written, if it cannot."""
+        try:
+            await self._committer.take_in(Arrival(site, lambda tx: self._apply.arrive(tx, (record,))))
+        except Exception as error:
+            # Whatever it is that a newer version has put into it: it must not end the link.
+            if _is_temporary(error):
+                raise
+            return f"{type(error).__name__}: {error}"
+        return None
+
+
+def _is_temporary(error: Exception) -> bool:
+    """The database was at fault, and not what was to be written."""
+    return isinstance(error, CommitterBusy) or (
+        isinstance(error, CommitFailed) and isinstance(error.__cause__, Unavailable)
+    )
