@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 from lazy_dataclasses.decorator import dataclass
 from storage.change import Change, Conflict
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
-from storage.engines.engine import Row, UniqueViolation
+from storage.engines.engine import Row
 
 
 class AccountExists(Conflict):
@@ -125,28 +125,26 @@ class CreateAccount(Change):
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
-        try:
-            tx.many(
-                "INSERT INTO accounts (user_id, password_hash, created_ms, is_guest, is_admin, user_type,"
-                " is_deactivated, is_erased, is_locked, is_suspended, position, incarnation)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (
-                        change.user_id,
-                        change.password_hash,
-                        change.created_ms,
-                        int(change.is_guest),
-                        int(change.is_admin),
-                        change.user_type,
-                        *(0, 0, 0, 0),
-                        position,
-                        change.incarnation,
-                    )
-                    for position, change in changes
-                ],
-            )
-        except UniqueViolation as error:
-            raise AccountExists("the user ID is taken") from error
+        tx.later(
+            "INSERT INTO accounts (user_id, password_hash, created_ms, is_guest, is_admin, user_type,"
+            " is_deactivated, is_erased, is_locked, is_suspended, position, incarnation)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    change.user_id,
+                    change.password_hash,
+                    change.created_ms,
+                    int(change.is_guest),
+                    int(change.is_admin),
+                    change.user_type,
+                    *(0, 0, 0, 0),
+                    position,
+                    change.incarnation,
+                )
+                for position, change in changes
+            ],
+            AccountExists("the user ID is taken"),
+        )
 
 
 @dataclass(frozen=True, slots=True)

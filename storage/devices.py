@@ -82,7 +82,7 @@ class AddDevice(Change):
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
-        tx.many(
+        tx.later(
             "INSERT INTO devices (user_id, device_id, display_name, created_ms, position) VALUES (?, ?, ?, ?, ?)"
             " ON CONFLICT (user_id, device_id) DO NOTHING",
             [

@@ -5,7 +5,7 @@ from typing import ClassVar, Self
 
 from lazy_dataclasses.decorator import dataclass
 from storage.change import Change, Conflict
-from storage.database import Transaction, WriteTransaction
+from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 
 MAX_PROFILE_BYTES = 64 * 1024
 
@@ -45,22 +45,32 @@ class SetProfileField(Change):
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
-        for position, change in changes:
-            write_fields(tx, ((position, change),))
-            sizes = tx.all("SELECT field, LENGTH(value) FROM profiles WHERE user_id = ?", (change.user_id,))
-            # As one JSON object: braces, and for each field two quotes, a colon and a comma.
-            if 1 + sum(len(field) + length + 4 for field, length in sizes) > MAX_PROFILE_BYTES:
-                raise ProfileTooLarge("the profile is too large")
+        write_fields(tx, changes)
+        users = sorted({change.user_id for _, change in changes})
+        for at in range(0, len(users), IN_LIST_LIMIT):
+            _check_sizes(tx, users[at : at + IN_LIST_LIMIT])
+
+
+def _check_sizes(tx: Transaction, user_ids: Sequence[str]) -> None:
+    # As one JSON object: braces, and for each field two quotes, a colon and a comma.
+    largest = tx.value(
+        "SELECT MAX(size) FROM (SELECT 1 + SUM(LENGTH(field) + LENGTH(value) + 4) AS size FROM profiles"
+        " WHERE user_id IN (??) GROUP BY user_id) AS profile",
+        (user_ids,),
+    )
+    if largest is not None and largest > MAX_PROFILE_BYTES:
+        raise ProfileTooLarge("the profile is too large")
 
 
 def write_fields(tx: WriteTransaction, changes: Sequence[tuple[int, SetProfileField]]) -> None:
     """Write fields whatever size the profile has with them."""
-    for position, change in changes:
-        tx.run(
-            "INSERT INTO profiles (user_id, field, value, position) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT (user_id, field) DO UPDATE SET value = excluded.value, position = excluded.position",
-            (change.user_id, change.field, change.value, position),
-        )
+    # Of several for one field the last one: one statement cannot write a row twice.
+    newest = {(change.user_id, change.field): (change.value, position) for position, change in changes}
+    tx.later(
+        "INSERT INTO profiles (user_id, field, value, position) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT (user_id, field) DO UPDATE SET value = excluded.value, position = excluded.position",
+        [(*key, *values) for key, values in newest.items()],
+    )
 
 
 @dataclass(frozen=True, slots=True)

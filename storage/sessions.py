@@ -60,7 +60,7 @@ class CreateSession(Change):
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
-        tx.many(
+        tx.later(
             "INSERT INTO sessions (session_id, user_id, device_id, created_ms, generation, nonce, position)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
             [

@@ -63,8 +63,10 @@ class Platform:
         """A secret or an identifier of ASCII letters (5.7 bits each)."""
         letters: list[str] = []
         while len(letters) < length:
-            # Bytes at or above the largest multiple of 52 would make some letters likelier than others.
-            letters.extend(_LETTERS[byte % 52] for byte in self.random_bytes(length) if byte < 208)
+            # Bytes at or above the largest multiple of 52 would make some letters likelier than others. One in five is,
+            # so that of half as many more there are hardly ever too few.
+            drawn = self.random_bytes(length + length // 2 + 4)
+            letters.extend(_LETTERS[byte % 52] for byte in drawn if byte < 208)
         return "".join(letters[:length])
 
     def call_later(self, delay_s: float, function: Callable[[], object]) -> Timer:

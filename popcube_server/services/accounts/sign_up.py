@@ -69,7 +69,7 @@ class SignUp:
         confirmed = await self._interactive_auth.confirm(operation, self._flows(), wanted.auth, address)
         if wanted.password is None:
             raise MissingParam("'password' is missing.")
-        user_id = await self._user_id(wanted.name)
+        user_id = self._user_id(wanted.name)
         self._by_address.spend(address_key(address))
         also: list[Change] = []
         if confirmed.registration_token is not None:
@@ -104,7 +104,8 @@ class SignUp:
         else:
             await self._register_account.check_available(name)
 
-    async def _user_id(self, name: str | None) -> str:
+    def _user_id(self, name: str | None) -> str:
+        """Whether it is still to be had is seen when the account is written."""
         if name is None:
             return self._register_account.random_user_id()
-        return await self._register_account.check_available(name)
+        return self._register_account.check_possible(name)

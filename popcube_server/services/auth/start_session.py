@@ -130,20 +130,17 @@ class StartSession:
     def prepare(self, user_id: str, device: DeviceChoice) -> PreparedSession:
         """A session that begins once its changes are committed, for those who commit more with it."""
         check_device(device)
-        device_id = device.device_id
-        if device_id is None:
-            device_id = self._platform.random_letters(DEVICE_ID_LENGTH).upper()
+        device_id = device.device_id or self._platform.random_letters(DEVICE_ID_LENGTH).upper()
         now_ms = self._platform.now_ms()
         session_id = self._platform.random_letters(SESSION_ID_LENGTH)
         nonce = self._platform.random_letters(NONCE_LENGTH)
-        changes = (
-            AddDevice(user_id, device_id, device.display_name, now_ms),
+        changes: list[Change] = [AddDevice(user_id, device_id, device.display_name, now_ms)]
+        if device.device_id is not None:
             # Logging in with an existing device ID ends the tokens that were there for it.
-            EndSessionsOfDevice(user_id, device_id, now_ms),
-            CreateSession(session_id, user_id, device_id, now_ms, nonce),
-        )
+            changes.append(EndSessionsOfDevice(user_id, device_id, now_ms))
+        changes.append(CreateSession(session_id, user_id, device_id, now_ms, nonce))
         of = SessionGeneration(user_id, device_id, session_id, now_ms, 0, nonce)
-        return PreparedSession(changes, self._issue_tokens.issue(of, device.is_refreshable))
+        return PreparedSession(tuple(changes), self._issue_tokens.issue(of, device.is_refreshable))
 
 
 def check_device(device: DeviceChoice) -> None:
