@@ -34,6 +34,7 @@ from popcube_server.rest.federation.third_party_invites import ThirdPartyInvites
 from popcube_server.rest.federation.transactions import Transactions
 from popcube_server.services.federation.authorize_joins import AuthorizeJoins
 from popcube_server.services.federation.exchange_invites import AcceptBinding, ExchangeInvites
+from popcube_server.services.federation.expected_rooms import ExpectedRooms
 from popcube_server.services.federation.inbound_queue import InboundQueue
 from popcube_server.services.federation.invite_door import InviteDoor
 from popcube_server.services.federation.local_users import InvitableUsers
@@ -64,6 +65,8 @@ from storage.stripped_states import StrippedStatesRepository
 HEROES_CACHE_SIZE = 1000
 CLEANING_INTERVAL_S = 3600.0
 POLICY_TIMEOUT_S = 10.0
+NEWS_OF_A_ROOM_S = 1.0
+"""How long what other servers say of a room that another site may just have made or joined waits for it."""
 """Somebody waits for each event that a policy server is asked about."""
 
 
@@ -164,7 +167,9 @@ def build_inbound_rooms(
     """Comes after what takes EDUs."""
     database, committer, platform = core.database, core.committer, core.platform
     rooms, events = base.rooms, base.events
-    access = RoomAccess(rooms, events, core.server_name)
+    patience_s = 0.0 if core.sites is None else NEWS_OF_A_ROOM_S
+    expected = ExpectedRooms(core.server_name, rooms, core.log, platform, patience_s)
+    access = RoomAccess(expected, events, core.server_name)
     authorize = AuthorizeJoins(rooms, events, core.server_name)
     graph = ReadGraph(database, rooms, events)
     retract = RetractInvite(
@@ -188,6 +193,7 @@ def build_inbound_rooms(
     numbers.watch("inbound_origins", "Servers that have PDUs waiting.", lambda: queue.origins)
     receive = ReceiveTransaction(
         rooms,
+        expected,
         queue,
         retract,
         edus,

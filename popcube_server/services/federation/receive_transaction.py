@@ -19,6 +19,7 @@ from federation.rooms.live_rooms import LiveRooms, UnknownRoom
 from federation.rooms.receiving.check_pdu import parse_pdu
 from federation.sending.edus import RECEIPT
 from popcube_server.services.errors import BadJson, LimitExceeded, NotAllowed
+from popcube_server.services.federation.expected_rooms import ExpectedRooms
 from popcube_server.services.federation.inbound_queue import InboundQueue, PduObserver, Ticket
 from popcube_server.services.federation.origin_turns import RefusalObserver
 from popcube_server.services.federation.place_pdu import Fate, outside_result
@@ -57,6 +58,7 @@ class ReceiveTransaction:
     def __init__(
         self,
         rooms: LiveRooms,
+        expected: ExpectedRooms,
         queue: InboundQueue,
         retract: RetractInvite,
         edus: EduReceiver,
@@ -67,6 +69,7 @@ class ReceiveTransaction:
         observer: TransactionObserver,
     ) -> None:
         self._rooms = rooms
+        self._expected = expected
         self._queue = queue
         self._retract = retract
         self._edus = edus
@@ -105,6 +108,8 @@ class ReceiveTransaction:
         except LimitExceeded:
             self._observer.refused("waiting PDUs")
             raise
+        named = [pdu.get("room_id") for pdu in pdus if isinstance(pdu, dict)]
+        await self._expected.wait({room_id for room_id in named if isinstance(room_id, str)})
         tickets, outside = await self._queued(origin, pdus)
         # Receipts may be of events that come beside them; nothing else waits for events.
         receipts = [edu for edu in edus if isinstance(edu, dict) and edu.get("edu_type") == RECEIPT]

@@ -1,17 +1,24 @@
 """Which rooms a server may ask about. Source: server-server API, "Retrieving events", "Server ACLs"."""
 
+from typing import Protocol
+
 from federation.rooms.event_store import EventStore
 from federation.rooms.live_room import LiveRoom
-from federation.rooms.live_rooms import LiveRooms, UnknownRoom
+from federation.rooms.live_rooms import UnknownRoom
 from federation.rooms.room_state import RoomState
 from federation.rooms.server_acl import ACL_PAIR, is_server_allowed
 from popcube_server.services.errors import NotAllowed, NotFound
 
 
+class FindRoom(Protocol):
+    async def get(self, room_id: str) -> LiveRoom:
+        """Raises `UnknownRoom`."""
+
+
 class RoomAccess:
     """Finds rooms for other servers."""
 
-    def __init__(self, rooms: LiveRooms, events: EventStore, server_name: str) -> None:
+    def __init__(self, rooms: FindRoom, events: EventStore, server_name: str) -> None:
         self._rooms = rooms
         self._events = events
         self._server_name = server_name

@@ -89,6 +89,38 @@ class ReceivingTests(ReceivingCase):
         again = self.sync(self.there, since[BERTA])
         self.assertEqual(again.get("to_device", {}).get("events", []), [])
 
+    def test_a_room_that_was_made_elsewhere_a_moment_ago_can_be_joined(self) -> None:
+        self.cut()
+        room_id = self.given_room(self.there)
+        path = f"/_matrix/client/v3/join/{quote(room_id)}?server_name=one.example"
+        joining = self.begin("POST", path, {}, self.bob)
+        self.network.flush()
+        self.network.down.clear()
+        self.wait(0.5)
+        self.ok(self.finish(joining))
+
+    def test_an_event_of_a_room_that_was_joined_elsewhere_a_moment_ago_is_taken(self) -> None:
+        room_id = self.given_room(self.bob)
+        self.cut()
+        self.incoming.clear()
+        path = f"/_matrix/client/v3/join/{quote(room_id)}?server_name=two.example"
+        pending = self.begin("POST", path, {}, self.there)
+        self.network.flush()
+        self.ok(self.finish(pending))
+        self.given_message(self.bob, room_id, "welcome")
+        self.clock.advance(0)
+        self.network.flush()
+        self.network.down.clear()
+        self.wait(6)
+        events = self.sync(self.alice)["rooms"]["join"][room_id]["timeline"]["events"]
+        self.assertIn("welcome", [event["content"].get("body") for event in events])
+
+    def test_a_room_that_nobody_knows_is_not_waited_for_long(self) -> None:
+        path = f"/_matrix/client/v3/join/{quote('!nowhere:one.example')}?server_name=one.example"
+        joining = self.begin("POST", path, {}, self.bob)
+        self.wait(1.5)
+        self.assertEqual(self.finish(joining)[0], 404)
+
 
 class ForwardingTests(ReceivingCase):
     """A third server joins through one site while the other one sends."""
