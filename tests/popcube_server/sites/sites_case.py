@@ -9,7 +9,7 @@ class HistoryTests(SitesTestCase):
         self.cut(); ...; self.heal()
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from nacl.signing import SigningKey
@@ -33,7 +33,9 @@ ANNA = ONE
 BERTA = "berta.example"
 CARLA = "carla.example"
 """A witness, if the class has it among its `hosts`."""
-_SITES = {ANNA: "anna", BERTA: "berta", CARLA: "carla"}
+DORA = "dora.example"
+"""A third site, for those who take it in."""
+_SITES = {ANNA: "anna", BERTA: "berta", CARLA: "carla", DORA: "dora"}
 _LINKS = {f"link-{name}.example": host for host, name in _SITES.items()}
 
 SITES = """
@@ -102,7 +104,7 @@ class SitesTestCase(ServerTestCase):
         if host not in _SITES:
             return self.extra_configuration
         section = SITES.format(own=_SITES[host], durability=self.durability, witness=_is_witness(host))
-        for peer in self.hosts:
+        for peer in self.sites_by(host):
             if peer in _SITES and peer != host:
                 signer = self.signer_of(peer)
                 section += PEER.format(
@@ -112,6 +114,10 @@ class SitesTestCase(ServerTestCase):
                     witness=_is_witness(peer),
                 )
         return self.extra_configuration + section
+
+    def sites_by(self, host: str) -> Iterable[str]:
+        """The hosts of the sites that there are by the configuration of one."""
+        return self.hosts
 
     def open(self, host: str) -> Organisation:
         self.network.give_sites(_LINKS)
