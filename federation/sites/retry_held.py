@@ -71,10 +71,6 @@ class RetryHeld:
                 if entry.kind == StoreEvent.kind and entry.key[0] in self._rooms
             )
 
-    def try_all(self) -> None:
-        """The next run does not wait for what was put off: the sites are others, and so are their keys."""
-        self._has_run = False
-
     async def run(self) -> None:
         for tried in await self._take_due():
             await self._retry(tried)

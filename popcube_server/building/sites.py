@@ -121,7 +121,6 @@ def build_sites(
     )
     apply = ApplyRecords(config.name, ALL_KINDS, core.sites.clock)
     retry = RetryHeld(core.database, core.committer, core.log, apply, place_held, core.platform.now_ms)
-    site_peers.follow(lambda change: retry.try_all())
     publish_held(core.metrics, retry)
     take = TakeBatch(core.database, core.committer, apply, place, core.platform.sleep)
     read = ReadBatch(

@@ -54,6 +54,17 @@ class ChangingDutiesTests(ChangingSitesCase, SendingCase):
                 self.assertLessEqual(len(self.senders()), 1)
         self.assertEqual(self.senders(), [ANNA])
 
+    def test_a_new_site_has_a_vote(self) -> None:
+        self.tell_all(*WITNESSED)
+        self.wait(3 * TERM_S)
+        self.tell_all(*WITNESSED, DORA)
+        self.wait(3 * TERM_S)
+        # Three of four are needed, and are there with the new one only.
+        self.kill(CARLA)
+        self.wait(3 * TERM_S)
+        senders = [host for host in (ANNA, BERTA, DORA) if self.is_sender(host)]
+        self.assertEqual(len(senders), 1)
+
     def test_most_are_lost_for_good_and_the_operator_says_so(self) -> None:
         self.tell_all(ANNA, BERTA, DORA)
         self.wait(3 * TERM_S)
