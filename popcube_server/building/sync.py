@@ -19,6 +19,7 @@ from popcube_server.services.sync.recent_events import RecentEvents
 from popcube_server.services.sync.room_sections import RoomSections
 from popcube_server.services.sync.room_states import RoomStates
 from popcube_server.services.sync.room_tasks import RoomTasks
+from popcube_server.services.sync.shared_sections import SharedSections
 from popcube_server.services.sync.stripped_rooms import StrippedRooms
 from popcube_server.services.sync.stripped_state import DEFAULT_TYPES, RoomStrippedState
 from popcube_server.services.sync.sync import Sync
@@ -78,6 +79,7 @@ def build_sync(core: Core, base: RoomBase, needs: SyncNeeds) -> SyncPart:
         reads.aggregations,
         Heroes(core.database, repositories.memberships, base.events, size),
         SentMembers(config.popcube.memory.sync_connections),
+        SharedSections(core.platform.now_ms),
     )
     states = RoomStates(
         core.database, repositories.events, repositories.snapshots, base.events, base.rooms, core.log

@@ -12,6 +12,7 @@ from popcube_server.services.rooms.event_json import Aggregations, EventJson
 from popcube_server.services.sync.heroes import Heroes
 from popcube_server.services.sync.lazy_members import SentMembers
 from popcube_server.services.sync.request import StateStyle, SyncRequest
+from popcube_server.services.sync.shared_sections import SharedSections
 from popcube_server.services.sync.sources import DataEntry, RoomCounts
 from popcube_server.services.sync.state_choice import (
     MEMBER,
@@ -40,6 +41,10 @@ class RoomExtras:
     unread: Mapping[str, RoomCounts] = field(default_factory=dict)
     updated: Collection[str] = frozenset()
     """Rooms of which the unread counts may have changed."""
+
+    def has_only_counts(self, room_id: str) -> bool:
+        """Whether there is nothing else to tell of a room beside its unread counts."""
+        return room_id not in self.ephemeral and room_id not in self.account_data
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,7 @@ class RoomSections:
         aggregations: Aggregations,
         heroes: Heroes,
         sent_members: SentMembers,
+        shared: SharedSections,
     ) -> None:
         self._timelines = timelines
         self._events = events
@@ -77,6 +83,7 @@ class RoomSections:
         self._aggregations = aggregations
         self._heroes = heroes
         self._sent_members = sent_members
+        self._shared = shared
 
     async def render(
         self,
@@ -88,8 +95,17 @@ class RoomSections:
     ) -> list[bytes]:
         """`"!room":{...}` for each room of which there is something to tell."""
         rendered: list[bytes] = []
-        for start in range(0, len(tasks), ROOMS_AT_ONCE):
-            chunk = tasks[start : start + ROOMS_AT_ONCE]
+        alone: list[RoomTask] = []
+        for task in tasks:
+            begin = None
+            if extras.has_only_counts(task.room_id):
+                begin = self._shared.find(request, task, ignored)
+            if begin is None:
+                alone.append(task)
+            else:
+                rendered.append(_with_counts(request, task, extras, begin))
+        for start in range(0, len(alone), ROOMS_AT_ONCE):
+            chunk = alone[start : start + ROOMS_AT_ONCE]
             rendered.extend(await self._render_chunk(request, span, chunk, extras, ignored))
         return rendered
 
@@ -114,7 +130,10 @@ class RoomSections:
             selection = request.view.state
             state = selection.select(state) if selection.has_room(draft.task.room_id) else []
             if self._has_news(draft, state, extras):
-                rendered.append(await self._render_room(request, draft, state, extras, bundles))
+                begin = await self._render_room(request, draft, state, extras, bundles)
+                if extras.has_only_counts(draft.task.room_id):
+                    self._shared.keep(request, draft.task, ignored, draft.timeline, begin)
+                rendered.append(_with_counts(request, draft.task, extras, begin))
                 if request.view.is_lazy:
                     self._record(request, span, draft, state)
         return rendered
@@ -228,6 +247,7 @@ class RoomSections:
         extras: RoomExtras,
         bundles: Mapping[str, bytes],
     ) -> bytes:
+        """`"!room":{...` up to the unread counts."""
         task = draft.task
         parts = [await self._timelines.render(request, task, draft.timeline, bundles)]
         parts.append(await self._render_state(request, task, state))
@@ -235,10 +255,7 @@ class RoomSections:
         if task.is_present:
             parts.append(render_entries(b"ephemeral", extras.ephemeral.get(task.room_id, ())))
             parts.append(_summary(draft))
-            counts = extras.unread.get(task.room_id)
-            if counts is not None:
-                parts.append(_unread(counts, request.view.has_threads))
-        return orjson.dumps(task.room_id) + b":{" + b",".join(parts) + b"}"
+        return orjson.dumps(task.room_id) + b":{" + b",".join(parts)
 
     async def _render_state(
         self, request: SyncRequest, task: RoomTask, state: Sequence[StoredEvent]
@@ -265,6 +282,13 @@ def render_entries(name: bytes, entries: Sequence[DataEntry]) -> bytes:
 
 def render_entry(entry: DataEntry) -> bytes:
     return b'{"type":%b,"content":%b}' % (orjson.dumps(entry.type), entry.content)
+
+
+def _with_counts(request: SyncRequest, task: RoomTask, extras: RoomExtras, begin: bytes) -> bytes:
+    counts = extras.unread.get(task.room_id) if task.is_present else None
+    if counts is None:
+        return begin + b"}"
+    return begin + b"," + _unread(counts, request.view.has_threads) + b"}"
 
 
 def _has_summary(task: RoomTask) -> bool:

@@ -33,6 +33,7 @@ from popcube_server.services.sync.request import StateStyle, SyncRequest, SyncVi
 from popcube_server.services.sync.room_sections import RoomSections
 from popcube_server.services.sync.room_states import RoomStates
 from popcube_server.services.sync.room_tasks import RoomTasks
+from popcube_server.services.sync.shared_sections import SharedSections
 from popcube_server.services.sync.sources import DataEntry, RoomCounts, UserData
 from popcube_server.services.sync.stripped_rooms import StrippedRooms
 from popcube_server.services.sync.stripped_state import DEFAULT_TYPES, RoomStrippedState
@@ -136,7 +137,13 @@ class ForkTests(SqliteStorage, EngineMixin, SynchronousTestCase):
         timelines = Timelines(recent, event_json, visibility, memberships, holes, sent, places, lambda: 0)
         heroes = Heroes(self.database, MembershipsRepository(), self.events, 100)
         sections = RoomSections(
-            timelines, self.events, event_json, NoAggregations(), heroes, SentMembers(100)
+            timelines,
+            self.events,
+            event_json,
+            NoAggregations(),
+            heroes,
+            SentMembers(100),
+            SharedSections(lambda: 0),
         )
         states = RoomStates(
             self.database, repository, SnapshotsRepository(), self.events, self.rooms, self.log
