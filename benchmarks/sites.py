@@ -3,8 +3,8 @@
     python -m benchmarks.sites [--database postgres|sqlite] [--smoke] [--output .bench/sites]
 
 Both sites, the relay between them and the clients are on this machine; PostgreSQL writes each commit to the disk. It
-prints a table and writes `sites-postgres.json` or `sites-sqlite.json`. Memory is that of the servers, processor time that
-of servers and databases.
+prints a table and writes `sites-postgres.json` or `sites-sqlite.json`. Memory is that of the servers, processor time
+that of servers and databases.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -138,8 +138,7 @@ def _sites(database: str, durability: str) -> Iterator[SitesUnderLoad]:
         sites = SitesUnderLoad(Path(directory) / "sites", database, durability)
         try:
             sites.start()
-            with closing(sites.sender), closing(sites.there):
-                yield sites
+            yield sites
         finally:
             sites.end()
 

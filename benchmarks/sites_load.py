@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -58,11 +59,12 @@ class SitesUnderLoad:
 
     def start(self) -> None:
         self._sites.start()
-        self.sender = MatrixClient(self._sites.url("anna")).register("sender")
-        self._room_id = self.sender.create_room(preset="public_chat")
-        self.there = MatrixClient(self._sites.url("berta"), self.sender.access_token)
+        with closing(MatrixClient(self._sites.url("anna")).register("sender")) as sender:
+            self._access_token = sender.access_token
+            self._room_id = sender.create_room(preset="public_chat")
         room = f"/rooms/{quote(self._room_id)}/joined_members"
-        eventually(lambda: self.there.get(room).status == 200, "the room is at berta")
+        with closing(self._client("berta")) as there:
+            eventually(lambda: there.get(room).status == 200, "the room is at berta")
         time.sleep(QUIET_S)
 
     def end(self) -> None:
@@ -109,7 +111,7 @@ class SitesUnderLoad:
         return times
 
     def _headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.sender.access_token}"}
+        return {"Authorization": f"Bearer {self._access_token}"}
 
     async def _send(self, session: aiohttp.ClientSession, message: str, times: Times) -> None:
         path = f"/_matrix/client/v3/rooms/{quote(self._room_id)}/send/m.room.message/{message}"
@@ -142,11 +144,17 @@ class SitesUnderLoad:
 
     def has_there(self, event_id: str) -> bool:
         """Whether berta shows an event."""
-        return self.there.get(f"/rooms/{quote(self._room_id)}/event/{quote(event_id)}").status == 200
+        with closing(self._client("berta")) as client:
+            return client.get(f"/rooms/{quote(self._room_id)}/event/{quote(event_id)}").status == 200
 
     def backlog(self) -> int:
         """Positions of anna's log that berta has not confirmed."""
-        return int(metric(self.sender, "popcube_site_backlog"))
+        with closing(self._client("anna")) as client:
+            return int(metric(client, "popcube_site_backlog"))
+
+    def _client(self, name: str) -> MatrixClient:
+        """A connection of its own: the servers close those that nobody has used for a while."""
+        return MatrixClient(self._sites.url(name), self._access_token)
 
     def cpu_s(self) -> Sequence[float]:
         """Of each site, server and database together."""
