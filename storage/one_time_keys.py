@@ -334,21 +334,30 @@ def _claim(
     return results
 
 
-def _take_oldest(tx: Transaction, pools: Sequence[_Pool]) -> dict[_Pool, OneTimeKey]:
+def _take_oldest(tx: WriteTransaction, pools: Sequence[_Pool]) -> dict[_Pool, OneTimeKey]:
     """Remove the oldest key of each pool that has one."""
     # "One-time keys are given out in the order that they were uploaded"
+    # One look into the index for each: joined, the database would look at all keys of a pool.
+    oldest = (
+        "k WHERE k.user_nid = given.user_nid AND k.device = given.device AND k.algorithm = given.algorithm"
+        " ORDER BY k.position, k.key_id LIMIT 1"
+    )
     rows = tx.all(
         f"WITH given (user_nid, device, algorithm) AS (VALUES {_marks(pools)})"  # noqa: S608
-        " DELETE FROM one_time_keys WHERE (user_nid, device, algorithm, key_id) IN ("
-        "  SELECT given.user_nid, given.device, given.algorithm, ("
-        "   SELECT k.key_id FROM one_time_keys k WHERE k.user_nid = given.user_nid AND k.device = given.device"
-        "   AND k.algorithm = given.algorithm ORDER BY k.position, k.key_id LIMIT 1) FROM given)"
-        " RETURNING user_nid, device, algorithm, key_id, json",
+        " SELECT given.user_nid, given.device, given.algorithm,"
+        f" (SELECT k.key_id FROM one_time_keys {oldest}), (SELECT k.json FROM one_time_keys {oldest}) FROM given",
         [value for pool in pools for value in pool],
     )
+    found = [row for row in rows if row[3] is not None]
+    if found:
+        tx.run(
+            "DELETE FROM one_time_keys WHERE (user_nid, device, algorithm, key_id)"  # noqa: S608
+            f" IN (VALUES {_marks([row[:4] for row in found])})",
+            [value for row in found for value in row[:4]],
+        )
     return {
         (user, device, algorithm): OneTimeKey(algorithm.decode(), key_id.decode(), json)
-        for user, device, algorithm, key_id, json in rows
+        for user, device, algorithm, key_id, json in found
     }
 
 

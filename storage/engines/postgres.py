@@ -13,10 +13,17 @@ from storage.engines.engine import Connection, Row, StorageError, Unavailable, U
 from synapse_like_config.database import DatabaseConfig
 
 BULK_PAGE_ROWS = 1000
-SETTINGS = {"max_parallel_workers_per_gather": "0", "jit": "off", "standard_conforming_strings": "on"}
-"""Every statement here is short: processes started for its parts, or machine code for it, take longer than it does.
+SETTINGS = {
+    # Every statement here is short: processes started for its parts, or machine code for it, take longer than it does.
+    "max_parallel_workers_per_gather": "0",
+    "jit": "off",
+    # What is asked for is in memory or on a disk without arms: a few looks into an index cost less than a whole table.
+    "random_page_cost": "1.1",
+    # What `_literal` writes strings for.
+    "standard_conforming_strings": "on",
+}
+"""Of each connection."""
 
-The last one is what `_literal` writes strings for."""
 
 _VALUES = re.compile(r"VALUES \((\?(?:, \?)*)\)")
 _BYTES = psycopg2.extensions.new_type(
