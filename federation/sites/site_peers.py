@@ -35,12 +35,14 @@ class Peer:
 class PeersChange:
     """What became of the peers; names. Of those that are `changed` the way there is another one."""
 
-    added: Sequence[str]
-    removed: Sequence[str]
-    changed: Sequence[str]
+    added: Sequence[str] = ()
+    removed: Sequence[str] = ()
+    changed: Sequence[str] = ()
+    prefers_another: bool = False
+    """Another site is to have the duties where nobody votes."""
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.removed or self.changed)
+        return bool(self.added or self.removed or self.changed or self.prefers_another)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class SitePeers(Mapping[str, Peer]):
         return [peer.client for peer in self._peers.values() if not peer.config.witness]
 
     def follow(self, callback: Callable[[PeersChange], None]) -> None:
-        """Hear of each change, once it is one."""
+        """Hear of each change once it is one; and of an empty one when the configuration was read and is the same."""
         self._followers.append(callback)
 
     def prepare(self, config: SitesConfig) -> NextPeers:
@@ -96,12 +98,14 @@ class SitePeers(Mapping[str, Peer]):
     def adopt(self, following: NextPeers) -> PeersChange:
         """They are the peers from now on."""
         before, self._peers = self._peers, following.peers
+        preferred = self.config.preferred
         self.config = following.config
         kept = [name for name in before if name in following.peers]
         change = PeersChange(
             [name for name in following.peers if name not in before],
             [name for name in before if name not in following.peers],
             [name for name in kept if before[name] is not following.peers[name]],
+            preferred != self.config.preferred,
         )
         for callback in self._followers:
             callback(change)

@@ -67,7 +67,7 @@ class _BuildDuty:
             lambda since: self._decided(duty, work, since),
             self._time(),
         )
-        self.peers.follow(lambda change: shared.peers_changed())
+        self.peers.follow(lambda change: shared.peers_changed() if change else None)
         return shared
 
     def _leased(self, duty: str, work: DutyWork, settled: Callable[[], None]) -> LeasedDuty:

@@ -34,6 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
     ):
         if names:
             print(f"{what}: {', '.join(names)}")
-    if not (answer["added"] or answer["removed"] or answer["changed"]):
+    if answer["prefers_another"]:
+        print("Another site is preferred for duties.")
+    if not any(answer[what] for what in ("added", "removed", "changed", "prefers_another")):
         print("The sites are the same.")
     return 0

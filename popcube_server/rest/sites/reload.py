@@ -25,6 +25,6 @@ class SiteReload:
             "added": reloaded.change.added,
             "removed": reloaded.change.removed,
             "changed": reloaded.change.changed,
-            "preferred": reloaded.preferred,
+            "prefers_another": reloaded.change.prefers_another,
             "needs_restart": reloaded.needs_restart,
         }

@@ -28,7 +28,6 @@ class Reloaded:
     """What is another thing now, and which options of the file take effect with the next start only."""
 
     change: PeersChange
-    preferred: bool
     needs_restart: Sequence[str]
 
 
@@ -67,9 +66,8 @@ class ReloadSites:
     async def _take(self, config: ServerConfig) -> Reloaded:
         peers, started_with = self._peers, self._started_with
         if peers is None or config.sites is None or started_with.sites is None:
-            return Reloaded(PeersChange((), (), ()), False, find_differences(started_with, config))
-        before = peers.config
-        wanted = with_peers_of(before, config.sites)
+            return Reloaded(PeersChange(), find_differences(started_with, config))
+        wanted = with_peers_of(peers.config, config.sites)
         try:
             following = peers.prepare(wanted)
         except (OSError, ValueError, TlsError) as error:
@@ -78,10 +76,9 @@ class ReloadSites:
             await self._commit(LoseSites(tuple(peer.name for peer in wanted.peers)))
         except CommitFailed as error:
             raise NotReloaded(f"The configuration was not reloaded: {error}") from None
-        is_preferred = wanted.preferred != before.preferred
         change = peers.adopt(following)
         as_it_is = replace(started_with, sites=wanted)
-        return Reloaded(change, is_preferred, find_differences(as_it_is, config))
+        return Reloaded(change, find_differences(as_it_is, config))
 
     def _tell(self, reloaded: Reloaded) -> None:
         change = reloaded.change
@@ -92,7 +89,9 @@ class ReloadSites:
         ):
             if names:
                 logger.warning("Configuration reloaded: %s: %s", text, ", ".join(names))
-        if not change and not reloaded.preferred:
+        if change.prefers_another:
+            logger.warning("Configuration reloaded: another site is preferred for duties")
+        if not change:
             logger.warning("Configuration reloaded: the sites are the same")
         if reloaded.needs_restart:
             logger.warning(

@@ -19,13 +19,16 @@ class ChangingSitesCase(SitesTestCase):
         self.told: dict[str, Iterable[str]] = {}
         self.more: dict[str, str] = {}
         """YAML that somebody has added to the file of a site."""
+        self.first: dict[str, str] = {}
+        """YAML that stands before the peers."""
         super().setUp()
 
     def sites_by(self, host: str) -> Iterable[str]:
         return self.told.get(host, self.hosts)
 
     def extra_configuration_of(self, host: str) -> str:
-        return super().extra_configuration_of(host) + self.more.get(host, "")
+        text = super().extra_configuration_of(host) + self.more.get(host, "")
+        return text.replace("  peers:\n", self.first.get(host, "") + "  peers:\n", 1)
 
     def tell(self, host: str, *sites: str) -> Reloaded:
         """Write into the configuration of a site that runs which sites there are, and have it read again."""

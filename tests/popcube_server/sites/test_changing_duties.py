@@ -54,6 +54,18 @@ class ChangingDutiesTests(ChangingSitesCase, SendingCase):
                 self.assertLessEqual(len(self.senders()), 1)
         self.assertEqual(self.senders(), [ANNA])
 
+    def test_the_same_file_again_moves_nothing_and_another_preference_does(self) -> None:
+        self.wait(TERM_S)
+        self.tell_all(*ALONE)
+        self.assertEqual(self.senders(), [ANNA])
+        self.assertIn('popcube_site_duty_epoch{duty="federation"} 1.0', self.metrics(ANNA))
+        for host in ALONE:
+            self.first[host] = "  duties_preferred: berta\n"
+            self.assertTrue(self.reload(host).change.prefers_another)
+        self.wait(2 * TERM_S)
+        # What was decided counts more than what is preferred.
+        self.assertEqual(self.senders(), [ANNA])
+
     def test_a_new_site_has_a_vote(self) -> None:
         self.tell_all(*WITNESSED)
         self.wait(3 * TERM_S)
