@@ -42,6 +42,7 @@ from storage.committer import PeerCommitter
 from storage.copying import WriteCopy
 from storage.database import Database
 from storage.engines.engine import Engine, StorageError
+from storage.forget_told import ForgetTold
 from storage.log import Log
 from storage.replication.apply_records import ApplyRecords
 from storage.replication.export_records import ExportRecords
@@ -147,13 +148,15 @@ def build_sites(
         SiteStatusServlet(config.name, status),
     )
     authenticator = AuthenticateSite(config.name, core.signer, site_peers)
-    thin = Periodic(core.platform, "Thinning the marks of sites", THINNING_INTERVAL_S, lambda: _thin(core))
+    thin = Periodic(
+        core.platform, "Thinning the marks of sites", THINNING_INTERVAL_S, lambda: _thin(core, links)
+    )
     retrying = Periodic(core.platform, "Trying again what was kept", RETRY_INTERVAL_S, retry.run)
     return Sites(config.name, (*_ends(core.sites), thin, retrying, links), authenticator, servlets)
 
 
-async def _thin(core: Core) -> None:
-    await core.committer.commit(ThinSiteMarks())
+async def _thin(core: Core, links: SiteLinks) -> None:
+    await core.committer.commit(ThinSiteMarks(), ForgetTold(tuple(links)))
 
 
 def _give_copy(core: Core, sites: SiteCore) -> GiveCopy:

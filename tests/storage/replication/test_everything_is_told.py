@@ -147,6 +147,7 @@ TELL_NOTHING = {
     "NotePeerKnows": "of this site's links",
     "ShareLog": "of this site's links",
     "ThinSiteMarks": "of this site's links",
+    "ForgetTold": "all have heard of it",
     "HoldRecord": "of this site: the others have it",
     "ReleaseRecord": "of this site: what it is released for is told",
     "HoldEvent": "of this site: the others have it",
