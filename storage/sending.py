@@ -454,13 +454,13 @@ class MergeDeviceUpdate(Change):
 
 
 def _write_device_update(tx: WriteTransaction, row: tuple[int, bytes, int, int | None, int]) -> None:
-    tx.run(
+    tx.later(
         "INSERT INTO device_list_updates (user_nid, device, position, previous, stream_id)"
         " VALUES (?, ?, ?, ?, ?)"
         " ON CONFLICT (user_nid, device) DO UPDATE SET position = excluded.position,"
         " previous = excluded.previous, stream_id = excluded.stream_id"
         " WHERE excluded.stream_id > device_list_updates.stream_id",
-        row,
+        [row],
     )
 
 

@@ -5,15 +5,18 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from federation.room_dag.identifiers import domain_of
+from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.errors import TooLarge
 from popcube_server.services.keys.keys_elsewhere import KeysElsewhere
 from popcube_server.services.keys.remote_keys import ClaimedKeys, RemoteKeys
 from storage.committer import Committer
 from storage.database import Database
-from storage.one_time_keys import ClaimKey, KeyPool, OneTimeKey, OneTimeKeysRepository
+from storage.one_time_keys import ClaimKey, ClaimOneTimeKey, KeyPool, OneTimeKey, OneTimeKeysRepository
 
 MAX_DEVICES = 5_000
 DEVICES_PER_READ = 400
+POOLS_REMEMBERED = 10_000
+"""Of which it is known that they had a one-time key the last time."""
 
 _Pool = tuple[str, str, str]
 
@@ -35,6 +38,7 @@ class ClaimKeys:
         self._remote = remote
         self._elsewhere = elsewhere
         self._one_time_keys = OneTimeKeysRepository()
+        self._giving: BoundedCache[_Pool, bool] = BoundedCache(POOLS_REMEMBERED)
 
     async def claim(self, users: Mapping[str, Mapping[str, str]], timeout_ms: int) -> ClaimedKeys:
         """Algorithms by user ID and device ID. Unknown users, devices and algorithms are left out of the answer."""
@@ -57,6 +61,28 @@ class ClaimKeys:
         return ClaimedKeys({**claimed, **answer.users}, answer.failures)
 
     async def _claim_local(self, wanted: Sequence[_Pool]) -> dict[str, dict[str, dict[str, bytes]]]:
+        keys = await self._claim_more([pool for pool in wanted if self._giving.get(pool)])
+        if len(keys) < len(wanted):
+            keys.update(await self._look_and_claim([pool for pool in wanted if pool not in keys]))
+        answer: dict[str, dict[str, dict[str, bytes]]] = defaultdict(dict)
+        for (user_id, device_id, _), key in keys.items():
+            answer[user_id][device_id] = {key.name: key.json}
+        return answer
+
+    async def _claim_more(self, pools: Sequence[_Pool]) -> dict[_Pool, OneTimeKey]:
+        """One-time keys of pools that had one the last time, without a look at what there is."""
+        if not pools:
+            return {}
+        committed = await self._committer.commit(*(ClaimOneTimeKey(*pool) for pool in pools))
+        keys: dict[_Pool, OneTimeKey] = {}
+        for pool, key in zip(pools, committed.results, strict=True):
+            if isinstance(key, OneTimeKey):
+                keys[pool] = key
+            else:
+                self._giving.drop(pool)
+        return keys
+
+    async def _look_and_claim(self, wanted: Sequence[_Pool]) -> dict[_Pool, OneTimeKey]:
         keys: dict[_Pool, OneTimeKey] = {}
         claims: list[_Pool] = []
         pools = await self._pools(wanted)
@@ -79,10 +105,9 @@ class ClaimKeys:
             for pool, key in zip(claims, committed.results, strict=True):
                 if isinstance(key, OneTimeKey):
                     keys[pool] = key
-        answer: dict[str, dict[str, dict[str, bytes]]] = defaultdict(dict)
-        for (user_id, device_id, _), key in keys.items():
-            answer[user_id][device_id] = {key.name: key.json}
-        return answer
+                    if not key.is_fallback:
+                        self._giving.put(pool, True)
+        return keys
 
     async def _pools(self, wanted: Sequence[_Pool]) -> Mapping[_Pool, KeyPool]:
         pools: dict[_Pool, KeyPool] = {}

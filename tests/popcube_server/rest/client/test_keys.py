@@ -284,6 +284,20 @@ class ClaimTests(KeysTestCase):
         self.claimed(self.alice)
         self.assertEqual(seen, [("one_time_keys", (self.alice.user_id, self.alice.device_id))])
 
+    def test_claims_one_after_the_other_get_all_keys_then_the_fallback_key_then_new_keys(self) -> None:
+        self.upload(
+            self.alice,
+            one_time_keys=self.one_time_keys(self.alice, "A", "B"),
+            fallback_keys=self.one_time_keys(self.alice, "F"),
+        )
+        self.assertEqual(
+            [self.claimed(self.alice) for _ in range(4)], [[f"{SIGNED}:{name}"] for name in "ABFF"]
+        )
+        self.upload(self.alice, one_time_keys=self.one_time_keys(self.alice, "C"))
+        self.assertEqual(
+            [self.claimed(self.alice) for _ in range(2)], [[f"{SIGNED}:{name}"] for name in "CF"]
+        )
+
     def test_unknown_algorithms_devices_and_users_are_left_out(self) -> None:
         self.upload(self.alice, one_time_keys=self.one_time_keys(self.alice, "A"))
         self.assertEqual(self.claim(self.bob, self.alice, algorithm="other"), {})
