@@ -7,6 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from federation.room_dag.event import Event, EventTemplate, build_event, reference_hash_base64
+from federation.room_dag.identifiers import domain_of
 from federation.rooms.accept_event import AcceptEvent, Verdict
 from federation.rooms.live_room import Placement
 from federation.rooms.outcomes import NoPushOutcomes
@@ -121,6 +122,20 @@ class PlaceInMemoryTests(SqliteStorage, EngineMixin, SynchronousTestCase):
                 changed = self.rebuilt(room, event, auth_events)
                 self.assertIsNone(self.place(changed), (version, auth_events))
 
+    def test_who_was_banned_does_not_speak_by_a_membership_of_before(self) -> None:
+        for version in ("6", "11", "12"):
+            room = self.given_built(version)
+            ban = room.find("m.room.member", CAROL)
+            assert ban is not None
+            (join,) = (
+                event.event_id
+                for event in room.events.by_id.values()
+                if event.state_key == CAROL and event.content.get("membership") == "join"
+            )
+            message = room.build("m.room.message", CAROL, {"body": "I was here"})
+            auth_events = [join if each == ban.event_id else each for each in message.auth_events]
+            self.assertIsNone(self.place(self.rebuilt(room, message, auth_events)), version)
+
     def rebuilt(self, room: RoomBuilder, event: Event, auth_events: Sequence[str]) -> Event:
         """The same event with other auth events, properly signed by its server."""
         known = [each for each in (*event.prev_events, *auth_events) if each in room.events.by_id]
@@ -138,7 +153,7 @@ class PlaceInMemoryTests(SqliteStorage, EngineMixin, SynchronousTestCase):
             redacts=None,
             reference_hashes=hashes,
         )
-        return build_event(template, room.rules, make_signer("two.example"), "rebuilt")
+        return build_event(template, room.rules, make_signer(domain_of(event.sender)), "rebuilt")
 
     def test_what_stands_elsewhere_is_not_placed_at_once(self) -> None:
         room = self.given_built("11")
