@@ -88,7 +88,7 @@ class SiteLink:
         now_ms: Callable[[], int],
         confirmed: Callable[[str, int], None],
     ) -> None:
-        """`confirmed(peer, position)` hears of each acknowledgement."""
+        """`confirmed(peer, position)` hears of each acknowledgement; up to the position nothing can be lost."""
         self.name = name
         self._peer = peer
         self._read_batch = read_batch
@@ -99,6 +99,8 @@ class SiteLink:
         self._confirmed = confirmed
         self._state = LinkState.STOPPED
         self._cursor = 0
+        self._safe = 0
+        """All that this site's log says up to here is with the peer, or something newer in its place."""
         self._sent = 0
         """Batches up to here are under way, or confirmed."""
         self._looked = 0
@@ -169,7 +171,8 @@ class SiteLink:
                 self._state = LinkState.ASKING
                 cursor = await self._peer.get_cursor()
                 self._cursor = cursor.position
-                self._heard(cursor.position)
+                self._safe = min(self._safe, cursor.position)
+                self._heard(cursor.position, cursor.position >= self._log.position)
                 await self._send_on(cursor.log)
             except (PeerUnreachable, StorageError, CommitFailed) as error:
                 await self._wait(error)
@@ -233,7 +236,7 @@ class SiteLink:
         if self._state is LinkState.STOPPED:
             return
         self._cursor = max(self._cursor, acknowledged.position)
-        self._heard(acknowledged.position)
+        self._heard(acknowledged.position, batch.is_all)
         self._marks.note(NotePeerKnows(peer_log, acknowledged.at, acknowledged.position))
 
     def _delivered(self, work: "Deferred[None]") -> None:
@@ -291,11 +294,14 @@ class SiteLink:
         finally:
             self._is_following = False
 
-    def _heard(self, position: int) -> None:
+    def _heard(self, position: int, is_all: bool) -> None:
         self._last_contact_ms = self._now_ms()
         self._last_error = None
         self._pause_s = FIRST_PAUSE_S
-        self._confirmed(self.name, position)
+        if is_all:
+            self._safe = max(self._safe, position)
+        # In the middle of a backlog a record may have moved behind the position, with what is to be confirmed of it.
+        self._confirmed(self.name, self._safe)
 
     async def _wait(self, error: Exception) -> None:
         if self._last_error is None:

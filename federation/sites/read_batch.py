@@ -6,7 +6,7 @@ from typing import Final
 from federation.sites.batch import LogName, encode_batch, encode_event, encode_record
 from lazy_dataclasses.decorator import dataclass
 from storage.database import Database, Transaction
-from storage.log import Log
+from storage.log import LogRepository
 from storage.replication.export_records import ExportRecords
 from storage.site_links import SiteLinksRepository
 
@@ -25,14 +25,16 @@ class OutgoingBatch:
     is_empty: bool
     """Nothing in it concerns the peer: all of it came from there, or means something here only."""
     is_all: bool
-    """Behind it there was nothing when it was read."""
+    """Behind it there was nothing when it was read. Otherwise a record of this stretch that was changed again, behind
+    its end, is not in it.
+    """
 
 
 class ReadBatch:
-    def __init__(self, name: LogName, database: Database, log: Log, export: ExportRecords) -> None:
+    def __init__(self, name: LogName, database: Database, export: ExportRecords) -> None:
         self._name = name
         self._database = database
-        self._log = log
+        self._head = LogRepository()
         self._export = export
         self._links = SiteLinksRepository()
 
@@ -40,15 +42,16 @@ class ReadBatch:
         self, peer: str, peer_log: str, after: int, looked: int, max_bytes: int = MAX_BYTES
     ) -> OutgoingBatch:
         """What follows position `after`; a bounded piece of it. Up to `looked` nothing concerns the peer."""
-        upto = self._log.position
         return await self._database.read(
-            lambda tx: self._read(tx, peer, peer_log, (after, looked, upto), max_bytes)
+            lambda tx: self._read(tx, peer, peer_log, (after, looked), max_bytes)
         )
 
     def _read(
-        self, tx: Transaction, peer: str, peer_log: str, stretch: tuple[int, int, int], max_bytes: int
+        self, tx: Transaction, peer: str, peer_log: str, positions: tuple[int, int], max_bytes: int
     ) -> OutgoingBatch:
-        after, looked, upto = stretch
+        after, looked = positions
+        # Not of the log in memory: what is on disk behind it may have taken records of this stretch along.
+        upto = self._head.get_position(tx)
         events, covered = self._links.read_events(tx, peer, looked, upto, MAX_EVENTS)
         placed, reached = self._export.read(tx, peer, looked, covered, MAX_RECORDS)
         if reached < covered:

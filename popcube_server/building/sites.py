@@ -124,9 +124,7 @@ def build_sites(
     retry = RetryHeld(core.database, core.committer, core.log, apply, place_held, core.platform.now_ms)
     publish_held(core.metrics, retry)
     take = TakeBatch(core.database, core.committer, apply, place, core.platform.sleep)
-    read = ReadBatch(
-        LogName(config.name, core.sites.log_id), core.database, core.log, ExportRecords(ALL_KINDS)
-    )
+    read = ReadBatch(LogName(config.name, core.sites.log_id), core.database, ExportRecords(ALL_KINDS))
     sites = core.sites
     links = SiteLinks(
         site_peers,

@@ -104,7 +104,7 @@ class LinkTests(SitesMixin):
         link = SiteLink(
             target.name,
             wire,
-            ReadBatch(LogName(origin.name, origin.name), origin.database, origin.log, origin.exports),
+            ReadBatch(LogName(origin.name, origin.name), origin.database, origin.exports),
             origin.log,
             origin.committer,
             self.sleep,
