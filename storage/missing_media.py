@@ -106,6 +106,19 @@ class MissMediaFile(Change):
 
 
 @dataclass(frozen=True, slots=True)
+class MissNothingForLong(Change):
+    """What is missing is due at once, however often it was tried: there is a site that was not asked yet."""
+
+    kind: ClassVar[str] = "missing_media"
+    area: ClassVar[str] = "media"
+    logged: ClassVar[bool] = False
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        tx.run("UPDATE missing_media SET tries = 0, retry_ms = 0 WHERE retry_ms > 0")
+
+
+@dataclass(frozen=True, slots=True)
 class ForgetDroppedFiles(Change):
     """These were deleted."""
 

@@ -1,5 +1,6 @@
 """Builds what brings files of media from one site of the organization to the others."""
 
+import logging
 from collections.abc import Sequence
 from typing import Protocol, cast
 
@@ -18,8 +19,11 @@ from popcube_server.services.media.other_sites import BringFromSites, NoOtherSit
 from popcube_server.services.media.upload_safety import FileAtPeer, RecordIsEnough, UploadSafety
 from popcube_server.services.periodic import Periodic
 from storage.committer import Committer
+from storage.database import start
 from storage.media_store import MediaStore
 from storage.missing_media import HaveMediaFile, MissingCount
+
+logger = logging.getLogger(__name__)
 
 
 class _Part(Protocol):
@@ -103,6 +107,7 @@ def build_site_media(core: Core, peers: SitePeers | None, store: MediaStore) -> 
     fetch = FetchFromSites(platform, store, peers.clients, NoteInDatabase(core.committer))
     copy = CopyFromSites(platform, core.database, core.committer, core.log, fetch, metrics)
     drop = DropFiles(platform, core.database, core.committer, store)
+    peers.follow(lambda change: _try_all(copy) if change.added else None)
     others = BringFromSites(platform, core.committer, fetch)
     parts: list[_Part] = [
         fetch,
@@ -117,6 +122,10 @@ def build_site_media(core: Core, peers: SitePeers | None, store: MediaStore) -> 
         parts.append(at_peer)
     servlet = SiteMedia(GiveToSite(platform, store), awaited)
     return SiteMediaParts(others, safety, (servlet,), parts)
+
+
+def _try_all(copy: CopyFromSites) -> None:
+    start(copy.try_all(), lambda failure: logger.error("Missing media wait for their time: %s", failure.value))
 
 
 def _file_at_peer(core: Core, sites: SiteCore, metrics: SiteMediaMetrics) -> FileAtPeer | None:

@@ -26,7 +26,13 @@ from storage.database import Database, Transaction
 from storage.engines.engine import StorageError
 from storage.log import Log
 from storage.merge_media import MergeMedia
-from storage.missing_media import MissingCount, MissingFile, MissingMediaRepository, MissMediaFile
+from storage.missing_media import (
+    MissingCount,
+    MissingFile,
+    MissingMediaRepository,
+    MissMediaFile,
+    MissNothingForLong,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +93,11 @@ class CopyFromSites:
         self.state = CopyingState.COPYING
         self._work = Deferred.fromCoroutine(self._run())
         self._work.addErrback(self._ended)
+
+    async def try_all(self) -> None:
+        """There is a site that was not asked yet: it may have what no other one has."""
+        await self._committer.commit(MissNothingForLong())
+        self._wake()
 
     async def stop(self) -> None:
         """Break off what waits; a fetch under way is broken off by `FetchFromSites`."""

@@ -131,6 +131,8 @@ class FetchFromSites:
         content = _Content(self._platform, file)
         away: list[str] = []
         sites = self._get_sites()
+        if not sites:
+            raise SitesAway("there is no other site at present", True)
         try:
             for site in sites:
                 try:

@@ -128,6 +128,7 @@ TELL_NOTHING = {
     "ForgetDroppedFiles": "of this site's media store",
     "HaveMediaFile": "of this site's media store",
     "MissMediaFile": "of this site's media store",
+    "MissNothingForLong": "of this site's media store",
     # Sending, which goes with the duty.
     "TakeOver": "of the sender",
     "HoldDuty": "of the sender",
