@@ -137,9 +137,14 @@ class TakeBatch:
         has_waited = False
         while True:
             await line.turns.acquire()
-            if line.reached is None:
-                line.reached = await self.get_cursor(batch.log)
-            if batch.after <= line.reached:
+            try:
+                if line.reached is None:
+                    line.reached = await self.get_cursor(batch.log)
+                is_next = batch.after <= line.reached
+            except BaseException:
+                line.turns.release()
+                raise
+            if is_next:
                 return
             line.turns.release()
             if has_waited:

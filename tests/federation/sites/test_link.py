@@ -24,6 +24,7 @@ from federation.sites.pipeline import Placed
 from federation.sites.read_batch import MAX_RECORDS, ReadBatch
 from federation.sites.take_batch import PREDECESSOR_S, TakeBatch
 from storage.account_data import NO_ROOM, AccountDataRepository, SetAccountData
+from storage.engines.engine import StorageError, Unavailable
 from storage.site_links import (
     KEPT_MARKS,
     THINNED,
@@ -55,13 +56,25 @@ class NoRooms:
         return Placed(())
 
 
+class OnceDeaf(TakeBatch):
+    """Its database fails when the first batch begins."""
+
+    calls = 0
+
+    async def get_cursor(self, log: str) -> int:
+        self.calls += 1
+        if self.calls == 2:
+            raise Unavailable("once")
+        return await super().get_cursor(log)
+
+
 class Wire:
     """The way from one site to the other, which may be cut."""
 
     def __init__(self, origin: StoredSite, target: StoredSite, sleep: Sleep) -> None:
         self._origin = origin.name
         self._target = target.name
-        self._take = TakeBatch(target.database, target.committer, target.apply, NoRooms(), sleep)
+        self.take = TakeBatch(target.database, target.committer, target.apply, NoRooms(), sleep)
         self.is_cut = False
         self.loses_answers = False
         self.is_broken = False
@@ -71,7 +84,7 @@ class Wire:
     async def get_cursor(self) -> PeerCursor:
         if self.is_cut:
             raise PeerUnreachable("cut")
-        return PeerCursor(await self._take.get_cursor(self._origin), self._target)
+        return PeerCursor(await self.take.get_cursor(self._origin), self._target)
 
     async def send(self, batch: bytes) -> Acknowledgement:
         if self.is_cut:
@@ -82,7 +95,10 @@ class Wire:
             raise PeerUnreachable("no answer in time")
         body = orjson.loads(batch)
         self.batches.append(body)
-        acknowledgement = await self._take.take(parse_batch(body))
+        try:
+            acknowledgement = await self.take.take(parse_batch(body))
+        except StorageError as error:
+            raise PeerUnreachable(str(error)) from error
         if self.loses_answers:
             raise PeerUnreachable("the answer is lost")
         return acknowledgement
@@ -209,6 +225,15 @@ class LinkTests(SitesMixin):
             self.send_directly(
                 {"site": "anna", "log": "anna", "after": 1, "upto": 2, "seen": 0, "events": [], "records": []}
             )
+
+    def test_a_database_that_does_not_answer_once_does_not_end_the_line(self) -> None:
+        self.wire.take = OnceDeaf(
+            self.berta.database, self.berta.committer, self.berta.apply, NoRooms(), self.sleep
+        )
+        self.link.start()
+        self.anna.commit(theme(1))
+        self.clock.advance(1)
+        self.assertEqual(self.theme_at(self.berta), b'{"n":1}')
 
     def send_directly(self, body: dict[str, Any]) -> None:
         work = Deferred.fromCoroutine(self.wire.send(orjson.dumps(body)))
