@@ -160,21 +160,39 @@ def _compile_hash(owner: Any) -> Callable[..., Any]:
 
 
 def _compared(owner: Any, name: str) -> str:
-    fields = [field for field, one in owner.__dataclass_fields__.items() if one.compare]
+    fields = [
+        field
+        for field, given in _given(owner).items()
+        if not isinstance(given, dataclasses.Field) or given.compare
+    ]
     return "(" + "".join(f"{name}.{field}, " for field in fields) + ")"
+
+
+def _given(owner: Any) -> dict[str, object]:
+    """By field, what the class gives: a default, what `field` made, or MISSING."""
+    found: dict[str, object] = {}
+    for base in reversed(owner.__mro__):
+        own = base.__dict__
+        if "_own_defaults" in own:
+            found |= {name: own["_own_defaults"].get(name, dataclasses.MISSING) for name in _own_types(own)}
+        elif "__dataclass_fields__" in own:
+            found |= own["__dataclass_fields__"]
+    return found
 
 
 def _compile_init(owner: Any) -> Callable[..., None]:
     parameters, lines = [], []
     known: dict[str, object] = {"FACTORY": dataclasses.MISSING}
-    for name, one in owner.__dataclass_fields__.items():
+    for name, given in _given(owner).items():
         value = name
-        if one.default_factory is not dataclasses.MISSING:
-            known[f"make_{name}"] = one.default_factory
+        factory = given.default_factory if isinstance(given, dataclasses.Field) else dataclasses.MISSING
+        default = given.default if isinstance(given, dataclasses.Field) else given
+        if factory is not dataclasses.MISSING:
+            known[f"make_{name}"] = factory
             value = f"make_{name}() if {name} is FACTORY else {name}"
             parameters.append(f"{name}=FACTORY")
-        elif one.default is not dataclasses.MISSING:
-            known[f"default_{name}"] = one.default
+        elif default is not dataclasses.MISSING:
+            known[f"default_{name}"] = default
             parameters.append(f"{name}=default_{name}")
         else:
             parameters.append(name)
