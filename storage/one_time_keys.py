@@ -349,12 +349,10 @@ def _take_oldest(tx: WriteTransaction, pools: Sequence[_Pool]) -> dict[_Pool, On
         [value for pool in pools for value in pool],
     )
     found = [row for row in rows if row[3] is not None]
-    if found:
-        tx.run(
-            "DELETE FROM one_time_keys WHERE (user_nid, device, algorithm, key_id)"  # noqa: S608
-            f" IN (VALUES {_marks([row[:4] for row in found])})",
-            [value for row in found for value in row[:4]],
-        )
+    tx.later(
+        "DELETE FROM one_time_keys WHERE (user_nid, device, algorithm, key_id) IN (VALUES (?, ?, ?, ?))",
+        [row[:4] for row in found],
+    )
     return {
         (user, device, algorithm): OneTimeKey(algorithm.decode(), key_id.decode(), json)
         for user, device, algorithm, key_id, json in found

@@ -250,7 +250,7 @@ def _let_go(tx: WriteTransaction, shared: Sequence[tuple[int, int, int]]) -> Non
     """(How many recipients have it, position, number) of shared events."""
     tx.later("UPDATE to_device_shared SET waiting = waiting - ? WHERE position = ? AND number = ?", shared)
     tx.later(
-        "DELETE FROM to_device_shared WHERE position = ? AND number = ? AND waiting <= 0",
+        "DELETE FROM to_device_shared WHERE waiting <= 0 AND (position, number) IN (VALUES (?, ?))",
         [row[1:] for row in shared],
     )
 
