@@ -99,6 +99,14 @@ class MembershipsRepository:
             return []
         return _rows(tx, tx.all(f"SELECT {_COLUMNS} WHERE room = ?", (room,)))
 
+    def get_of_rooms(self, tx: Transaction, room_ids: Iterable[str]) -> dict[str, list[MembershipRow]]:
+        """By room, for at most `IN_LIST_LIMIT` rooms."""
+        rooms = tx.name_ids(room_ids)
+        found: dict[str, list[MembershipRow]] = {room_id: [] for room_id in rooms}
+        for row in _rows(tx, tx.all(f"SELECT {_COLUMNS} WHERE room IN (??)", (list(rooms.values()),))):
+            found[row.room_id].append(row)
+        return found
+
     def get_first_present(self, tx: Transaction, room_id: str, limit: int) -> list[str]:
         """IDs of the users in a room, or invited to it, whose member events are the oldest; the oldest first."""
         rows = tx.all(

@@ -7,7 +7,7 @@ import orjson
 
 from lazy_dataclasses.decorator import dataclass
 from storage.change import Change
-from storage.database import Transaction, WriteTransaction
+from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 from storage.events import ORDERING_STEP, OUTLIER, REJECTED, SOFT_FAILED
 
 
@@ -50,6 +50,19 @@ class RoomRow:
     version: str
 
 
+@dataclass(frozen=True, slots=True)
+class RoomWithHeads:
+    """A room that the server takes part in."""
+
+    version: str
+    heads: list[HeadRow]
+    """Its forward extremities, one at least."""
+
+
+_NEWEST = (
+    "SELECT room, event_id, nid, snapshot, ordering FROM events WHERE room = ? AND flags = 0"
+    " ORDER BY ordering DESC LIMIT 1"
+)
 _NO_HEADS = REJECTED | SOFT_FAILED | OUTLIER
 
 
@@ -62,19 +75,29 @@ class RoomsRepository:
 
     def get_heads(self, tx: Transaction, room_id: str) -> list[HeadRow]:
         """The forward extremities; none if the server has no accepted event of the room."""
-        room = tx.name_id(room_id)
-        newest = tx.one(
-            "SELECT event_id, nid, snapshot, ordering FROM events WHERE room = ? AND flags = 0"
-            " ORDER BY ordering DESC LIMIT 1",
-            (room,),
-        )
-        if newest is None:
-            return []
-        stored = tx.one("SELECT heads_at, heads FROM rooms WHERE room = ?", (room,))
-        # The position that the newest event came at tells, not its number, which it may have had as an outlier.
-        if stored is None or stored[1] is None or stored[0] < newest[3] // ORDERING_STEP:
-            return [HeadRow(*newest[:3])]
-        rows = tx.all(
-            "SELECT event_id, nid, snapshot FROM events WHERE event_id IN (??)", (orjson.loads(stored[1]),)
-        )
-        return [HeadRow(*row) for row in rows]
+        found = self.get_many(tx, (room_id,)).get(room_id)
+        return [] if found is None else found.heads
+
+    def get_many(self, tx: Transaction, room_ids: Sequence[str]) -> dict[str, RoomWithHeads]:
+        """At most `IN_LIST_LIMIT` rooms, by ID; without those that the server has no accepted event of."""
+        ids = tx.name_ids(room_ids)
+        newest = {row[0]: row[1:] for row in tx.each(_NEWEST, [(room,) for room in ids.values()])}
+        rows = tx.all("SELECT room, version, heads_at, heads FROM rooms WHERE room IN (??)", (list(newest),))
+        found: dict[str, RoomWithHeads] = {}
+        several: dict[str, RoomWithHeads] = {}
+        names = {number: room_id for room_id, number in ids.items()}
+        for room, version, heads_at, heads in rows:
+            room_id = names[room]
+            event_id, nid, snapshot, ordering = newest[room]
+            found[room_id] = RoomWithHeads(version, [])
+            # The position that the newest event came at tells, not its number, which it may have had as an outlier.
+            if heads is None or heads_at < ordering // ORDERING_STEP:
+                found[room_id].heads.append(HeadRow(event_id, nid, snapshot))
+            else:
+                several.update((head, found[room_id]) for head in orjson.loads(heads))
+        wanted = list(several)
+        for start in range(0, len(wanted), IN_LIST_LIMIT):
+            chunk = wanted[start : start + IN_LIST_LIMIT]
+            for row in tx.all("SELECT event_id, nid, snapshot FROM events WHERE event_id IN (??)", (chunk,)):
+                several[row[0]].heads.append(HeadRow(*row))
+        return found

@@ -27,6 +27,9 @@ from storage.snapshots import SnapshotsRepository, StateNids
 
 T = TypeVar("T")
 
+LOADED_TOGETHER = 50
+"""Rooms: bounds what is in memory of a read that is under way."""
+
 
 class UnknownRoom(Exception):
     """This server has no events of that room."""
@@ -206,32 +209,55 @@ class LiveRooms:
         )
 
     def _load_many(self, tx: Transaction, room_ids: Sequence[str]) -> dict[str, _Loaded]:
-        loaded = {}
-        for room_id in room_ids:
-            try:
-                loaded[room_id] = self._load(tx, room_id)
-            except UnknownRoom:
-                continue
+        loaded: dict[str, _Loaded] = {}
+        for start in range(0, len(room_ids), LOADED_TOGETHER):
+            loaded.update(self._load_together(tx, room_ids[start : start + LOADED_TOGETHER]))
         return loaded
 
     def _load(self, tx: Transaction, room_id: str) -> _Loaded:
-        lookup = self.resolving.lookup(tx)
-        room = self._repositories.rooms.find(tx, room_id)
-        rows = self._repositories.rooms.get_heads(tx, room_id)
-        if room is None or not rows:
+        loaded = self._load_together(tx, (room_id,))
+        if room_id not in loaded:
             raise UnknownRoom(room_id)
-        rules = get_room_rules(room.version)
+        return loaded[room_id]
+
+    def _load_together(self, tx: Transaction, room_ids: Sequence[str]) -> dict[str, _Loaded]:
+        """Whatever the number of rooms, about as many statements: after a start, a sync needs them all."""
+        lookup = self.resolving.lookup(tx)
+        rooms = self._repositories.rooms.get_many(tx, room_ids)
+        rows = [row for room in rooms.values() for row in room.heads]
         stored = lookup.load(row.event_id for row in rows)
         branches = self.resolving.states.read(tx, {row.snapshot_nid for row in rows})
-        heads = [
-            Head(row.event_id, stored[row.event_id].event.depth, branches[row.snapshot_nid]) for row in rows
-        ]
-        current = self.resolving.branches.merge(room_id, rules, [head.branch for head in heads], lookup)
-        rules_ids = [current.entries[pair] for pair in RULES_PAIRS if pair in current.entries]
-        rules_events = {event_id: found.event for event_id, found in lookup.load(rules_ids).items()}
-        # What the room's members are by the state that was current last is in a table of its own.
-        members = self._repositories.memberships.get_of_room(tx, room_id)
-        return _Loaded(rules, heads, current, {row.user_id: row.membership for row in members}, rules_events)
+        rules = {room_id: get_room_rules(room.version) for room_id, room in rooms.items()}
+        heads = {
+            room_id: [
+                Head(row.event_id, stored[row.event_id].event.depth, branches[row.snapshot_nid])
+                for row in room.heads
+            ]
+            for room_id, room in rooms.items()
+        }
+        current = {
+            room_id: self.resolving.branches.merge(
+                room_id, rules[room_id], [head.branch for head in heads[room_id]], lookup
+            )
+            for room_id in rooms
+        }
+        rules_ids = {
+            room_id: [branch.entries[pair] for pair in RULES_PAIRS if pair in branch.entries]
+            for room_id, branch in current.items()
+        }
+        events = lookup.load(event_id for ids in rules_ids.values() for event_id in ids)
+        # What the rooms' members are by the state that was current last is in a table of its own.
+        members = self._repositories.memberships.get_of_rooms(tx, rooms)
+        return {
+            room_id: _Loaded(
+                rules[room_id],
+                heads[room_id],
+                current[room_id],
+                {row.user_id: row.membership for row in members[room_id]},
+                {event_id: events[event_id].event for event_id in rules_ids[room_id] if event_id in events},
+            )
+            for room_id in rooms
+        }
 
     async def decide(self, room_id: str, work: Callable[[Transaction], T]) -> T:
         """Read for a decision about a room, which may take long: other rooms go on meanwhile."""

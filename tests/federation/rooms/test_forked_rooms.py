@@ -9,8 +9,10 @@ import random
 from twisted.trial.unittest import SynchronousTestCase
 
 from federation.rooms.accept_event import AcceptEvent, Verdict
+from federation.rooms.live_room import LiveRoom
 from federation.rooms.outcomes import NoPushOutcomes
 from federation.rooms.policy.ask_policy_server import NoPolicyServers
+from federation.rooms.room_state import StatePair
 from federation.rooms.take_room import TakeRoom
 from storage.memberships import MembershipsRepository
 from tests.federation.rooms.engine_case import EngineMixin
@@ -43,6 +45,21 @@ class ForkedRoomsTests(EngineMixin):
         for seed, room in enumerate(made, FIRST):
             self.check(room, f"seed {seed}, version {room.version}, after a restart")
 
+    def test_rooms_that_are_loaded_together_are_as_if_loaded_one_by_one(self) -> None:
+        made = [make_forked_room(seed) for seed in range(FIRST, FIRST + min(4, self.rooms_made))]
+        for room in made:
+            self.result(self.take_room.take(room.builder.rules, room.create, {}, ()))
+            # Without the last event, which brings the branches together.
+            for event in room.shuffled(random.Random(1)):
+                if event is not room.events[-1]:
+                    self.result(self.accept_event.accept(event))
+        self.open()
+        alone = {room.room_id: _seen(self.room(room.room_id)) for room in made}
+        self.open()
+        loaded = self.result(self.rooms.get_many([*alone, "!unknown:one.example"]))
+        self.assertEqual({room_id: _seen(live) for room_id, live in loaded.items()}, alone)
+        self.assertTrue(any(len(heads) > 1 for heads, *_ in alone.values()))
+
     def deliver(self, room: ForkedRoom, chance: random.Random) -> None:
         self.result(self.take_room.take(room.builder.rules, room.create, {}, ()))
         for event in room.shuffled(chance):
@@ -60,6 +77,15 @@ class ForkedRoomsTests(EngineMixin):
         rows = self.read(lambda tx: MembershipsRepository().get_of_room(tx, room.room_id))
         by_table = {row.user_id: row.membership for row in rows}
         self.assertEqual({user: by_table[user] for user in room.memberships}, room.memberships, case)
+
+
+def _seen(live: LiveRoom) -> tuple[list[str], dict[StatePair, str], dict[str, str], list[str]]:
+    return (
+        sorted(head.event_id for head in live.heads),
+        dict(live.state.entries),
+        dict(live.state.memberships),
+        sorted(live.auth_events),
+    )
 
 
 class SqliteForkedRoomsTests(SqliteStorage, ForkedRoomsTests, SynchronousTestCase):
