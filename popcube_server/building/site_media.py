@@ -124,7 +124,9 @@ def build_site_media(core: Core, peers: SitePeers | None, store: MediaStore) -> 
 
 
 def _try_all(copy: CopyFromSites) -> None:
-    start(copy.try_all(), lambda failure: logger.error("Missing media wait for their time: %s", failure.value))
+    start(
+        copy.try_all(), lambda failure: logger.error("Missing media wait for their time: %s", failure.value)
+    )
 
 
 def _file_at_peer(core: Core, sites: SiteCore, metrics: SiteMediaMetrics) -> FileAtPeer | None:
