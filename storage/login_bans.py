@@ -49,6 +49,19 @@ class LoginBansRepository:
         sql = "SELECT 1 FROM login_failures WHERE address = ? AND user_id = ?"
         return tx.one(sql, (address, user_id)) is not None
 
+    def find_ban_end_ms_and_failures(
+        self, tx: Transaction, address: str, user_id: str
+    ) -> tuple[int | None, bool]:
+        """Both of the above, with one statement."""
+        row = tx.one(
+            "SELECT (SELECT until_ms FROM login_bans WHERE address = ?),"
+            " (SELECT 1 FROM login_failures WHERE address = ? AND user_id = ?)",
+            (address, address, user_id),
+        )
+        assert row is not None
+        until_ms, counted = row
+        return until_ms, counted is not None
+
 
 @dataclass(frozen=True, slots=True)
 class BanRules:

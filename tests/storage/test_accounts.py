@@ -257,6 +257,21 @@ class AccountsTests(StorageMixin):
         self.assertEqual(self.ban_end(), 3000)
         self.assertIsNone(self.ban_end("5.6.7.8"))
 
+    def test_bans_and_failures_are_read_together(self) -> None:
+        def both(user_id: str, address: str = "1.2.3.4") -> tuple[int | None, bool]:
+            return self.read(
+                lambda tx: LoginBansRepository().find_ban_end_ms_and_failures(tx, address, user_id)
+            )
+
+        self.assertEqual(both(ALICE), (None, False))
+        self.fail_login(0)
+        self.assertEqual(
+            [both(ALICE), both(BOB), both(ALICE, "5.6.7.8")], [(None, True), *[(None, False)] * 2]
+        )
+        self.fail_login(0, BOB)
+        self.fail_login(0, BOB)
+        self.assertEqual(both(""), (100, False))
+
     def test_old_failures_and_old_bans_are_forgotten(self) -> None:
         self.fail_login(0)
         self.fail_login(0)

@@ -32,7 +32,9 @@ class LoginBans:
 
     def check(self, tx: Transaction, address: str) -> None:
         """Raise `LimitExceeded` if the address is banned."""
-        until_ms = self._bans.find_ban_end_ms(tx, address_key(address))
+        self._check_ended(self._bans.find_ban_end_ms(tx, address_key(address)))
+
+    def _check_ended(self, until_ms: int | None) -> None:
         if until_ms is not None and until_ms > self._now_ms():
             raise LimitExceeded("Too many failed logins from this address.", until_ms - self._now_ms())
 
@@ -49,8 +51,9 @@ class LoginBans:
             await self._committer.commit(ForgetLoginFailures(address_key(address), user_id))
 
     def _is_counted(self, tx: Transaction, address: str, user_id: str) -> bool:
-        self.check(tx, address)
-        return self._bans.has_failures(tx, address_key(address), user_id)
+        until_ms, is_counted = self._bans.find_ban_end_ms_and_failures(tx, address_key(address), user_id)
+        self._check_ended(until_ms)
+        return is_counted
 
 
 def address_key(address: str) -> str:
