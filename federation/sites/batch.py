@@ -22,12 +22,12 @@ has, and where its own stood then. A batch that comes twice does nothing the sec
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
 from federation.room_dag.canonical_json import encode_lenient
+from lazy_dataclasses.decorator import dataclass
 from storage.replication.hybrid_clock import MAX_CLOCK
 from storage.replication.record import Record, Version
 from storage.site_links import SiteEvent

@@ -18,7 +18,6 @@ alone.
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
@@ -30,6 +29,7 @@ from federation.sites.moments import Sleep, within
 from federation.sites.note_marks import NoteMarks
 from federation.sites.peer import PeerSite, PeerUnreachable
 from federation.sites.read_batch import MAX_BYTES, OutgoingBatch, ReadBatch
+from lazy_dataclasses.decorator import dataclass
 from storage.change import LogEntry
 from storage.committer import CommitFailed, Committer
 from storage.engines.engine import StorageError

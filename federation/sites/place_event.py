@@ -8,7 +8,6 @@ asked of the peer, by the same requests as of another server.
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 
 from federation.room_dag.auth_rules.auth_state_keys import CREATE_PAIR
 from federation.room_dag.event import Event, InvalidEvent
@@ -30,6 +29,7 @@ from federation.sites.hold_events import HoldEvents
 from federation.sites.peer_verdicts import PeerVerdicts
 from federation.sites.pipeline import PeerPipeline, Placed
 from federation.transport.errors import FederationError, Unreachable
+from lazy_dataclasses.decorator import dataclass
 
 logger = logging.getLogger(__name__)
 

@@ -2,8 +2,9 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from lazy_dataclasses.decorator import dataclass
 from storage.to_device import Device
 
 Message = tuple[int, bytes]
