@@ -48,7 +48,9 @@ class SignedRequestsCase(ServerTestCase):
         super().setUp()
         # Beside what the organisations have themselves, over the same data.
         self.one, self.two = (
-            build_federation(replace(self.organisations[name].core, metrics=Metrics()), self.network.network)
+            build_federation(
+                replace(self.organisations[name].core, metrics=Metrics()), self.network.network, None
+            )
             for name in (ONE, TWO)
         )
         organisation = self.organisations[TWO]
