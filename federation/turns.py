@@ -5,9 +5,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import field
 from typing import Any, TypeVar
 
+from popcube_server.lazy_dataclasses import dataclass
 from twisted.internet.defer import Deferred
-
-from lazy_dataclasses.decorator import dataclass
 
 T = TypeVar("T")
 

@@ -20,8 +20,8 @@ from twisted.python.failure import Failure
 from federation.room_dag.signing import EventSigner, generate_key
 from federation.sites.peers_tls import PeersTls
 from federation.transport.network import Network, make_network
-from lazy_dataclasses.decorator import dataclass
 from popcube_server.connections import Connections, WatchedFactory
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.logs import start_logging
 from popcube_server.organisation import Organisation, Threads, build_core, build_organisation
 from popcube_server.pid_file import remove_pid_file, write_pid_file

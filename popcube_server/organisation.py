@@ -11,7 +11,6 @@ from federation.room_dag.signing import EventSigner
 from federation.sending.sending_duty import DUTY
 from federation.sites.site_peers import SitePeers
 from federation.transport.network import Network
-from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.accounts import build_accounts
 from popcube_server.building.core import Core
 from popcube_server.building.duties import build_duties
@@ -35,6 +34,7 @@ from popcube_server.building.sites import build_site_core, build_sites
 from popcube_server.building.sync import SyncNeeds, build_sync
 from popcube_server.building.user_data import build_user_data
 from popcube_server.building.witness import NoLongPolls, build_witness_sites
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.metrics import Metrics
 from popcube_server.rest.resource import Site
 from popcube_server.rest.router import Router

@@ -21,7 +21,7 @@ Repositories' modules define the changes of their area. A change is a frozen dat
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Self
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from storage.database import WriteTransaction
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import orjson
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from storage.database import Database, Transaction, WriteTransaction
 from storage.engines.engine import Connection, Engine, Row
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Final, Self
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change, Conflict
 from storage.database import Transaction, WriteTransaction
 from storage.engines.engine import UniqueViolation

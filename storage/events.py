@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 import orjson
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from storage.auth_chains import auth_ids, write_auth_chains
 from storage.change import Change
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction

@@ -13,7 +13,7 @@ from typing import ClassVar, Final, Self
 
 import orjson
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 from storage.media_use import DeleteUnusedMedia

@@ -2,7 +2,7 @@
 
 from typing import IO, Protocol
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 
 REMOTE_PREFIX = "remote/"
 """Keys of what was fetched from other servers begin with it, and so do those of thumbnails of that."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar, Self
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.media import ContentRecord, content_columns, content_of

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from storage.database import Database, WriteTransaction
 from storage.engines.engine import Connection, Engine, StorageError, UniqueViolation
 

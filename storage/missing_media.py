@@ -6,7 +6,7 @@ Only organisations on several sites have any: the record of an upload comes over
 from collections.abc import Sequence
 from typing import ClassVar, Self
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 

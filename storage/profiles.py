@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Self
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change, Conflict
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 

@@ -8,7 +8,7 @@ stores the whole state again.
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 
 StateNids = dict[tuple[int, int], int]

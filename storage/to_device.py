@@ -11,7 +11,7 @@ from itertools import chain
 from typing import ClassVar, Final, Self
 from zlib import crc32
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.device_keys import find_existing_devices

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import orjson
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from storage.database import IN_LIST_LIMIT, Transaction
 from storage.engines.engine import Row
 from storage.events import ORDERING_STEP

@@ -1,6 +1,6 @@
 """The whole configuration. Objects are given the section they use, never this."""
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import options
 from synapse_like_config.app_services import AppServicesSection
 from synapse_like_config.auto_join import AutoJoinSection

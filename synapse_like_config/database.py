@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import options
 from synapse_like_config.errors import WrongValue
 from synapse_like_config.values import Plain

@@ -3,7 +3,7 @@
 import ipaddress
 from pathlib import Path
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import options
 from synapse_like_config.parsers import IPNetwork
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config.config import ServerConfig
 from synapse_like_config.errors import ConfigError
 from synapse_like_config.reading import Reader, Source

@@ -10,7 +10,7 @@ from dataclasses import MISSING, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import parsers
 from synapse_like_config.parsers import IPNetwork
 from synapse_like_config.values import Plain, Value

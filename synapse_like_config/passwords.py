@@ -1,6 +1,6 @@
 """Passwords: whether they are a way in, and what a good one is."""
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import options
 from synapse_like_config.errors import WrongValue
 from synapse_like_config.values import Value

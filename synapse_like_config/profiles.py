@@ -1,6 +1,6 @@
 """Who sees whose profile, and the directory of users."""
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import options
 
 

@@ -1,6 +1,6 @@
 """Push notifications and unread counts."""
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import options
 
 

@@ -1,6 +1,6 @@
 """How often is too often: token buckets, with Synapse's defaults."""
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import options
 
 

@@ -1,6 +1,6 @@
 """Messages that are deleted after a time."""
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import options
 from synapse_like_config.errors import WrongValue
 

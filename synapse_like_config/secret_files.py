@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config.config import ServerConfig
 from synapse_like_config.errors import ConfigError, WrongValue
 from synapse_like_config.generate import render_signing_key

@@ -1,6 +1,6 @@
 """How long people stay logged in."""
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import options
 
 

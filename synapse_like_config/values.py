@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import yaml
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config.errors import ConfigError
 
 # The parser in C is about ten times as fast; a PyYAML built without it still works.

@@ -8,7 +8,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-PACKAGES = ("lazy_dataclasses", "synapse_like_config", "storage", "federation", "popcube_server")
+PACKAGES = ("synapse_like_config", "storage", "federation", "popcube_server")
 # What counts as Twisted: it, and what is built on it.
 TWISTED = ("twisted", "treq", "zope", "uvloop")
 
@@ -35,7 +35,7 @@ NO_WEB_NO_REACTOR = (
 
 # The longest prefix that fits decides.
 LAYERS = (
-    Layer("lazy_dataclasses", (), NO_TWISTED),
+    Layer("popcube_server.lazy_dataclasses", (), NO_TWISTED),
     Layer("synapse_like_config", ("synapse_like_config",), NO_TWISTED),
     Layer("storage", ("storage", "synapse_like_config"), NO_TWISTED),
     Layer("storage.database", ("storage", "synapse_like_config"), ALL_TWISTED),
@@ -60,7 +60,7 @@ LAYERS = (
     Layer("popcube_server", EVERYTHING, ALL_TWISTED),
 )
 # A tool that knows nothing of what it is used for.
-FOR_EVERYBODY = ("lazy_dataclasses",)
+FOR_EVERYBODY = ("popcube_server.lazy_dataclasses",)
 # Of the top of popcube_server: what is small, depends on nothing of ours and is of use to every layer below.
 SHARED_BY_POPCUBE_SERVER = (
     "popcube_server.metrics",

@@ -10,7 +10,8 @@ from dataclasses import field
 from enum import Enum
 from typing import Any, Final, Protocol
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
+
 from storage.presence import SetPresence
 from storage.receipts import StoreReceipt
 from storage.sending import CROSS_SIGNING

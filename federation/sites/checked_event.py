@@ -1,7 +1,8 @@
 """An event of a peer that is signed and of its room; what its room says of it is asked when it is placed."""
 
+from popcube_server.lazy_dataclasses import dataclass
+
 from federation.room_dag.event import Event
-from lazy_dataclasses.decorator import dataclass
 
 
 @dataclass(frozen=True, slots=True)

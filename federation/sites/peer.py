@@ -2,8 +2,9 @@
 
 from typing import Protocol
 
+from popcube_server.lazy_dataclasses import dataclass
+
 from federation.sites.batch import Acknowledgement
-from lazy_dataclasses.decorator import dataclass
 
 
 class PeerUnreachable(Exception):

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from popcube_server.lazy_dataclasses import dataclass
+
 from federation.transport.address_policy import IPAddress
-from lazy_dataclasses.decorator import dataclass
 
 
 class LookupFailed(Exception):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 
 import orjson
+from popcube_server.lazy_dataclasses import dataclass
 
 from federation.coalescing import Coalescing
 from federation.expiring_cache import ExpiringCache
@@ -17,7 +18,6 @@ from federation.transport.errors import AnswerTooLarge, TransportError
 from federation.transport.https import HttpRequest, HttpResponse, Https, ResponseLimits
 from federation.transport.https_url import join_url, parse_https_url
 from federation.transport.route import Route
-from lazy_dataclasses.decorator import dataclass
 
 logger = logging.getLogger(__name__)
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import field
 from typing import Any
 
-from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.auth import Auth, build_auth, make_limiter
 from popcube_server.building.core import Core
 from popcube_server.building.profiles import frozen_profile_fields
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.client.account_deactivation import AccountDeactivation
 from popcube_server.rest.client.admin import Admin
 from popcube_server.rest.client.administrative_contact import AdministrativeContact

@@ -1,7 +1,7 @@
 """Builds who is asking: tokens, sessions, passwords, logins, user-interactive authentication."""
 
-from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.accounts.device_sightings import DeviceSightings
 from popcube_server.services.auth.authenticator import TokenAuthenticator
 from popcube_server.services.auth.check_password import CheckPassword

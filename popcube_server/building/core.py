@@ -2,7 +2,7 @@
 
 from federation.room_dag.signing import EventSigner
 from federation.sites.durability import SiteDurability
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.metrics import Metrics
 from popcube_server.services.platform import Platform
 from storage.committer import Committer

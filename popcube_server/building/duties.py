@@ -10,8 +10,8 @@ from federation.sites.duties.shared_duty import SharedDuty
 from federation.sites.duties.voter import Voter
 from federation.sites.duties.votes import VoterClient
 from federation.sites.site_peers import SitePeers
-from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core, SiteCore
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.sites.duties import SiteDutiesServlet, TakeOverServlet
 from popcube_server.services.sites.take_over import TakeOverDuties
 from popcube_server.services.sites.vote_on_duties import VoteOnDuties

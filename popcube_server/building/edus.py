@@ -11,10 +11,10 @@ from federation.sending.edus import (
     TYPING,
 )
 from federation.sending.sending_work import SendingWork
-from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.building.rooms import RoomBase
 from popcube_server.building.sending import Sending
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.client.openid import OpenId
 from popcube_server.rest.federation.devices import Devices
 from popcube_server.rest.federation.openid import OpenIdUserInfo

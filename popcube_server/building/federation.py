@@ -23,9 +23,9 @@ from federation.transport.network import Network
 from federation.transport.server_requests import ServerRequests
 from federation.transport.streaming_client import StreamingClient
 from federation.transport.well_known import WellKnown
-from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.federation_metrics import FederationMetrics
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.federation.keys import KeyQueries, ServerKeys
 from popcube_server.rest.federation.version import FederationVersion
 from popcube_server.rest.federation.well_known import WellKnownServer

@@ -24,10 +24,10 @@ from federation.rooms.send_event import Author, SendEvent
 from federation.rooms.take_room import TakeRoom
 from federation.transport.urgent_client import UrgentClient
 from federation.turns import FairTurns
-from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.building.federation import Federation
 from popcube_server.building.rooms import RoomBase
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.federation.events import RoomEvents
 from popcube_server.rest.federation.memberships import Invites, Joins
 from popcube_server.rest.federation.third_party_invites import ThirdPartyInvites

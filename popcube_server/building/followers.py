@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.building.rooms import RoomBase, Rooms
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.followers.durable_follower import DurableFollower, FollowedLog, LogWork
 from popcube_server.services.periodic import Periodic
 from popcube_server.services.push.push_rules import PushRules

@@ -11,10 +11,10 @@ from federation.rooms.receiving.check_pdu import CheckPdus
 from federation.rooms.receiving.fetch_missing import FetchMissing
 from federation.rooms.receiving.keep_outliers import KeepOutliers
 from federation.rooms.receiving.remote import AskServers
-from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.building.federation import Federation
 from popcube_server.building.rooms import RoomBase
+from popcube_server.lazy_dataclasses import dataclass
 from storage.gaps import GapsRepository
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.client.cross_signing import CrossSigning
 from popcube_server.rest.client.key_backup import KeyBackupKeys, KeyBackupVersions
 from popcube_server.rest.client.keys import Keys

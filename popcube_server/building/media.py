@@ -5,10 +5,10 @@ from typing import Protocol
 
 from federation.sites.site_peers import SitePeers
 from federation.transport.network import Network
-from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.building.federation import Federation
 from popcube_server.building.site_media import SiteMediaParts, build_site_media
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.client.authed_content_repo import AuthenticatedMedia
 from popcube_server.rest.client.content_repo import MediaUploads, UnauthenticatedMedia
 from popcube_server.rest.federation.media import FederationMedia

@@ -2,8 +2,8 @@
 
 from federation.rooms.outcomes import NoPushOutcomes
 from federation.rooms.outcomes import PushOutcomes as Outcomes
-from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.account_data.personal_rules import PersonalRules
 from popcube_server.services.push.member_rules import StoredMemberRules
 from popcube_server.services.push.push_outcomes import PushOutcomes

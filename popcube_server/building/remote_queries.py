@@ -3,8 +3,8 @@
 from collections.abc import Callable, Hashable
 from typing import TypeVar
 
-from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.edus.ask_profiles import AskProfiles, weigh_profile
 from popcube_server.services.edus.ask_servers import AskServers
 from popcube_server.services.remote_queries.question_limits import QuestionLimits

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from federation.rooms.history.room_holes import RoomHoles
 from federation.sending.room_servers import RoomServers
-from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.building.history import History
 from popcube_server.building.remote_queries import RemoteQueries
 from popcube_server.building.rooms import RoomBase
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.client.event_context import EventContext
 from popcube_server.rest.client.list_public_rooms import ListPublicRooms
 from popcube_server.rest.client.message_pagination import MessagePagination

@@ -10,8 +10,8 @@ from federation.rooms.live_rooms import LiveRooms, RoomRepositories
 from federation.rooms.outcomes import PushOutcomes
 from federation.rooms.policy.send_recommended import SendRecommended
 from federation.rooms.send_event import Author, SendEvent
-from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.client.create_room import CreateRoomEndpoint
 from popcube_server.rest.client.directory import Directory
 from popcube_server.rest.client.membership import Membership

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.building.room_reads import RoomReads
 from popcube_server.building.rooms import RoomBase
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.client.report_content import Reports
 from popcube_server.rest.client.users import Users
 from popcube_server.services.followers.durable_follower import DurableFollower, FollowedLog

@@ -18,10 +18,10 @@ from federation.sending.send_transaction import SendTransaction
 from federation.sending.sender import Position, Sender, SenderSources
 from federation.sending.sending_duty import SendingDuty
 from federation.sending.sending_work import NewSender, SendingWork
-from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.building.federation import Federation
 from popcube_server.building.rooms import RoomBase
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.edus.ask_servers import AskServers
 from popcube_server.services.edus.query_remote_keys import QueryRemoteKeys
 from popcube_server.services.edus.remote_device_lists import RemoteDeviceLists

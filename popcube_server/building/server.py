@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.client.support import WellKnownSupport
 from popcube_server.rest.client.versions import Versions
 from popcube_server.rest.client.voip import Voip

@@ -22,11 +22,11 @@ from federation.sites.site_client import LinkClient, SiteClient
 from federation.sites.site_peers import SitePeers
 from federation.sites.take_batch import TakeBatch
 from federation.turns import FairTurns
-from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core, SiteCore
 from popcube_server.building.federation_rooms import RemoteRooms
 from popcube_server.building.push import Push
 from popcube_server.building.rooms import RoomBase
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.metrics import Metrics
 from popcube_server.rest.sites.copies import SiteCopies, SiteStatusServlet
 from popcube_server.rest.sites.links import SiteLinksServlet

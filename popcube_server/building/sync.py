@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.building.keys import EndToEnd
 from popcube_server.building.room_reads import RoomReads
 from popcube_server.building.rooms import RoomBase
 from popcube_server.building.user_data import UserData
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.client.sync import SyncEndpoint
 from popcube_server.services.account_data.personal_rules import PersonalRules
 from popcube_server.services.federation.received_stripped import ReceivedStripped

@@ -4,10 +4,10 @@ push rules, unread counts.
 
 from collections.abc import Sequence
 
-from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.building.push import Push
 from popcube_server.building.rooms import RoomBase
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.client.account_data import AccountDataEndpoints
 from popcube_server.rest.client.filter import Filters
 from popcube_server.rest.client.notifications import Notifications

@@ -1,10 +1,10 @@
 """Builds a witness: it votes on duties, and stores no rooms and no users."""
 
 from federation.sites.site_peers import SitePeers
-from lazy_dataclasses.decorator import dataclass
 from popcube_server.building.core import Core
 from popcube_server.building.duties import build_duties
 from popcube_server.federation_metrics import FederationMetrics
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.health import Health
 from popcube_server.rest.metrics import MetricsPage
 from popcube_server.rest.resource import Site

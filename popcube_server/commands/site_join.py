@@ -17,10 +17,10 @@ from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import deferLater
 
 from federation.sites.site_client import LINK, SiteClient
-from lazy_dataclasses.decorator import dataclass
 from popcube_server.commands.site_calls import call, peer_client, sites_section
 from popcube_server.commands.site_errors import SiteCommandFailed
 from popcube_server.commands.site_media import FetchAllMedia
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.sites.secret_check import secret_check
 from storage.copying import InvalidCopy, LoadCopy, is_empty
 from storage.database import Database, Transaction, WriteTransaction

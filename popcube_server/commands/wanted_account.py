@@ -1,6 +1,6 @@
 """What `register-user` was asked for."""
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import field
 from enum import Enum
 from typing import IO, Any, TypeVar
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import BadJson, MissingToken
 from popcube_server.services.requester import Requester
 

@@ -21,7 +21,7 @@ from twisted.web.resource import IResource, Resource
 from zope.interface import implementer
 
 from federation.room_dag.canonical_json import decode_json
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.request_context import request_id
 from popcube_server.rest.endpoint import Access, Answer, Call, FileAnswer, Payload
 from popcube_server.rest.errors import answer_for, error_answer

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import field
 from urllib.parse import unquote_to_bytes
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.endpoint import Handler, Mark, marked_methods
 from popcube_server.services.errors import InvalidParam, NotFound
 

@@ -5,7 +5,7 @@ from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from storage.database import ThreadRunner
 
 T = TypeVar("T")

@@ -1,6 +1,6 @@
 """Who is asking."""
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

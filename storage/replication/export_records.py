@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from storage.accounts import AccountsRepository
 from storage.database import Transaction
 from storage.replication.record import Key, Record, RecordKind

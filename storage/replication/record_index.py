@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import orjson
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 from storage.replication.record import Key, Version
 

@@ -5,7 +5,7 @@ from typing import ClassVar, Final, Self
 
 import orjson
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import WriteTransaction
 from storage.to_device import wipe as wipe_to_device

@@ -4,8 +4,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import field
 from heapq import heapify, heappop, heappush
 
+from popcube_server.lazy_dataclasses import dataclass
+
 from federation.room_dag.event import Event
-from lazy_dataclasses.decorator import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from popcube_server.lazy_dataclasses import dataclass
+
 from federation.room_dag.event import Event
 from federation.transport.errors import InvalidAnswer
 from federation.transport.federation_client import Body, Query, api_path
-from lazy_dataclasses.decorator import dataclass
 
 V1 = "/_matrix/federation/v1/"
 V2 = "/_matrix/federation/v2/"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.endpoint import Call, endpoint
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.push.member_rules import parse_ignored_users
 from storage.account_data import NO_ROOM, AccountDataRepository

@@ -6,7 +6,7 @@ from typing import Final
 
 import orjson
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.account_data.account_data import PUSH_RULES
 from popcube_server.services.push.push_rules import PushRules
 from popcube_server.services.sync.sources import DataEntry, UserData

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import orjson
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.accounts.user_names import new_user_id
 from popcube_server.services.auth.passwords import Passwords
 from popcube_server.services.errors import WithCode

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 from collections import OrderedDict
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.accounts.register_account import NewAccount, RegisterAccount
 from popcube_server.services.auth.start_session import DeviceChoice, NewTokens, StartSession
 from popcube_server.services.errors import InvalidParam, NotAllowed, WithCode

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.accounts.register_account import NewAccount, RegisterAccount
 from popcube_server.services.auth.interactive_auth import InteractiveAuth
 from popcube_server.services.auth.interactive_session import Flow, Operation

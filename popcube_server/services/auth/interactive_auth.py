@@ -11,7 +11,7 @@ Specification: client-server API, "User-Interactive Authentication API".
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.auth.interactive_session import (
     Flow,
     InteractiveSession,

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 
 MAX_SESSIONS = 10_000
 LIFETIME_MS = 30 * 60 * 1000

@@ -2,7 +2,7 @@
 
 import re
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.auth.session_tokens import Purpose, SessionTokens, TokenClaims
 from popcube_server.services.errors import InvalidParam
 from popcube_server.services.platform import Platform

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.requester import Requester
 
 

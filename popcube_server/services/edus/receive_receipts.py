@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from federation.rooms.event_store import EventStore
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.edus.edu_content import MAX_ID_BYTES, BadEdu, check_user_of
 from popcube_server.services.edus.edu_rooms import EduRooms
 from storage.committer import Committer

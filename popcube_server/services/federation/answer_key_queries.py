@@ -18,7 +18,7 @@ from federation.keys.stored_keys import StoredKeys
 from federation.room_dag.identifiers import is_server_name
 from federation.transport.allowed_servers import AllowedServers
 from federation.turns import Busy
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam
 from popcube_server.services.platform import Platform
 from storage.server_keys import KeyDocumentRow

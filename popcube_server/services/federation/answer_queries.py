@@ -10,7 +10,7 @@ import orjson
 
 from federation.room_dag.identifiers import domain_of, is_room_alias, is_user_id
 from federation.sending.own_devices import OwnDevices, OwnUser
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, NotAllowed, NotFound
 from popcube_server.services.federation.rooms_for_servers import RoomsForServers
 from storage.accounts import AccountsRepository

@@ -12,7 +12,7 @@ from federation.transport.allowed_servers import AllowedServers
 from federation.transport.back_off import BackOff
 from federation.transport.x_matrix import InvalidHeader, XMatrix, parse_x_matrix, request_signed_bytes
 from federation.turns import Busy
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import LimitExceeded, NotAllowed, WithCode
 from popcube_server.services.federation.origin_turns import RefusalObserver
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 
 from federation.room_dag.canonical_json import decode_json
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import LimitExceeded
 from popcube_server.services.federation.fair_shares import FairShares, ShareLimits
 from popcube_server.services.federation.place_pdu import Fate, PlacePdu, Result

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from twisted.internet.defer import Deferred
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import LimitExceeded
 from popcube_server.services.federation.fair_shares import FairShares, ShareLimits
 from popcube_server.services.platform import Platform

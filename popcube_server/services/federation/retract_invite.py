@@ -20,7 +20,7 @@ from federation.rooms.receiving.check_pdu import CheckPdus, parse_pdu
 from federation.rooms.receiving.remote import AskServers
 from federation.rooms.room_state import MEMBER
 from federation.transport.errors import FederationError
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from storage.committer import CommitFailed, Committer
 from storage.database import Database, Transaction
 from storage.events import find_event_ids

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from federation.room_dag.identifiers import domain_of
 from federation.rooms.live_rooms import LiveRooms
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import NotAllowed, NotFound
 from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.rooms.public_rooms import NO_ROOMS, DirectoryPage, DirectorySearch, PublicRooms

@@ -6,7 +6,7 @@ from federation.room_dag.event import Event
 from federation.rooms.event_store import EventStore
 from federation.rooms.read_graph import ReadGraph
 from federation.rooms.stored_event import StoredEvent
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import NotFound
 from popcube_server.services.federation.room_access import RoomAccess
 from popcube_server.services.federation.server_visibility import ServerVisibility

@@ -19,7 +19,7 @@ from federation.rooms.receiving.receive_pdu import ReceivePdu
 from federation.rooms.receiving.remote import EventVerifier
 from federation.rooms.room_state import MEMBER, StatePair
 from federation.transport.errors import FederationError
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, NotAllowed, NotFound
 from popcube_server.services.federation.authorize_joins import AuthorizeJoins
 from popcube_server.services.federation.room_access import RoomAccess, servers_of

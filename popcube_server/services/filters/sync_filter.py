@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 
 from federation.room_dag.identifiers import is_room_id, is_user_id
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import BadJson, InvalidParam, NotJson
 from popcube_server.services.filters.event_filter import (
     EventFilter,

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from twisted.python.failure import Failure
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.platform import Platform, Timer
 from storage.change import LogEntry
 from storage.committer import CommitFailed, Committer

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from storage.change import LogEntry
 from storage.database import Database, Transaction
 from storage.device_lists import Attendance, DeviceListsRepository

@@ -13,7 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import orjson
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from storage.change import LogEntry
 from storage.cross_signing import (

@@ -6,7 +6,7 @@ from dataclasses import field
 import orjson
 
 from federation.room_dag.identifiers import domain_of, is_user_id
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import TooLarge
 from popcube_server.services.keys.local_keys import LocalKeys, LocalUser, as_object, with_signatures
 from popcube_server.services.keys.remote_keys import Failures, RemoteKeys, ShownKeys, UserKeys

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from federation.room_dag.signing import InvalidSignature, verify_signature
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, MissingParam, NotAllowed, WithCode
 from popcube_server.services.keys.checked_keys import (
     ED25519,

@@ -7,7 +7,7 @@ import orjson
 
 from federation.room_dag.canonical_json import NotCanonical
 from federation.room_dag.signing import InvalidSignature, find_signature, json_signed_bytes, verify_bytes
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, TooLarge
 from popcube_server.services.keys.checked_keys import ED25519, decode_key
 from storage.change import Change

@@ -2,7 +2,7 @@
 
 from typing import IO
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import NotFound
 from popcube_server.services.media.find_media import MediaFinder
 from popcube_server.services.media.media_address import MediaRequest

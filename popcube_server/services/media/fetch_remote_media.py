@@ -10,7 +10,7 @@ from federation.coalescing import Coalescing
 from federation.expiring_cache import ExpiringCache
 from federation.transport.errors import FederationError
 from federation.turns import FairTurns
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import LimitExceeded, WithCode
 from popcube_server.services.media.ask_for_media import AskForMedia, IncomingContent
 from popcube_server.services.media.cached_remote_media import CachedRemoteMedia

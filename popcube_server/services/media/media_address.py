@@ -3,7 +3,7 @@
 import re
 
 from federation.room_dag.identifiers import is_server_name
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import NotFound
 
 MAX_WAIT_MS = 60_000

@@ -2,7 +2,7 @@
 
 from typing import IO
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, TooLarge
 from popcube_server.services.platform import Platform
 from storage.media import ContentRecord

@@ -1,7 +1,7 @@
 """What a client is told when another server does not give its media, and for how long that is believed."""
 
 from federation.transport.errors import AnswerIsTooLarge, FederationError, HttpRefusal, NotFederated
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import WithCode
 
 SHORT_MS = 30_000

@@ -1,6 +1,6 @@
 """Create a media ID whose content is uploaded later."""
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import LimitExceeded
 from popcube_server.services.media.upload_media import MEDIA_ID_LETTERS
 from popcube_server.services.platform import Platform

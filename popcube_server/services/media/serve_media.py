@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import IO, Any, cast
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import LimitExceeded
 from popcube_server.services.media.download_media import DownloadMedia, OpenedMedia
 from popcube_server.services.media.get_thumbnail import GetThumbnail

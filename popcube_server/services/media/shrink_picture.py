@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import IO, Protocol
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import TooLarge, WithCode
 from storage.media import ThumbnailKey
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import NotAllowed
 from popcube_server.services.platform import Platform
 from popcube_server.services.presence.devices_presence import OFFLINE, ONLINE

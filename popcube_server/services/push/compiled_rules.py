@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.push.conditions import (
     ROOM_ID,
     TYPE,

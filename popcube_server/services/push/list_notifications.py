@@ -6,7 +6,7 @@ Source: client-server API, "Listing Notifications".
 from typing import Final
 
 from federation.rooms.event_store import EventStore
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import EventJson, EventStyle

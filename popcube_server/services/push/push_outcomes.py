@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from federation.room_dag.event import Event
 from federation.rooms.outcomes import PushOutcome, RoomView
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.push.compiled_rules import (
     CompiledRule,

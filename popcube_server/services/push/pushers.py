@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import BadJson, InvalidParam, MissingParam, TooLarge
 from popcube_server.services.requester import Requester
 from storage.change import Change

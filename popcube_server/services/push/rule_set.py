@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, NotFound, WithCode
 from popcube_server.services.push.default_rules import KINDS, MASTER, default_rules
 

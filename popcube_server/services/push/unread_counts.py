@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field
 from typing import Final
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.push.room_tails import RoomTails, TailEvent
 from storage.change import LogEntry

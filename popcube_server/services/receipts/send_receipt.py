@@ -10,7 +10,7 @@ import orjson
 
 from federation.rooms.event_store import EventStore
 from federation.rooms.stored_event import StoredEvent
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.account_data.account_data import FULLY_READ
 from popcube_server.services.errors import InvalidParam, NotAllowed, NotFound
 from popcube_server.services.platform import Platform

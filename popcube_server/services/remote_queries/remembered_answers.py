@@ -6,7 +6,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from federation.coalescing import Coalescing
 from federation.transport.errors import FederationError, HttpRefusal
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.remote_queries.question_limits import Question, QuestionLimits
 
 K = TypeVar("K", bound=Hashable)

@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 
 from federation.room_dag.identifiers import is_server_name
 from federation.transport.errors import FederationError, InvalidAnswer
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.remote_queries.checked_rooms import read_children, read_room, size_of
 from popcube_server.services.remote_queries.question_limits import Question
 from popcube_server.services.remote_queries.remembered_answers import RememberedAnswers

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from federation.room_dag.identifiers import domain_of, is_user_id
 from federation.rooms.event_store import EventStore
 from federation.rooms.live_rooms import LiveRooms, UnknownRoom
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, NotFound, TooLarge
 from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.requester import Requester

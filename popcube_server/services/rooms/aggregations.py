@@ -12,7 +12,7 @@ import orjson
 from federation.rooms.event_store import EventStore
 from federation.rooms.relation import REPLACE, find_relation
 from federation.rooms.stored_event import StoredEvent
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.account_data.personal_rules import PersonalRules
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import NO_SURROUNDINGS, STYLE, EventStyle, Surroundings

@@ -9,7 +9,7 @@ from federation.room_dag.event import InvalidEvent
 from federation.room_dag.identifiers import domain_of, is_room_alias, is_user_id
 from federation.room_dag.room_versions import RoomRules, UnknownRoomVersion, get_room_rules
 from federation.rooms.create_room import CreateRoom as AppendRoom
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import BadJson, InvalidParam, Refusal, TooLarge, WithCode
 from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.requester import Requester

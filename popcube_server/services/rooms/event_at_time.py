@@ -9,7 +9,7 @@ from federation.rooms.event_store import EventStore
 from federation.rooms.history.jump_to_time import JumpToTime
 from federation.rooms.history.room_holes import RoomHoles
 from federation.rooms.stored_event import StoredEvent
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import LimitExceeded, NotFound
 from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.requester import Requester

@@ -11,7 +11,7 @@ import orjson
 from federation.room_dag.canonical_json import encode_lenient
 from federation.rooms.event_store import EventStore
 from federation.rooms.stored_event import StoredEvent
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.property_path import PropertyPath, find_property
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_memberships import EventMemberships

@@ -19,7 +19,7 @@ from federation.rooms.draft import Draft
 from federation.rooms.event_store import EventStore
 from federation.rooms.live_rooms import LiveRooms, UnknownRoom
 from federation.rooms.room_state import MEMBER
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, NotAllowed, Refusal, WithCode
 from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.requester import Requester

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from federation.rooms.event_store import EventStore, live_ordering
 from federation.rooms.stored_event import StoredEvent
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.account_data.personal_rules import PersonalRules
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import EventJson

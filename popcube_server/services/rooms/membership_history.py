@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from federation.rooms.event_store import live_ordering
 from federation.rooms.stored_event import StoredEvent, from_row
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.rooms.user_rooms import UserRooms
 from storage.change import LogEntry

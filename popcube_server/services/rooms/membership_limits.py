@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.rate_limits import RateLimiter
 
 

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from federation.room_dag.identifiers import is_user_id
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.user_rooms import UserRooms

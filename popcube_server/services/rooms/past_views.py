@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from federation.rooms.event_store import EventStore
 from federation.rooms.room_state import MEMBER
 from federation.rooms.stored_event import StoredEvent
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.rooms.visibility_history import HISTORY_VISIBILITY, visibility_of
 from storage.database import Database

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from federation.rooms.room_state import MEMBER
 from federation.rooms.stored_event import StoredEvent
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.filters.event_filter import RoomEventFilter
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import STYLE, EventJson

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.filters.event_filter import RoomEventFilter
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import STYLE, EventJson

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import EventJson
 from popcube_server.services.rooms.read_event import BUNDLED_STYLE, ReadEvent

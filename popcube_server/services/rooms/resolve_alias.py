@@ -1,7 +1,7 @@
 """From an alias to a room. Source: client-server API, directory."""
 
 from federation.room_dag.identifiers import domain_of, is_room_alias
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, NotFound
 from storage.database import Database
 from storage.directory import DirectoryRepository

@@ -1,7 +1,7 @@
 """From any alias to a room: here, or by asking the alias's server. Source: client-server API, directory."""
 
 from federation.room_dag.identifiers import domain_of, is_room_alias
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam
 from popcube_server.services.remote_queries.remote_aliases import RemoteAliases
 from popcube_server.services.rooms.resolve_alias import ResolveAlias

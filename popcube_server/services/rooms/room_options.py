@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from federation.room_dag.room_versions import RoomRules
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.rooms.invite_by_address import AddressInvite
 
 StateDraft = tuple[str, str, Mapping[str, Any]]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.public_rooms import PublicRooms
 from popcube_server.services.rooms.read_messages import Messages, MessagesRequest, ReadMessages

@@ -12,7 +12,7 @@ from federation.rooms.live_rooms import LiveRooms
 from federation.rooms.room_state import MEMBER, RoomState
 from federation.rooms.server_acl import ACL_PAIR
 from federation.rooms.stored_event import StoredEvent
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.federation.room_access import has_member_of
 from popcube_server.services.rooms.visibility_history import visibility_of

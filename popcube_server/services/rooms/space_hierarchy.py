@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from federation.expiring_cache import ExpiringCache
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, LimitExceeded, NotAllowed
 from popcube_server.services.platform import Platform
 from popcube_server.services.remote_queries.remote_spaces import RemoteSpace, RemoteSpaces

@@ -5,7 +5,7 @@ from dataclasses import field
 
 from twisted.internet.defer import DeferredLock
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.remote_queries.remote_spaces import RemoteSpace
 from popcube_server.services.rooms.room_summaries import SPACE, RoomSummary, SpaceChild
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from federation.rooms.event_store import EventStore, live_ordering
 from federation.rooms.stored_event import StoredEvent
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.account_data.personal_rules import PersonalRules
 from popcube_server.services.filters.event_filter import RoomEventFilter
 from popcube_server.services.rooms.visibility import Visibility

@@ -9,7 +9,7 @@ from dataclasses import field
 from hashlib import blake2b
 
 from federation.rooms.draft import TransactionKey
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.platform import Platform
 from popcube_server.services.requester import Requester

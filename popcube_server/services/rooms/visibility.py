@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from federation.room_dag.event import Event
 from federation.rooms.live_rooms import UnknownRoom
 from federation.rooms.stored_event import StoredEvent
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.rooms.membership_history import MembershipHistories, MembershipHistory
 from popcube_server.services.rooms.past_views import PastViews
 from popcube_server.services.rooms.user_rooms import UserRooms

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from federation.rooms.live_rooms import LiveRooms
 from federation.rooms.stored_event import StoredEvent, from_row
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.rooms.membership_history import place_in_chain
 from storage.change import LogEntry

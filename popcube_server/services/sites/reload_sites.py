@@ -8,7 +8,7 @@ from OpenSSL.SSL import Error as TlsError
 from twisted.internet.defer import DeferredLock
 
 from federation.sites.site_peers import PeersChange, SitePeers
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from storage.committer import CommitFailed
 from storage.replication.own_site import LoseSites
 from synapse_like_config.config import ServerConfig

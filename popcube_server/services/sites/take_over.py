@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from federation.sites.duties.voter import MIN_VOTERS, Voter
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import NotAllowed
 from storage.committer import Committer
 from storage.duties import Decision, TakeDutyOver

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import orjson
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.rooms.user_rooms import UserRooms
 from popcube_server.services.sync.changes import Changes, find_changes
 from popcube_server.services.sync.places import Places

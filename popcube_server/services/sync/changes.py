@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.sync.notifier import ROOM_KINDS, SHARED_KINDS, USER_KINDS, is_private_receipt
 from storage.change import LogEntry
 from storage.events import StoreEvent

@@ -7,7 +7,7 @@ from immutables import Map
 
 from federation.rooms.event_store import EventStore
 from federation.rooms.room_state import MEMBER, RoomState
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from storage.database import Database
 from storage.memberships import MembershipsRepository

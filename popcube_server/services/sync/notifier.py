@@ -12,7 +12,7 @@ from dataclasses import field
 from twisted.python.failure import Failure
 
 from federation.rooms.live_rooms import LiveRooms
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.platform import Platform
 from popcube_server.services.rooms.user_rooms import UserRooms
 from storage.change import LogEntry

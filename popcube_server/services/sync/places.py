@@ -5,7 +5,7 @@ one up to which its holder has certainly seen everything (for what comes after: 
 missed), and the one from which on everything that its holder has seen is here (for what came before).
 """
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.platform import Platform
 from popcube_server.services.sync.tokens import (
     ONLY_SITE,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from federation.rooms.event_store import EventStore, live_ordering
 from federation.rooms.stored_event import StoredEvent
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from storage.change import LogEntry
 from storage.database import Database

@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable
 from enum import Enum
 
 from federation.rooms.stored_event import StoredEvent
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import SYNC_STYLE, EventStyle
 from popcube_server.services.sync.tokens import SyncToken

@@ -7,7 +7,7 @@ import orjson
 
 from federation.rooms.event_store import EventStore
 from federation.rooms.stored_event import StoredEvent
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.rooms.event_json import Aggregations, EventJson
 from popcube_server.services.sync.heroes import Heroes
 from popcube_server.services.sync.lazy_members import SentMembers

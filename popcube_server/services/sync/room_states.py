@@ -7,7 +7,7 @@ from immutables import Map
 from federation.rooms.event_store import EventStore, live_ordering
 from federation.rooms.live_rooms import LiveRooms, read_entries
 from federation.rooms.room_state import MEMBER, RoomState, StatePair, make_state
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from storage.database import Database, Transaction
 from storage.events import EventsRepository
 from storage.log import Log

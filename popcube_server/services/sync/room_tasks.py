@@ -6,7 +6,7 @@ from dataclasses import field
 from federation.rooms.event_store import live_ordering
 from federation.rooms.room_state import EMPTY_STATE, MEMBER, RoomState
 from federation.rooms.stored_event import from_row
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.rooms.membership_history import MembershipHistories, MembershipHistory
 from popcube_server.services.sync.changes import Changes, RoomChanges
 from popcube_server.services.sync.room_states import RoomStates

@@ -8,7 +8,7 @@ between, for whom there are receipts, typing or account data as well.
 
 from collections.abc import Callable, Collection, Hashable
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.sync.request import SyncRequest
 from popcube_server.services.sync.timelines import RoomTask, Timeline

@@ -6,7 +6,7 @@ from federation.rooms.event_store import live_ordering
 from federation.rooms.history.room_holes import RoomHoles
 from federation.rooms.room_state import RoomState
 from federation.rooms.stored_event import StoredEvent
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import EventJson, EventVisibility, Surroundings

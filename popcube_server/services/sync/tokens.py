@@ -8,7 +8,7 @@ t7340032.paris  the same, where there are several sites: orderings follow from e
 
 import re
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam
 from storage.events import ORDERING_STEP
 

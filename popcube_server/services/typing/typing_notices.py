@@ -8,7 +8,7 @@ from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import field
 from typing import Any, Final
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, NotAllowed
 from popcube_server.services.platform import Platform, Timer
 from popcube_server.services.requester import Requester

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import orjson
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import orjson
 
 from federation.room_dag.identifiers import domain_of
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.requester import Requester
 from popcube_server.services.user_directory.member_names import read_names

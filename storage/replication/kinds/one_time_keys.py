@@ -8,7 +8,7 @@ them.
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Self
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.one_time_keys import (

@@ -5,7 +5,7 @@ from typing import Any, Final, Self
 
 import orjson
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.profiles import DeleteProfileField, ProfilesRepository, SetProfileField, write_fields

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, NotFound, TooLarge, WithCode
 from popcube_server.services.keys.backup.versions import parse_version, unknown_version
 from storage.committer import Committer

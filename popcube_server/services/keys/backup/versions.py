@@ -1,6 +1,6 @@
 """Versions of a user's key backup: create, read, change, delete."""
 
-from lazy_dataclasses.decorator import dataclass
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, NotFound
 from storage.committer import Committer
 from storage.database import Database

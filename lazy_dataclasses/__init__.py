@@ -1,1 +1,0 @@
-"""Dataclasses that cost little until they are used: read `decorator.py`."""
