@@ -5,8 +5,9 @@ from collections.abc import Callable, Coroutine
 from dataclasses import field
 from typing import Any, TypeVar
 
-from popcube_server.lazy_dataclasses import dataclass
 from twisted.internet.defer import Deferred
+
+from popcube_server.lazy_dataclasses import dataclass
 
 T = TypeVar("T")
 

@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import orjson
-from popcube_server.lazy_dataclasses import dataclass
 
 from federation.identity.third_party_keys import MAX_KEYS, InviteKey
 from federation.room_dag.base64 import decode_base64, encode_base64_url_safe
@@ -20,6 +19,7 @@ from federation.room_dag.identifiers import is_server_name
 from federation.transport.errors import AnswerTooLarge, TransportError
 from federation.transport.https import HttpRequest, HttpResponse, Https, ResponseLimits
 from federation.transport.https_url import parse_https_url
+from popcube_server.lazy_dataclasses import dataclass
 
 V2 = "/_matrix/identity/v2/"
 LIMITS = ResponseLimits(10.0, 64 * 1024)

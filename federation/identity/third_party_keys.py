@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from popcube_server.lazy_dataclasses import dataclass
-
 from federation.room_dag.base64 import decode_base64
 from federation.room_dag.canonical_json import NotCanonical
 from federation.room_dag.signing import InvalidSignature, json_signed_bytes, verify_bytes
+from popcube_server.lazy_dataclasses import dataclass
 
 MAX_KEYS = 10
 MAX_SIGNATURES = 20

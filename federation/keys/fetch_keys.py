@@ -4,14 +4,13 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from popcube_server.lazy_dataclasses import dataclass
-
 from federation.keys.server_keys import InvalidKeyDocument, ServerKeys, parse_server_keys
 from federation.room_dag.canonical_json import NotCanonical, decode_json, encode_lenient
 from federation.room_dag.signing import InvalidSignature, verify_signature
 from federation.transport.errors import InvalidAnswer
 from federation.transport.https import HttpRequest, ResponseLimits
 from federation.transport.server_requests import ServerRequests
+from popcube_server.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

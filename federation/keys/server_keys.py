@@ -6,11 +6,10 @@ Source: server-server API, "Retrieving server keys".
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from popcube_server.lazy_dataclasses import dataclass
-
 from federation.room_dag.base64 import decode_base64
 from federation.room_dag.canonical_json import MAX_INTEGER, NotCanonical, encode_lenient
 from federation.room_dag.signing import InvalidSignature, find_signature, json_signed_bytes, verify_bytes
+from popcube_server.lazy_dataclasses import dataclass
 
 MAX_KEYS = 100
 MAX_KEY_ID_CHARS = 128

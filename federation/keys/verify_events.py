@@ -6,8 +6,6 @@ right (`parse_event`); the step after: its content hash.
 
 from collections.abc import Iterable, Mapping
 
-from popcube_server.lazy_dataclasses import dataclass
-
 from federation.keys.key_ring import KeyRing
 from federation.keys.server_keys import VerifyKey, is_usable_key_id
 from federation.room_dag.canonical_json import NotCanonical
@@ -16,6 +14,7 @@ from federation.room_dag.hashes import signed_bytes
 from federation.room_dag.identifiers import InvalidIdentifier
 from federation.room_dag.required_signers import required_signers
 from federation.room_dag.signing import POLICY_KEY_ID, InvalidSignature, verify_bytes
+from popcube_server.lazy_dataclasses import dataclass
 
 MAX_SIGNATURES = 20
 """By one server on one event; more than this are a nuisance and nothing else."""

@@ -10,7 +10,6 @@ from hashlib import sha256
 from typing import Any, Final
 
 import orjson
-from popcube_server.lazy_dataclasses import dataclass
 
 from federation.room_dag.base64 import encode_base64
 from federation.room_dag.canonical_json import NotCanonical, decode_exact, encode_lenient
@@ -37,6 +36,7 @@ from federation.room_dag.identifiers import InvalidIdentifier, check_user_id
 from federation.room_dag.redaction_rules import redacted_content
 from federation.room_dag.room_versions import EventFormat, EventIdFormat, RoomRules
 from federation.room_dag.signing import EventSigner
+from popcube_server.lazy_dataclasses import dataclass
 
 __all__ = [
     "Event",

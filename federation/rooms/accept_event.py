@@ -10,7 +10,6 @@ from enum import Enum
 from typing import Protocol
 
 from immutables import Map
-from popcube_server.lazy_dataclasses import dataclass
 
 from federation.room_dag.auth_rules.auth_state_keys import CREATE_PAIR
 from federation.room_dag.auth_rules.check_auth_events import check_auth_events
@@ -44,6 +43,7 @@ from federation.rooms.room_state import StatePair
 from federation.rooms.send_event import PushRoom
 from federation.rooms.stored_event import StoredEvent
 from federation.rooms.transaction_lookup import TransactionLookup
+from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.committer import Commits
 from storage.database import Database, Transaction

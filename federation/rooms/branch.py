@@ -3,12 +3,12 @@
 from collections.abc import Container, Mapping, Sequence
 
 from immutables import Map
-from popcube_server.lazy_dataclasses import dataclass
 
 from federation.room_dag.room_versions import RoomRules
 from federation.room_dag.state_resolution.interfaces import EventLookup
 from federation.room_dag.state_resolution.resolve import resolve
 from federation.rooms.room_state import StatePair
+from popcube_server.lazy_dataclasses import dataclass
 from storage.events import StateChange
 
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from popcube_server.lazy_dataclasses import dataclass
-
 from federation.room_dag.event_format import MAX_PREV_EVENTS
 from federation.rooms.live_room import Head
 from federation.rooms.room_state import StatePair
+from popcube_server.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

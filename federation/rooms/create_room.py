@@ -3,8 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from popcube_server.lazy_dataclasses import dataclass
-
 from federation.room_dag.auth_rules.check_event_auth import check_event_auth
 from federation.room_dag.event import EventTemplate, build_event
 from federation.room_dag.room_versions import RoomRules
@@ -17,6 +15,7 @@ from federation.rooms.outcomes import PushOutcome
 from federation.rooms.reading import Reading
 from federation.rooms.room_state import EMPTY_STATE
 from federation.rooms.send_event import Author, SendEvent
+from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.committer import Committer
 from storage.rooms import AddRoom

@@ -4,9 +4,8 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
-from popcube_server.lazy_dataclasses import dataclass
-
 from federation.rooms.stored_event import StoredEvent, from_row
+from popcube_server.lazy_dataclasses import dataclass
 from storage.change import LogEntry
 from storage.database import Database, Transaction
 from storage.events import ORDERING_STEP, OUTLIER, EventRow, EventsRepository, StoreEvent

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from popcube_server.lazy_dataclasses import dataclass
-
 from federation.room_dag.event import Event
 from federation.room_dag.power_levels import POWER_LEVELS_PAIR, PowerLevels
 from federation.room_dag.room_versions import RoomRules
@@ -12,6 +10,7 @@ from federation.rooms.branch import Branch, Snapshot
 from federation.rooms.outcomes import PushOutcome
 from federation.rooms.relation import find_relation
 from federation.rooms.room_state import MEMBER, RoomState, StatePair, changed_pairs
+from popcube_server.lazy_dataclasses import dataclass
 from storage.committer import Fence
 from storage.database import Waiter
 from storage.events import REJECTED, NewState, StateChange, StoreEvent

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from immutables import Map
-from popcube_server.lazy_dataclasses import dataclass
 
 from federation.room_dag.event import Event
 from federation.room_dag.room_versions import RoomRules, get_room_rules
@@ -17,6 +16,7 @@ from federation.rooms.resolving import Resolving
 from federation.rooms.room_state import MEMBER, StatePair, make_state
 from federation.rooms.slow_rooms import SlowRooms
 from federation.rooms.stored_event import StoredEvent
+from popcube_server.lazy_dataclasses import dataclass
 from storage.change import LogEntry
 from storage.database import Database, Transaction, Waiter
 from storage.events import EventsRepository, StoreEvent, find_event_ids

@@ -3,10 +3,9 @@
 from collections.abc import Collection
 from typing import Protocol
 
-from popcube_server.lazy_dataclasses import dataclass
-
 from federation.room_dag.event import Event
 from federation.room_dag.power_levels import PowerLevels
+from popcube_server.lazy_dataclasses import dataclass
 from storage.events import PersonalPush
 
 

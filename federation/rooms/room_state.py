@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from immutables import Map
-from popcube_server.lazy_dataclasses import dataclass
 
 from federation.room_dag.identifiers import domain_of
+from popcube_server.lazy_dataclasses import dataclass
 
 StatePair = tuple[str, str]
 

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from popcube_server.lazy_dataclasses import dataclass
-
 from federation.room_dag.auth_rules.auth_state_keys import auth_state_keys
 from federation.room_dag.auth_rules.check_event_auth import check_event_auth
 from federation.room_dag.auth_rules.errors import NotAllowed
@@ -24,6 +22,7 @@ from federation.rooms.outcomes import PushOutcome, PushOutcomes
 from federation.rooms.placing import place_own
 from federation.rooms.reading import Reading, needed_pairs
 from federation.rooms.relation import THREAD, find_relation
+from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.committer import Committed, Committer
 from storage.database import Waiter

@@ -2,11 +2,10 @@
 
 from dataclasses import replace
 
-from popcube_server.lazy_dataclasses import dataclass
-
 from federation.room_dag.event import Event, client_fields, load_event
 from federation.room_dag.redaction import redact_event
 from federation.room_dag.room_versions import get_room_rules
+from popcube_server.lazy_dataclasses import dataclass
 from storage.events import ORDERING_STEP, REJECTED, SOFT_FAILED, EventRow
 
 

@@ -5,7 +5,6 @@ from dataclasses import field
 from typing import Final
 
 import orjson
-from popcube_server.lazy_dataclasses import dataclass
 
 from federation.room_dag.identifiers import domain_of
 from federation.rooms.event_store import EventStore
@@ -19,6 +18,7 @@ from federation.sending.edus import (
 )
 from federation.sending.own_devices import OwnDevices, OwnUser
 from federation.sending.room_servers import RoomServers
+from popcube_server.lazy_dataclasses import dataclass
 from storage.database import Database, Transaction
 from storage.events import ORDERING_STEP, EventsRepository
 from storage.presence import SetPresence

@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from popcube_server.lazy_dataclasses import dataclass
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
@@ -30,6 +29,7 @@ from federation.sending.refusals import Refusals, is_final, is_poison
 from federation.sending.room_servers import RoomServers
 from federation.sending.sending_duty import ALONE, SendingDuty
 from federation.transport.errors import FederationError, NotFederated, Unreachable
+from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.committer import CommitFailed, Committed, Committer
 from storage.database import Database, Waiter, start

@@ -11,7 +11,6 @@ from enum import Enum
 from typing import Any, Final, Protocol
 
 from popcube_server.lazy_dataclasses import dataclass
-
 from storage.presence import SetPresence
 from storage.receipts import StoreReceipt
 from storage.sending import CROSS_SIGNING

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import orjson
-from popcube_server.lazy_dataclasses import dataclass
 
 from federation.room_dag.canonical_json import encode_lenient
+from popcube_server.lazy_dataclasses import dataclass
 from storage.presence import SetPresence
 from storage.receipts import PUBLIC, StoreReceipt
 from storage.sending import WaitingMessage

@@ -3,12 +3,11 @@
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
-from popcube_server.lazy_dataclasses import dataclass
-
 from federation.room_dag.identifiers import domain_of
 from federation.sending.destination_queue import Passing, TypingEdu
 from federation.sending.edus import typing_edu
 from federation.sending.room_servers import RoomServers
+from popcube_server.lazy_dataclasses import dataclass
 from storage.change import LogEntry
 from storage.presence import SetPresence
 from storage.receipts import PUBLIC, StoreReceipt

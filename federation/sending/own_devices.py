@@ -5,9 +5,9 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
-from popcube_server.lazy_dataclasses import dataclass
 
 from federation.sending.edus import OwnDevice, OwnSigningKeys
+from popcube_server.lazy_dataclasses import dataclass
 from storage.cross_signing import MASTER, SELF_SIGNING, CrossSigningRepository, Signature
 from storage.database import Database, Transaction
 from storage.device_keys import DeviceKeysRepository

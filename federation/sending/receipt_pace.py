@@ -4,9 +4,8 @@ from collections.abc import Callable, Collection
 from dataclasses import field
 from typing import Final
 
-from popcube_server.lazy_dataclasses import dataclass
-
 from federation.sending.destination_queue import Clock, Timer
+from popcube_server.lazy_dataclasses import dataclass
 
 MAX_ROOMS: Final = 1_000
 """That are held back; receipts of others go at once."""

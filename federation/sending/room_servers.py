@@ -4,11 +4,11 @@ from collections import Counter, OrderedDict
 from collections.abc import Collection, Iterable, Sequence
 
 from immutables import Map
-from popcube_server.lazy_dataclasses import dataclass
 
 from federation.room_dag.identifiers import domain_of
 from federation.rooms.live_rooms import LiveRooms, UnknownRoom
 from federation.rooms.room_state import RoomState
+from popcube_server.lazy_dataclasses import dataclass
 from storage.change import LogEntry
 from storage.events import StoreEvent
 from storage.memberships import MembershipChange

@@ -8,7 +8,6 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from popcube_server.lazy_dataclasses import dataclass
 from twisted.python.failure import Failure
 
 from federation.room_dag.identifiers import domain_of
@@ -23,6 +22,7 @@ from federation.sending.presence_newcomers import PresenceNewcomers
 from federation.sending.presence_renewal import PresenceRenewal
 from federation.sending.receipt_pace import ReceiptPace
 from federation.sending.room_servers import RoomServers
+from popcube_server.lazy_dataclasses import dataclass
 from storage.change import LogEntry
 from storage.committer import CommitFailed, Committer
 from storage.database import Database, Waiter, start

@@ -3,13 +3,13 @@
 import logging
 from collections.abc import Callable
 
-from popcube_server.lazy_dataclasses import dataclass
 from twisted.python.failure import Failure
 
 from federation.sending.deliveries import Deliveries
 from federation.sending.sender import Sender
 from federation.sending.sending_duty import SendingDuty
 from federation.sites.duties.duty import Hold
+from popcube_server.lazy_dataclasses import dataclass
 from storage.database import Waiter, start
 
 logger = logging.getLogger(__name__)

@@ -25,9 +25,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
-from popcube_server.lazy_dataclasses import dataclass
 
 from federation.room_dag.canonical_json import encode_lenient
+from popcube_server.lazy_dataclasses import dataclass
 from storage.replication.hybrid_clock import MAX_CLOCK
 from storage.replication.record import Record, Version
 from storage.site_links import SiteEvent

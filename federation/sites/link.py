@@ -21,7 +21,6 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, Final
 
-from popcube_server.lazy_dataclasses import dataclass
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
@@ -30,6 +29,7 @@ from federation.sites.moments import Sleep, within
 from federation.sites.note_marks import NoteMarks
 from federation.sites.peer import PeerSite, PeerUnreachable
 from federation.sites.read_batch import MAX_BYTES, OutgoingBatch, ReadBatch
+from popcube_server.lazy_dataclasses import dataclass
 from storage.change import LogEntry
 from storage.committer import CommitFailed, Committer
 from storage.engines.engine import StorageError

@@ -2,9 +2,8 @@
 
 from typing import Protocol
 
-from popcube_server.lazy_dataclasses import dataclass
-
 from federation.sites.batch import Acknowledgement
+from popcube_server.lazy_dataclasses import dataclass
 
 
 class PeerUnreachable(Exception):

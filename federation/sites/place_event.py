@@ -9,8 +9,6 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
-from popcube_server.lazy_dataclasses import dataclass
-
 from federation.room_dag.auth_rules.auth_state_keys import CREATE_PAIR
 from federation.room_dag.event import Event, InvalidEvent
 from federation.room_dag.room_versions import RoomRules, UnknownRoomVersion, get_room_rules
@@ -31,6 +29,7 @@ from federation.sites.hold_events import HoldEvents
 from federation.sites.peer_verdicts import PeerVerdicts
 from federation.sites.pipeline import PeerPipeline, Placed
 from federation.transport.errors import FederationError, Unreachable
+from popcube_server.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from typing import Final
 
-from popcube_server.lazy_dataclasses import dataclass
-
 from federation.sites.batch import LogName, encode_batch, encode_event, encode_record
+from popcube_server.lazy_dataclasses import dataclass
 from storage.database import Database, Transaction
 from storage.log import LogRepository
 from storage.replication.export_records import ExportRecords

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from popcube_server.lazy_dataclasses import dataclass
 from twisted.internet.defer import Deferred
 
 from federation.transport.errors import AnswerTooLarge, TransportError
+from popcube_server.lazy_dataclasses import dataclass
 
 FULL_BYTES = 256 * 1024
 """As much as waits to be read; the other end is told to pause meanwhile."""

@@ -14,7 +14,6 @@ from dataclasses import replace
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
-from popcube_server.lazy_dataclasses import dataclass
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 
@@ -26,6 +25,7 @@ from federation.transport.errors import HttpRefusal, InvalidAnswer, Unreachable
 from federation.transport.https import HttpRequest, HttpResponse, ResponseLimits
 from federation.transport.server_requests import ServerRequests
 from federation.transport.x_matrix import build_x_matrix
+from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config.federation import FederationRetries
 
 logger = logging.getLogger(__name__)

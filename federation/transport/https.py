@@ -7,7 +7,6 @@ from dataclasses import field
 from typing import Any, Protocol, cast
 
 from OpenSSL import SSL
-from popcube_server.lazy_dataclasses import dataclass
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
@@ -39,6 +38,7 @@ from federation.transport.names import NameResolver
 from federation.transport.route import Route, Target
 from federation.transport.tls import is_ip_address
 from federation.turns import FairTurns
+from popcube_server.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

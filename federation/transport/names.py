@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from popcube_server.lazy_dataclasses import dataclass
-
 from federation.transport.address_policy import IPAddress
+from popcube_server.lazy_dataclasses import dataclass
 
 
 class LookupFailed(Exception):

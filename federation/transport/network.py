@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from popcube_server.lazy_dataclasses import dataclass
-
 from federation.sites.site_tls import SiteTls
 from federation.transport.address_policy import AddressPolicy
 from federation.transport.https import Https, HttpsClient, tcp_endpoints
 from federation.transport.names import NameResolver
 from federation.transport.system_names import SystemNames, resolv_conf_resolver
 from federation.transport.tls import TlsPolicy
+from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config.federation import FederationSection
 from synapse_like_config.sites import SitePeer, SitesConfig
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 
 import orjson
-from popcube_server.lazy_dataclasses import dataclass
 
 from federation.coalescing import Coalescing
 from federation.expiring_cache import ExpiringCache
@@ -18,6 +17,7 @@ from federation.transport.errors import AnswerTooLarge, TransportError
 from federation.transport.https import HttpRequest, HttpResponse, Https, ResponseLimits
 from federation.transport.https_url import join_url, parse_https_url
 from federation.transport.route import Route
+from popcube_server.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

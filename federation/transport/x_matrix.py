@@ -8,9 +8,9 @@ Source: server-server API, "Request Authentication". What is signed is the canon
 import re
 
 import orjson
-from popcube_server.lazy_dataclasses import dataclass
 
 from federation.room_dag.signing import EventSigner
+from popcube_server.lazy_dataclasses import dataclass
 
 SCHEME = "X-Matrix"
 MAX_HEADER_CHARS = 4096

@@ -11,7 +11,6 @@ from dataclasses import field
 from enum import Enum
 from typing import Any, TypeVar
 
-from popcube_server.lazy_dataclasses import dataclass
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredLock
 
 from federation.coalescing import Coalescing
@@ -25,6 +24,7 @@ from federation.rooms.receiving.check_pdu import CheckPdus
 from federation.rooms.receiving.fetch_missing import StateUnavailable
 from federation.rooms.receiving.remote import MAX_BACKFILL, AskServers
 from federation.transport.errors import FederationError, HttpRefusal, InvalidAnswer
+from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.committer import CommitFailed, Committer
 from storage.events import OUTLIER

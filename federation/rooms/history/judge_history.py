@@ -3,8 +3,6 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from popcube_server.lazy_dataclasses import dataclass
-
 from federation.room_dag.auth_rules.auth_state_keys import CREATE_PAIR, auth_state_keys
 from federation.room_dag.auth_rules.check_auth_events import check_auth_events
 from federation.room_dag.auth_rules.check_event_auth import check_event_auth
@@ -21,6 +19,7 @@ from federation.rooms.resolving import Resolving
 from federation.rooms.room_state import StatePair
 from federation.rooms.stored_event import StoredEvent
 from federation.rooms.transaction_lookup import TransactionLookup
+from popcube_server.lazy_dataclasses import dataclass
 from storage.database import Transaction
 from storage.events import REJECTED, NewState, StateChange
 from storage.state_entries import StateEntriesRepository

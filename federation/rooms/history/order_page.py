@@ -4,9 +4,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import field
 from heapq import heapify, heappop, heappush
 
-from popcube_server.lazy_dataclasses import dataclass
-
 from federation.room_dag.event import Event
+from popcube_server.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,6 @@ no news to anybody and moves no head.
 import logging
 from collections.abc import Mapping, Sequence
 
-from popcube_server.lazy_dataclasses import dataclass
-
 from federation.room_dag.event import Event
 from federation.room_dag.room_versions import RoomRules
 from federation.rooms.event_store import EventStore
@@ -24,6 +22,7 @@ from federation.rooms.receiving.remote import MAX_BACKFILL
 from federation.rooms.relation import find_relation
 from federation.rooms.room_state import StatePair
 from federation.rooms.stored_event import StoredEvent
+from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.committer import Committer
 from storage.database import Database

@@ -8,8 +8,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from popcube_server.lazy_dataclasses import dataclass
-
 from federation.room_dag.event import Event, EventTemplate, InvalidEvent, build_event
 from federation.room_dag.room_versions import (
     ROOM_VERSIONS,
@@ -23,6 +21,7 @@ from federation.room_dag.signing import EventSigner
 from federation.rooms.receiving.remote import V1, RemoteServers
 from federation.transport.errors import FederationError, HttpRefusal, InvalidAnswer
 from federation.transport.federation_client import api_path
+from popcube_server.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

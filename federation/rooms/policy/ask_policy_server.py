@@ -6,8 +6,6 @@ Source: server-server API, "Policy servers" (v1.18).
 import logging
 from typing import Protocol
 
-from popcube_server.lazy_dataclasses import dataclass
-
 from federation.room_dag.event import Event, EventTooLarge, decode_pdu
 from federation.room_dag.signing import POLICY_KEY_ID, find_signature
 from federation.rooms.event_store import EventStore
@@ -22,6 +20,7 @@ from federation.rooms.policy.policy_server import (
 )
 from federation.transport.errors import FederationError, HttpRefusal, InvalidAnswer
 from federation.transport.federation_client import Body, Query, RequestPolicy
+from popcube_server.lazy_dataclasses import dataclass
 from storage.events import OUTLIER
 
 logger = logging.getLogger(__name__)

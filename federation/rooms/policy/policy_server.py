@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from popcube_server.lazy_dataclasses import dataclass
-
 from federation.room_dag.base64 import decode_base64
 from federation.room_dag.event import Event, EventTooLarge, decode_pdu
 from federation.room_dag.event_format import MAX_EVENT_BYTES
 from federation.room_dag.hashes import encode_for_version, signed_bytes
 from federation.room_dag.signing import POLICY_KEY_ID, InvalidSignature, find_signature, verify_bytes
 from federation.rooms.room_state import RoomState, StatePair
+from popcube_server.lazy_dataclasses import dataclass
 
 POLICY_PAIR: StatePair = ("m.room.policy", "")
 

@@ -3,13 +3,12 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import field
 
-from popcube_server.lazy_dataclasses import dataclass
-
 from federation.room_dag.auth_rules.auth_state_keys import CREATE_PAIR
 from federation.room_dag.auth_rules.check_auth_events import check_auth_events
 from federation.room_dag.auth_rules.check_event_auth import check_event_auth
 from federation.room_dag.auth_rules.errors import NotAllowed
 from federation.room_dag.event import Event
+from popcube_server.lazy_dataclasses import dataclass
 
 
 @dataclass(slots=True)

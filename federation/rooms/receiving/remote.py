@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from popcube_server.lazy_dataclasses import dataclass
-
 from federation.room_dag.event import Event
 from federation.transport.errors import InvalidAnswer
 from federation.transport.federation_client import Body, Query, api_path
+from popcube_server.lazy_dataclasses import dataclass
 
 V1 = "/_matrix/federation/v1/"
 V2 = "/_matrix/federation/v2/"

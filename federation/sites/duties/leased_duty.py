@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from typing import Any, Final, Protocol
 
-from popcube_server.lazy_dataclasses import dataclass
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, gatherResults
 from twisted.python.failure import Failure
 
@@ -26,6 +25,7 @@ from federation.sites.duties.voter import MIN_VOTERS, Comparison, LeaseRequest, 
 from federation.sites.duties.voter_sets import Voters, VoterSets, is_majority
 from federation.sites.duties.votes import AskVoter
 from federation.sites.peer import PeerUnreachable
+from popcube_server.lazy_dataclasses import dataclass
 from storage.committer import CommitFailed
 from storage.engines.engine import StorageError
 

@@ -8,11 +8,11 @@ remembers nothing of a duty lets a term pass before it votes, for it may have pr
 from collections.abc import Callable
 from typing import Final
 
-from popcube_server.lazy_dataclasses import dataclass
 from twisted.internet.defer import DeferredLock
 
 from federation.sites.duties.known_voters import KnownVoters
 from federation.sites.duties.voter_sets import Voters, VoterSets
+from popcube_server.lazy_dataclasses import dataclass
 from storage.committer import Committer
 from storage.database import Database
 from storage.duties import DutiesRepository, StoredVote, StoreVote
