@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 
-from popcube_server.exposition import Counter
+from prometheus_client import Counter
+
 from popcube_server.metrics import Metrics
 
 

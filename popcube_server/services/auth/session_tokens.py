@@ -3,23 +3,22 @@
 A token holds, in this order: what it is for, whose it is, the session, the generation and the nonce within the
 session, and when it ends (0: never). The session's row says whether it was revoked.
 
-Each caveat's HMAC has the one before it as its key, so that nobody can take one away; the last one is the signature.
 In macaroons' first format a token is, in base64, a row of packets: four hexadecimal digits of length, a key, a blank,
 a value, a line feed. Reading is strict: what we would not write byte for byte is not ours. (Anybody may append
 caveats to a macaroon; ours take none.)
 """
 
 import hmac
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from enum import Enum
+
+from pymacaroons import Macaroon
 
 from popcube_server.lazy_dataclasses import dataclass
 
 MAX_TOKEN_LENGTH = 2048
-_KEY_ID = b"popcube"
-_KEY_GENERATOR = b"macaroons-key-generator"
-"""The key of the first HMAC, of the secret: the same in every macaroon."""
+_KEY_ID = "popcube"
 _NAMES = ("for", "user", "session", "generation", "nonce", "until")
 _LENGTH_DIGITS = 4
 
@@ -45,10 +44,11 @@ class SessionTokens:
     """Makes tokens and reads them."""
 
     def __init__(self, server_name: str, secret: str) -> None:
-        self._head = _packet(b"location", server_name.encode()) + _packet(b"identifier", _KEY_ID)
-        self._first_key = _hmac(_hmac(_KEY_GENERATOR, secret.encode()), _KEY_ID)
+        self._server_name = server_name
+        self._secret = secret
 
     def make(self, claims: TokenClaims) -> str:
+        macaroon = Macaroon(location=self._server_name, identifier=_KEY_ID, key=self._secret)
         values = (
             claims.purpose.value,
             claims.user_id,
@@ -57,13 +57,10 @@ class SessionTokens:
             claims.nonce,
             str(claims.until_ms or 0),
         )
-        packets, key = [self._head], self._first_key
         for name, value in zip(_NAMES, values, strict=True):
-            caveat = f"{name} = {value}".encode()
-            packets.append(_packet(b"cid", caveat))
-            key = _hmac(key, caveat)
-        packets.append(_packet(b"signature", key))
-        return urlsafe_b64encode(b"".join(packets)).decode().rstrip("=")
+            macaroon.add_first_party_caveat(f"{name} = {value}")
+        token: str = macaroon.serialize()
+        return token
 
     def read(self, token: str) -> TokenClaims | None:
         """What the token says, or None if it was not made with our secret. Whether it has ended is not looked at."""
@@ -74,15 +71,6 @@ class SessionTokens:
         except ValueError:
             return None
         return claims if hmac.compare_digest(self.make(claims).encode(), token.encode()) else None
-
-
-def _hmac(key: bytes, data: bytes) -> bytes:
-    return hmac.digest(key, data, "sha256")
-
-
-def _packet(key: bytes, value: bytes) -> bytes:
-    # The digits of the length, the blank and the line feed count, too.
-    return b"%0*x%s %s\n" % (_LENGTH_DIGITS, _LENGTH_DIGITS + len(key) + len(value) + 2, key, value)
 
 
 def _claims(token: str) -> TokenClaims:
