@@ -57,10 +57,12 @@ class SiteDurability:
 
     def confirmed(self, peer: str, position: int) -> None:
         """A peer has this site's log up to `position` on its disk."""
-        self._confirmed = max(self._confirmed, position)
-        while self._waiting and self._waiting[0][0] <= self._confirmed:
-            self._waiting.popleft()[1]()
-        self._restart_timer()
+        if position > self._confirmed:
+            # Whoever is still catching up says so again and again, and is nobody to wait for.
+            self._confirmed = position
+            while self._waiting and self._waiting[0][0] <= position:
+                self._waiting.popleft()[1]()
+            self._restart_timer()
         if self.state is DurabilityState.FALLEN_BACK and position >= self._get_log_position():
             logger.warning("Site %s has everything: writes are answered once it has them", peer)
             self.state = DurabilityState.SAFE

@@ -73,6 +73,15 @@ class SiteDurabilityTests(SynchronousTestCase):
         self.assertEqual(self.answered, [11, 12])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_a_peer_that_is_still_behind_is_not_waited_for_while_the_others_are_silent(self) -> None:
+        self.durability.confirmed("berta", 10)
+        self.write(11)
+        for _ in range(5):
+            self.clock.advance(1)
+            self.durability.confirmed("carla", 4)
+        self.assertEqual(self.answered, [11])
+        self.assertEqual(self.counts.falls, 1)
+
     def test_it_recovers_once_a_peer_has_everything(self) -> None:
         self.durability.confirmed("berta", 10)
         self.write(11)
