@@ -10,6 +10,7 @@ import orjson
 from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
+from storage.replication.hybrid_clock import MAX_CLOCK
 from storage.replication.record import Record, Version
 
 MAX_REASON = 300
@@ -189,12 +190,16 @@ class HeldBackRepository:
     def get_records(
         self, tx: Transaction, kinds: Collection[str], after_clock: int, limit: int
     ) -> list[Record]:
-        """Of these kinds, in the order in which they were written."""
-        numbers = tx.name_ids(kinds)
+        """Of these kinds, in the order in which they were written. About `limit`: never only some of one clock."""
+        numbers = list(tx.name_ids(kinds).values())
+        upto = tx.value(
+            "SELECT clock FROM held_records WHERE kind IN (??) AND clock > ? ORDER BY clock LIMIT 1 OFFSET ?",
+            (numbers, after_clock, limit - 1),
+        )
         rows = tx.all(
             "SELECT kind, record_key, value, clock, site, owner FROM held_records WHERE kind IN (??)"
-            " AND clock > ? ORDER BY clock LIMIT ?",
-            (list(numbers.values()), after_clock, limit),
+            " AND clock > ? AND clock <= ? ORDER BY clock",
+            (numbers, after_clock, MAX_CLOCK if upto is None else upto),
         )
         names = tx.names_of(number for row in rows for number in (row[0], row[4]))
         return [

@@ -28,13 +28,14 @@ logger = logging.getLogger(__name__)
 LONGEST_PAUSE_MS: Final = 6 * 3600 * 1000
 AT_ONCE: Final = 200
 _NEVER_MS: Final = 2**62
+_EXPECTED: Final = (Unplaceable, FederationError, StateUnavailable, MissingEvents, CommitFailed)
 
 
 class PlaceAgain(Protocol):
     """Makes an event part of its room; `federation.sites.place_event.PlaceSiteEvent`."""
 
     async def place_again(self, site: str, received: ReceivedEvent) -> None:
-        """On disk when it returns, or refused by its room. Raises what `RetryHeld` catches."""
+        """On disk when it returns, or refused by its room. Raises why it waits on."""
 
 
 class RetryHeld:
@@ -96,10 +97,13 @@ class RetryHeld:
         )
         try:
             await self._place.place_again(event.site, received)
-        except (Unplaceable, FederationError, StateUnavailable, MissingEvents, CommitFailed) as error:
+        except Exception as error:
+            if not isinstance(error, _EXPECTED):
+                # The others are to be tried all the same.
+                logger.critical("An event of %s that was kept failed", event.room_id, exc_info=True)
             pause_ms = min(FIRST_PAUSE_MS * 2 ** min(tried.tries, 20), LONGEST_PAUSE_MS)
             done: PostponeEvent | ReleaseEvent = PostponeEvent(
-                event.digest, str(error), self._now_ms() + pause_ms
+                event.digest, str(error) or type(error).__name__, self._now_ms() + pause_ms
             )
         else:
             logger.warning("An event of %s that was kept has been taken", event.room_id)
@@ -121,5 +125,6 @@ class RetryHeld:
         arrival = Arrival(record.version.site, lambda tx: self._apply.take_again(tx, record))
         try:
             await self._committer.take_in(arrival)
-        except CommitFailed as error:
-            logger.error("A record of kind %s that was kept cannot be written: %s", record.kind, error)
+        except Exception as error:  # noqa: BLE001
+            # Whatever it is that a newer version has put into it, as in `screen_records.py`.
+            logger.error("A record of kind %s that was kept cannot be written: %r", record.kind, error)
