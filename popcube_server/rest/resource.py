@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from contextvars import copy_context
 from io import BytesIO
 from typing import IO, Any, Protocol, cast
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 import orjson
 from twisted.internet.defer import CancelledError, Deferred
@@ -263,7 +263,8 @@ class _Exchange:
         if method == "OPTIONS":
             # CORS preflight: every path answers, nothing is done.
             return Answer(b"{}")
-        if match is None or not self._door.is_served(raw_path.decode("latin-1")):
+        # The router reads `/%6Detrics` as `/metrics`: so must those who say whether it is served here.
+        if match is None or not self._door.is_served(unquote(raw_path, "latin-1")):
             return error_answer(404, "M_UNRECOGNIZED", "There is no such endpoint.")
         if match.route is None:
             answer = error_answer(405, "M_UNRECOGNIZED", f"This endpoint does not answer {method}.")
