@@ -10,6 +10,7 @@ not once more for each assignment at run time; instances are made faster for it.
 """
 
 import dataclasses
+import inspect
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType, SimpleNamespace
@@ -26,7 +27,7 @@ def dataclass(*, frozen: bool = False, slots: bool = False, eq: bool = True) -> 
 
     def decorate(cls: type[T]) -> type[T]:
         body = dict(cls.__dict__)
-        types = _own_types(body)
+        types = _own_types(cls)
         defaults = {name: body[name] for name in types if name in body}
         added: dict[str, Any] = {
             "_own_defaults": defaults or _NO_DEFAULTS,
@@ -71,9 +72,10 @@ def _add(cls: type[Any], defaults: Mapping[str, object], added: Mapping[str, Any
         setattr(cls, name, one)
 
 
-def _own_types(body: Mapping[str, Any]) -> dict[str, object]:
+def _own_types(cls: type[Any]) -> dict[str, object]:
     """The fields that the body of a class adds."""
-    annotations: Mapping[str, object] = body.get("__annotations__", {})
+    # From Python 3.14 on they are not in the class's dictionary.
+    annotations: Mapping[str, object] = inspect.get_annotations(cls)
     return {name: one for name, one in annotations.items() if not _is_class_variable(one)}
 
 
@@ -100,7 +102,7 @@ class _Fields:
         for base in reversed(owner.__mro__[1:]):
             if "__dataclass_fields__" in base.__dict__:
                 found |= base.__dataclass_fields__
-        found |= _make_fields(_own_types(owner.__dict__), owner.__dict__["_own_defaults"])
+        found |= _make_fields(_own_types(owner), owner.__dict__["_own_defaults"])
         owner.__dataclass_fields__ = found
         return found
 
@@ -174,7 +176,7 @@ def _given(owner: Any) -> dict[str, object]:
     for base in reversed(owner.__mro__):
         own = base.__dict__
         if "_own_defaults" in own:
-            found |= {name: own["_own_defaults"].get(name, dataclasses.MISSING) for name in _own_types(own)}
+            found |= {name: own["_own_defaults"].get(name, dataclasses.MISSING) for name in _own_types(base)}
         elif "__dataclass_fields__" in own:
             found |= own["__dataclass_fields__"]
     return found
