@@ -655,7 +655,9 @@ class LimitedRequest(Request):
         super().handleContentChunk(data)  # type: ignore[no-untyped-call]
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        if self.is_refused:
+        transport: Any = self.channel.transport
+        if self.is_refused or transport.disconnecting:
+            # The channel reads on after a head that it has answered with 400, as long as something comes.
             return
         # twisted.web would read a form (or an upload that is called one) into memory as a whole and parse it, token or
         # no token; and what stands in the query. All that is left to those whom the request is for.
@@ -679,6 +681,8 @@ class LimitedRequest(Request):
 
     def _refuse(self) -> None:
         self.is_refused = True
+        # The channel answers that with "100 Continue".
+        self.requestHeaders.removeHeader(b"Expect")
         body = error_answer(413, "M_TOO_LARGE", "The body is too large.").body
         super().gotLength(0)  # type: ignore[no-untyped-call]
         self.channel.writeHeaders(

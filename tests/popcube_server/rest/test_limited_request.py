@@ -78,6 +78,21 @@ class LimitedRequestTests(SynchronousTestCase):
         self.assertEqual(self.transport.value().count(b"HTTP/1.1 "), 1)
         self.assertEqual(self.recorder.bodies, [])
 
+    def test_nothing_is_done_after_a_head_that_cannot_be_read(self) -> None:
+        both = b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\nHost: a\r\n\r\n"
+        for piece in (b"POST / HTTP/1.1\r\n" + both, *[b"0\r\n\r\n"] * 3):
+            self.channel.dataReceived(piece)
+        self.assertEqual(self.transport.value(), b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        self.assertEqual(self.recorder.bodies, [])
+
+    def test_who_may_not_send_a_body_is_not_told_to_go_on(self) -> None:
+        head = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n"
+        self.channel.dataReceived(head % 101)
+        self.assertNotIn(b"100 Continue", self.transport.value())
+        self.setUp()
+        self.channel.dataReceived(head % 100)
+        self.assertIn(b"100 Continue", self.transport.value())
+
     def test_largest_body_is_taken(self) -> None:
         self.post(b"x" * 100, "text/plain")
         self.assertEqual(self.recorder.bodies, [b"x" * 100])
