@@ -13,6 +13,8 @@ from storage.events import OUTLIER, REJECTED, SOFT_FAILED, StoreEvent
 KEPT_MARKS: Final = 10_000
 """Newest pairs of positions kept per peer; of older ones, one in each `THINNED` positions."""
 THINNED: Final = 100
+BEYOND: Final = 2**63 - 1
+"""No log reaches this position."""
 COPYING: Final = "(copying)"
 """In place of a log ID: the database is being filled with a copy of another site's."""
 
@@ -196,6 +198,14 @@ class SiteLinksRepository:
         )
         return min(self.find_shared(tx, log), position) if seen is None else int(seen)
 
+    def find_beginning(self, tx: Transaction, log: str) -> int:
+        """The position of this site's log before which nothing of a peer's log came; beyond all if nothing ever did."""
+        position = tx.value(
+            "SELECT position FROM site_arrivals WHERE log = ? ORDER BY their_position LIMIT 1",
+            (tx.name_id(log),),
+        )
+        return BEYOND if position is None else int(position)
+
     def find_floor(self, tx: Transaction, log: str, their_position: int) -> int | None:
         """A position of this site's log that whoever has seen the peer's log up to `their_position` has seen wholly.
 
@@ -225,17 +235,18 @@ class SiteLinksRepository:
         return None if position is None else int(position)
 
     def read_events(
-        self, tx: Transaction, peer: str, after: int, upto: int, limit: int
+        self, tx: Transaction, peer: str, after: int, upto: int, limit: int, beginning: int = 0
     ) -> tuple[list[SiteEvent], int]:
         """Events of the timeline at log positions `after` < p <= `upto` that the peer did not bring here itself.
 
+        What it brought before `beginning` it has lost since: it was built anew, perhaps from a third site's copy.
         With the position up to which that is all: `upto`, or less if there were more than `limit`.
         """
         kind = tx.name_id(StoreEvent.kind)
         rows = tx.all(
-            "SELECT position, entry_key FROM log WHERE position > ? AND position <= ? AND kind = ? AND origin <> ?"
-            " ORDER BY position LIMIT ?",
-            (after, upto, kind, tx.name_id(peer) or -1, limit),
+            "SELECT position, entry_key FROM log WHERE position > ? AND position <= ? AND kind = ?"
+            " AND (origin <> ? OR position < ?) ORDER BY position LIMIT ?",
+            (after, upto, kind, tx.name_id(peer) or -1, beginning, limit),
         )
         covered = upto if len(rows) < limit else int(rows[-1][0])
         positions = {orjson.loads(row[1])[1]: int(row[0]) for row in rows}

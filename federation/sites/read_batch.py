@@ -52,8 +52,9 @@ class ReadBatch:
         after, looked = positions
         # Not of the log in memory: what is on disk behind it may have taken records of this stretch along.
         upto = self._head.get_position(tx)
-        events, covered = self._links.read_events(tx, peer, looked, upto, MAX_EVENTS)
-        placed, reached = self._export.read(tx, peer, looked, covered, MAX_RECORDS)
+        beginning = self._links.find_beginning(tx, peer_log)
+        events, covered = self._links.read_events(tx, peer, looked, upto, MAX_EVENTS, beginning)
+        placed, reached = self._export.read(tx, peer, looked, covered, MAX_RECORDS, beginning)
         if reached < covered:
             # Both kinds reach as far as the shorter of them.
             covered = reached

@@ -27,15 +27,17 @@ class ExportRecords:
         self._accounts = AccountsRepository()
 
     def read(
-        self, tx: Transaction, peer: str, after: int, upto: int, limit: int
+        self, tx: Transaction, peer: str, after: int, upto: int, limit: int, beginning: int = 0
     ) -> tuple[Sequence[PlacedRecord], int]:
         """Those written here at positions `after` < p <= `upto`, about `limit` of them, but not what `peer` wrote.
+
+        What came of it before `beginning` it has lost since: it was built anew, perhaps from a third site's copy.
 
         With the position up to which that is all.
         """
         indexed = self._index.read_after(tx, after, upto, limit)
         covered = indexed[-1].position if len(indexed) >= limit else upto
-        indexed = [record for record in indexed if record.version.site != peer]
+        indexed = [record for record in indexed if record.version.site != peer or record.position < beginning]
         values = self._values(tx, indexed)
         owners = self._owners(tx, indexed)
         placed = [

@@ -15,6 +15,12 @@ def find_own_log(tx: Transaction) -> str:
     return log or ""
 
 
+def find_own_site(tx: Transaction) -> str:
+    """The name of this site; empty if the organisation has one site."""
+    site: str | None = tx.value("SELECT site FROM own_site")
+    return site or ""
+
+
 def become_site(tx: WriteTransaction, site: str, log: str, peers: Iterable[str]) -> None:
     """For the start, before anything else is written: make what the database says of itself true.
 

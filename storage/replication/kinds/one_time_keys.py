@@ -20,7 +20,7 @@ from storage.one_time_keys import (
     forget_old_claims,
 )
 from storage.replication.kinds.keys import is_deleted_device
-from storage.replication.own_site import is_lost
+from storage.replication.own_site import find_own_site, is_lost
 from storage.replication.record import Combined, Key, Record, Taken, Version
 
 
@@ -149,7 +149,8 @@ class OneTimeKeyKind:
             return None
         if "site" not in value:
             return Taken((RememberClaim(user_id, device_id, value["name"], digest),))
-        if is_lost(tx, value["site"], value["log"]):
+        if is_lost(tx, value["site"], value["log"]) or value["site"] == find_own_site(tx):
+            # What this very site would give out, and does not have: it had it before it was built anew.
             return None
         if self._is_here(tx, *of, value["name"], digest) and (present is None or present <= record.version):
             # It was there before, as far as this site can tell. The other one hears of it.
