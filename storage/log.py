@@ -63,7 +63,10 @@ class Log:
             return None
         # Positions have no gaps, so the wanted entries are the last `self.position - position` of the tail.
         count = min(self.position - position, len(self._tail))
-        return list(islice(self._tail, len(self._tail) - count, None))
+        # From its end: the wanted ones are few, and the tail is long.
+        newest_first = list(islice(reversed(self._tail), count))
+        newest_first.reverse()
+        return newest_first
 
 
 class LogRepository:
