@@ -25,13 +25,9 @@ from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.logs import start_logging
 from popcube_server.organisation import Organisation, Threads, build_core, build_organisation
 from popcube_server.pid_file import remove_pid_file, write_pid_file
-from popcube_server.rest.resource import (
-    MAX_SIGNED_BYTES,
-    FrontDoor,
-    JsonLimits,
-    RootResource,
-    limited_request,
-)
+from popcube_server.rest.front_door.door import FrontDoor, JsonLimits
+from popcube_server.rest.front_door.limited_request import MAX_SIGNED_BYTES, limited_request
+from popcube_server.rest.front_door.root import RootResource
 from popcube_server.services.platform import Platform
 from popcube_server.services.sites.reload_sites import NotReloaded
 from popcube_server.version import VERSION

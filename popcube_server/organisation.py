@@ -36,7 +36,7 @@ from popcube_server.building.user_data import build_user_data
 from popcube_server.building.witness import NoLongPolls, build_witness_sites
 from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.metrics import Metrics
-from popcube_server.rest.resource import Site
+from popcube_server.rest.front_door.site import Site
 from popcube_server.rest.router import Router
 from popcube_server.rest.sites.reload import SiteReload
 from popcube_server.services.keys.device_cleanup import DeviceCleanup

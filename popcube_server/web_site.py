@@ -15,7 +15,8 @@ class Root(Protocol):
 class QuietSite(HTTPFactory):
     """HTTP/1.1 for one listener; `make_request` makes `LimitedRequest`, which know the root from here.
 
-    Without a log of its own: `rest/resource.py` logs requests, without their queries, in which tokens may stand.
+    Without a log of its own: `rest/front_door/exchange.py` logs requests, without their queries, in which tokens may
+    stand.
     """
 
     # By default there would be a proxy around each channel, to change to HTTP/2 if the library for it happens to be

@@ -53,7 +53,7 @@ LAYERS = (
         NO_TWISTED,
     ),
     Layer(
-        "popcube_server.rest.resource",
+        "popcube_server.rest.front_door",
         ("popcube_server.rest", "popcube_server.services", "federation.room_dag"),
         ALL_TWISTED,
     ),

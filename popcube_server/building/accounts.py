@@ -24,7 +24,7 @@ from popcube_server.rest.client.register import Register
 from popcube_server.rest.client.registration_tokens import RegistrationTokenValidity
 from popcube_server.rest.client.user_interactive_auth import Confirmation
 from popcube_server.rest.client.whoami import Whoami
-from popcube_server.rest.resource import Authenticator
+from popcube_server.rest.front_door.site import Authenticator
 from popcube_server.rest.synapse_admin.register import SharedSecretRegister
 from popcube_server.services.accounts.change_password import ChangePassword
 from popcube_server.services.accounts.deactivate_account import DeactivateAccount

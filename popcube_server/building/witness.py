@@ -5,9 +5,9 @@ from popcube_server.building.core import Core
 from popcube_server.building.duties import build_duties
 from popcube_server.federation_metrics import FederationMetrics
 from popcube_server.lazy_dataclasses import dataclass
+from popcube_server.rest.front_door.site import Site
 from popcube_server.rest.health import Health
 from popcube_server.rest.metrics import MetricsPage
-from popcube_server.rest.resource import Site
 from popcube_server.rest.router import Router
 from popcube_server.rest.sites.copies import SiteStatusServlet
 from popcube_server.rest.sites.reload import SiteReload

@@ -26,7 +26,10 @@ from twisted.web.iweb import IResponse
 
 from federation.room_dag.signing import EventSigner
 from popcube_server.organisation import Organisation, Threads, build_core, build_organisation
-from popcube_server.rest.resource import MAX_SIGNED_BYTES, FrontDoor, JsonLimits, RootResource, Site
+from popcube_server.rest.front_door.door import FrontDoor, JsonLimits
+from popcube_server.rest.front_door.limited_request import MAX_SIGNED_BYTES
+from popcube_server.rest.front_door.root import RootResource
+from popcube_server.rest.front_door.site import Site
 from popcube_server.services.platform import Platform
 from storage.engines.engine import Engine
 from storage.engines.sqlite import SqliteEngine

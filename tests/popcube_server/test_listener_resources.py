@@ -3,7 +3,8 @@
 from treq.testing import RequestTraversalAgent
 
 from popcube_server.app import is_served
-from popcube_server.rest.resource import FrontDoor, JsonLimits, RootResource
+from popcube_server.rest.front_door.door import FrontDoor, JsonLimits
+from popcube_server.rest.front_door.root import RootResource
 from tests.popcube_server.server_case import ServerTestCase
 
 

@@ -15,7 +15,7 @@ from federation.transport.x_matrix import build_x_matrix
 from popcube_server.building.federation import build_federation
 from popcube_server.metrics import Metrics
 from popcube_server.rest.endpoint import Access, Answer, Call, Payload, endpoint
-from popcube_server.rest.resource import Site
+from popcube_server.rest.front_door.site import Site
 from popcube_server.rest.router import Router
 from tests.popcube_server.federation.test_keys import DAY_MS, FAR, NOW_MS, FarKeys
 from tests.popcube_server.server_case import ONE, TWO, ServerTestCase

@@ -24,7 +24,7 @@ from federation.transport.https import HttpRequest, HttpResponse, ResponseLimits
 from federation.transport.network import Network
 from federation.transport.route import Route
 from popcube_server.organisation import Organisation
-from popcube_server.rest.resource import Site
+from popcube_server.rest.front_door.site import Site
 from tests.popcube_server.server_case import ONE, TWO, ServerTestCase, TestUser
 from tests.support.loop_network import LoopNetwork
 

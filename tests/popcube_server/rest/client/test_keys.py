@@ -282,7 +282,7 @@ class ClaimTests(KeysTestCase):
             lambda entries: seen.extend((e.kind, e.key) for e in entries)
         )
         self.claimed(self.alice)
-        self.assertEqual(seen, [("one_time_keys", (self.alice.user_id, self.alice.device_id))])
+        self.assertEqual(seen, [("one_time_keys_claimed", (self.alice.user_id, self.alice.device_id))])
 
     def test_claims_one_after_the_other_get_all_keys_then_the_fallback_key_then_new_keys(self) -> None:
         self.upload(

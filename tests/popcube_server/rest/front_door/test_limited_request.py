@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http import HTTPChannel, Request
 
 from popcube_server.connections import Connections
-from popcube_server.rest.resource import (
+from popcube_server.rest.front_door.limited_request import (
     LARGE_BODIES_BYTES,
     LARGE_BODY_BYTES,
     SMALL_BODY_BYTES,

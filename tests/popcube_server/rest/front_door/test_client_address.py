@@ -8,7 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Request
 from twisted.web.test.requesthelper import DummyChannel
 
-from popcube_server.rest.resource import FrontDoor, JsonLimits, _client_address
+from popcube_server.rest.front_door.addresses import client_address
+from popcube_server.rest.front_door.door import FrontDoor, JsonLimits
 
 PROXIES = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
@@ -29,7 +30,7 @@ class ClientAddressTests(SynchronousTestCase):
         request.client = (IPv6Address if ":" in peer else IPv4Address)("TCP", peer, 1234)
         if forwarded is not None:
             request.requestHeaders.setRawHeaders("X-Forwarded-For", [forwarded])
-        return _client_address(request, replace(DOOR, x_forwarded=x_forwarded))
+        return client_address(request, replace(DOOR, x_forwarded=x_forwarded))
 
     def test_proxy_is_believed_and_nobody_else(self) -> None:
         self.assertEqual(self.address("127.0.0.1", "203.0.113.9"), "203.0.113.9")

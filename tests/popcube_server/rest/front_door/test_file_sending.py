@@ -5,7 +5,7 @@ from io import BytesIO
 from twisted.internet.defer import CancelledError
 from twisted.trial.unittest import SynchronousTestCase
 
-from popcube_server.rest.resource import FILE_CHUNK_BYTES, FileSending
+from popcube_server.rest.front_door.file_sending import FILE_CHUNK_BYTES, FileSending
 
 
 class FakeRequest:
