@@ -48,7 +48,7 @@ from storage.replication.apply_records import ApplyRecords
 from storage.replication.export_records import ExportRecords
 from storage.replication.hybrid_clock import HybridClock
 from storage.replication.kinds.all_kinds import ALL_KINDS
-from storage.replication.own_site import become_site
+from storage.replication.own_site import LoseSites, become_site
 from storage.site_links import COPYING, SiteLinksRepository, ThinSiteMarks
 from synapse_like_config.sites import SitesConfig
 
@@ -147,14 +147,18 @@ def build_sites(
     )
     authenticator = AuthenticateSite(config.name, core.signer, site_peers)
     thin = Periodic(
-        core.platform, "Thinning the marks of sites", THINNING_INTERVAL_S, lambda: _thin(core, links)
+        core.platform,
+        "Thinning the marks of sites",
+        THINNING_INTERVAL_S,
+        lambda: _thin(core, links, site_peers),
     )
     retrying = Periodic(core.platform, "Trying again what was kept", RETRY_INTERVAL_S, retry.run)
     return Sites(config.name, (*_ends(core.sites), thin, retrying, links), authenticator, servlets)
 
 
-async def _thin(core: Core, links: SiteLinks) -> None:
-    await core.committer.commit(ThinSiteMarks(), ForgetTold(tuple(links)))
+async def _thin(core: Core, links: SiteLinks, site_peers: SitePeers) -> None:
+    # Others that were not told yet that a site is none any more go on telling of its keys.
+    await core.committer.commit(ThinSiteMarks(), ForgetTold(tuple(links)), LoseSites(tuple(site_peers)))
 
 
 def _give_copy(core: Core, sites: SiteCore) -> GiveCopy:
@@ -179,7 +183,10 @@ def _rooms_of_peers(
     rooms: dict[str, PeerRooms] = {}
 
     def meet(names: Iterable[str]) -> None:
-        rooms.update((name, _peer_rooms(core, base, remote, push, site_peers[name].client)) for name in names)
+        for name in names:
+            # A batch that is under way while the way to its site changes waits for all that it has placed.
+            pipeline = rooms[name].pipeline if name in rooms else _pipeline(core, name)
+            rooms[name] = _peer_rooms(core, base, remote, push, site_peers[name].client, pipeline)
 
     meet(site_peers)
     # What is under way with a site that is none any more comes to its end.
@@ -187,12 +194,22 @@ def _rooms_of_peers(
     return rooms
 
 
-def _peer_rooms(core: Core, base: RoomBase, remote: RemoteRooms, push: Push, client: SiteClient) -> PeerRooms:
+def _pipeline(core: Core, peer: str) -> PeerPipeline:
+    return PeerPipeline(PeerCommitter(core.committer, peer))
+
+
+def _peer_rooms(
+    core: Core,
+    base: RoomBase,
+    remote: RemoteRooms,
+    push: Push,
+    client: SiteClient,
+    pipeline: PeerPipeline,
+) -> PeerRooms:
     committer = PeerCommitter(core.committer, client.peer)
     ask = AskServers(client)
     keep = KeepOutliers(base.events, committer)
     verdicts = PeerVerdicts()
-    pipeline = PeerPipeline(committer)
     accept = AcceptEvent(base.rooms, base.events, core.database, pipeline, push.outcomes, verdicts)
     fetch = FetchMissing(base.rooms, base.events, ask, remote.check, keep)
     take_room = TakeRoom(base.rooms, base.events, committer)

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from federation.room_dag.signing import verify_signature
 from federation.sites.site_client import LINK, SiteClient
 from federation.transport.errors import HttpRefusal
+from popcube_server.building.sites import THINNING_INTERVAL_S
 from popcube_server.services.sites.reload_sites import NotReloaded
 from tests.popcube_server.sites.changing_case import ChangingSitesCase
 from tests.popcube_server.sites.sites_case import ANNA, BERTA, DORA
@@ -236,3 +237,24 @@ class HeldTests(ChangingSitesCase):
         self.clock.advance(30)
         self.settle()
         self.assertEqual(self.texts(self.at_berta(alice), room_id), ["hello"])
+
+
+class KeysTests(ChangingSitesCase):
+    def test_keys_of_a_site_that_was_taken_out_are_not_counted_though_others_go_on_telling_of_them(
+        self,
+    ) -> None:
+        alice = self.given_user("alice")
+        self.tell_all(*THREE)
+        self.tell(ANNA, *TWO_SITES)
+        at_dora = replace(alice, server_name=DORA)
+        key = {"key": "1", "signatures": {alice.user_id: {"ed25519:X": "s"}}}
+        body = {"one_time_keys": {"signed_curve25519:1": key}}
+        self.ok(self.post("/_matrix/client/v3/keys/upload", body, at_dora))
+        self.settle()
+        self.tell(BERTA, *TWO_SITES)
+        self.clock.advance(THINNING_INTERVAL_S)
+        self.settle()
+        for host in TWO_SITES:
+            user = replace(alice, server_name=host)
+            counts = self.ok(self.post("/_matrix/client/v3/keys/upload", {}, user))["one_time_key_counts"]
+            self.assertEqual(counts.get("signed_curve25519", 0), 0, host)
