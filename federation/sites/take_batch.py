@@ -113,6 +113,8 @@ class TakeBatch:
             finally:
                 line.turns.release()
             committed = await self._arrived(batch, arriving)
+            # Another batch may have failed meanwhile, and the disk been asked too early.
+            line.reach(max(batch.upto, line.reached or 0))
         except BaseException:
             # What is on disk is asked of the disk.
             line.reached = None

@@ -24,6 +24,8 @@ from federation.sites.pipeline import Placed
 from federation.sites.read_batch import MAX_RECORDS, ReadBatch
 from federation.sites.take_batch import PREDECESSOR_S, TakeBatch
 from storage.account_data import NO_ROOM, AccountDataRepository, SetAccountData
+from storage.committer import Arrival, Committed, Committer
+from storage.database import Waiter
 from storage.engines.engine import StorageError, Unavailable
 from storage.site_links import (
     KEPT_MARKS,
@@ -66,6 +68,27 @@ class OnceDeaf(TakeBatch):
         if self.calls == 2:
             raise Unavailable("once")
         return await super().get_cursor(log)
+
+
+class SlowCommits:
+    """A committer of which the test says when it writes what arrives."""
+
+    def __init__(self, committer: Committer) -> None:
+        self._committer = committer
+        self._waiting: list[tuple[Arrival, Waiter[Committed]]] = []
+        self.together = committer.together
+        self.submit = committer.submit
+
+    def submit_arrival(self, arrival: Arrival) -> Waiter[Committed]:
+        waiter: Waiter[Committed] = Waiter()
+        self._waiting.append((arrival, waiter))
+        return waiter
+
+    def go_on(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for arrival, waiter in waiting:
+            written = Deferred.fromCoroutine(self._committer.take_in(arrival))
+            written.addCallbacks(waiter.succeed, lambda failure, waiter=waiter: waiter.fail(failure.value))
 
 
 class Wire:
@@ -234,6 +257,24 @@ class LinkTests(SitesMixin):
         self.anna.commit(theme(1))
         self.clock.advance(1)
         self.assertEqual(self.theme_at(self.berta), b'{"n":1}')
+
+    def test_a_batch_that_failed_beside_one_that_did_not_holds_up_nothing(self) -> None:
+        slow = SlowCommits(self.berta.committer)
+        self.wire.take._committer = slow  # type: ignore[assignment]
+        first = self.begin(0, 1)
+        # The second one fails for want of the one before, while the first one is on its way to the disk.
+        second = self.begin(5, 6)
+        self.clock.advance(PREDECESSOR_S)
+        self.failureResultOf(second, InvalidBatch)  # type: ignore[attr-defined]
+        third = self.begin(1, 2)
+        slow.go_on()
+        self.successResultOf(first)  # type: ignore[attr-defined]
+        slow.go_on()
+        self.successResultOf(third)  # type: ignore[attr-defined]
+
+    def begin(self, after: int, upto: int) -> "Deferred[Acknowledgement]":
+        body = {"site": "anna", "log": "anna", "after": after, "upto": upto, "seen": 0}
+        return Deferred.fromCoroutine(self.wire.take.take(parse_batch({**body, "events": [], "records": []})))
 
     def send_directly(self, body: dict[str, Any]) -> None:
         work = Deferred.fromCoroutine(self.wire.send(orjson.dumps(body)))
