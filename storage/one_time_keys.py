@@ -10,6 +10,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
+from itertools import chain, islice
 from typing import ClassVar, Final, Self
 
 from popcube_server.lazy_dataclasses import dataclass
@@ -32,8 +33,12 @@ FALLBACK_USED: Final = "fallback_key.used"
 """The record that it was given out: (user ID, device ID, algorithm, digest in hex)."""
 
 _CHUNK = 400
-# Below: a device's number and ID, and an algorithm.
+Pool = tuple[str, str, str]
+"""User ID, device ID, algorithm: what a claim takes a key from."""
 _Pool = tuple[int, bytes, bytes]
+"""The same, as the database has it."""
+_Claim = tuple[int, Pool]
+"""Position of the change that claims, and of what."""
 
 
 class KeyExists(Conflict):
@@ -67,6 +72,9 @@ class OneTimeKey:
     def digest(self) -> bytes:
         return hashlib.sha256(self.name.encode() + b"\0" + self.json).digest()
 
+
+Claimed = OneTimeKey | None
+"""What a claim gave."""
 
 @dataclass(frozen=True, slots=True)
 class DeviceKeyCounts:
@@ -256,75 +264,80 @@ def forget_old_claims(tx: WriteTransaction, user_id: str, device_id: str) -> Non
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimOneTimeKey(Change):
-    """Somebody wants a one-time key of a device that this site gives out. The result is the `OneTimeKey`, or None."""
+class ClaimOneTimeKeys(Change):
+    """Somebody wants one-time keys that this site gives out: all that one request claims, with one entry in the log.
 
-    kind: ClassVar[str] = "one_time_keys"
+    The result has for each pool its `OneTimeKey`, or None.
+    """
+
+    kind: ClassVar[str] = "one_time_keys_claimed"
     area: ClassVar[str] = "keys"
 
-    user_id: str
-    device_id: str
-    algorithm: str
+    pools: tuple[Pool, ...]
 
     def key(self) -> tuple[str, ...]:
-        return (self.user_id, self.device_id)
+        """User ID and device ID of each device, in turn: `storage.to_device.pairs` takes them apart."""
+        return tuple(chain.from_iterable(dict.fromkeys(pool[:2] for pool in self.pools)))
 
     def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
-        if not isinstance(result, OneTimeKey):
-            return ()
-        digest = result.digest.hex()
-        if result.is_fallback:
-            return ((FALLBACK_USED, (*self.key(), result.algorithm, digest)),)
-        return ((ONE_TIME_KEY, (*self.key(), digest)),)
+        assert isinstance(result, tuple)
+        for (user_id, device_id, algorithm), key in zip(self.pools, result, strict=True):
+            if key is None:
+                continue
+            digest = key.digest.hex()
+            if key.is_fallback:
+                yield FALLBACK_USED, (user_id, device_id, algorithm, digest)
+            else:
+                yield ONE_TIME_KEY, (user_id, device_id, digest)
 
     @classmethod
-    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[OneTimeKey | None]:
-        results: list[OneTimeKey | None] = []
-        for start in range(0, len(changes), _CHUNK):
-            results += cls._give(tx, changes[start : start + _CHUNK])
-        return results
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[tuple[Claimed, ...]]:
+        claims = [(position, pool) for position, change in changes for pool in change.pools]
+        given: list[Claimed] = []
+        for start in range(0, len(claims), _CHUNK):
+            given += cls._give(tx, claims[start : start + _CHUNK])
+        rest = iter(given)
+        return [tuple(islice(rest, len(change.pools))) for _, change in changes]
 
     @classmethod
-    def _give(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[OneTimeKey | None]:
-        return _claim(tx, changes, _pools(tx, changes))
+    def _give(cls, tx: WriteTransaction, claims: Sequence[_Claim]) -> list[Claimed]:
+        return _claim(tx, claims, _pools(tx, claims))
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimKey(ClaimOneTimeKey):
-    """The same, with the fallback key if there is no other: the result is None if there is not even that."""
+class ClaimAnyKeys(ClaimOneTimeKeys):
+    """The same, with the fallback key if there is no other: None if there is not even that."""
 
     @classmethod
-    def _give(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[OneTimeKey | None]:
-        claims = _pools(tx, changes)
-        results = _claim(tx, changes, claims)
-        _use_fallback_keys(tx, claims, results)
+    def _give(cls, tx: WriteTransaction, claims: Sequence[_Claim]) -> list[Claimed]:
+        pools = _pools(tx, claims)
+        results = _claim(tx, claims, pools)
+        _use_fallback_keys(tx, pools, results)
         return results
 
 
-def _pools(tx: WriteTransaction, changes: Sequence[tuple[int, ClaimOneTimeKey]]) -> dict[_Pool, list[int]]:
-    """Which of the changes, by index, claim of which pool."""
-    names = tx.intern(change.user_id for _, change in changes)
-    claims: dict[_Pool, list[int]] = defaultdict(list)
-    for index, (_, change) in enumerate(changes):
-        claims[(names[change.user_id], change.device_id.encode(), change.algorithm.encode())].append(index)
-    return claims
+def _pools(tx: WriteTransaction, claims: Sequence[_Claim]) -> dict[_Pool, list[int]]:
+    """Which of the claims, by index, are of which pool."""
+    names = tx.intern(user_id for _, (user_id, _, _) in claims)
+    pools: dict[_Pool, list[int]] = defaultdict(list)
+    for index, (_, (user_id, device_id, algorithm)) in enumerate(claims):
+        pools[names[user_id], device_id.encode(), algorithm.encode()].append(index)
+    return pools
 
 
 def _claim(
-    tx: WriteTransaction,
-    changes: Sequence[tuple[int, ClaimOneTimeKey]],
-    claims: Mapping[_Pool, Sequence[int]],
-) -> list[OneTimeKey | None]:
-    results: list[OneTimeKey | None] = [None] * len(changes)
+    tx: WriteTransaction, claims: Sequence[_Claim], pools: Mapping[_Pool, Sequence[int]]
+) -> list[Claimed]:
+    results: list[Claimed] = [None] * len(claims)
     remembered = []
-    waiting = {pool: list(indexes) for pool, indexes in claims.items()}
+    waiting = {pool: list(indexes) for pool, indexes in pools.items()}
     while waiting:
         # One key of each pool at a time: hardly ever does one commit have two claims of a pool.
         taken = _take_oldest(tx, list(waiting))
         for pool, key in taken.items():
             index = waiting[pool].pop(0)
             results[index] = key
-            remembered.append((*pool[:2], key.digest, changes[index][0], key.name.encode()))
+            remembered.append((*pool[:2], key.digest, claims[index][0], key.name.encode()))
         waiting = {pool: indexes for pool, indexes in waiting.items() if pool in taken and indexes}
     tx.later(
         "INSERT INTO claimed_keys (user_nid, device, digest, position, name) VALUES (?, ?, ?, ?, ?)"
@@ -365,7 +378,7 @@ def _marks(rows: Sequence[Sequence[object]]) -> str:
 
 
 def _use_fallback_keys(
-    tx: WriteTransaction, claims: Mapping[_Pool, Sequence[int]], results: list[OneTimeKey | None]
+    tx: WriteTransaction, claims: Mapping[_Pool, Sequence[int]], results: list[Claimed]
 ) -> None:
     wanting = [pool for pool, indexes in claims.items() if any(results[index] is None for index in indexes)]
     if not wanting:

@@ -14,7 +14,7 @@ from storage.one_time_keys import (
     CLAIMED_REMEMBERED,
     MAX_PER_DEVICE,
     AddOneTimeKeys,
-    ClaimKey,
+    ClaimAnyKeys,
     DeviceKeyCounts,
     KeyExists,
     OneTimeKey,
@@ -39,8 +39,8 @@ class OneTimeKeysTests(KeysMixin):
 
     def claim(self, *devices: str, user: str = ALICE, algorithm: str = SIGNED) -> list[str | None]:
         """The IDs of the keys that one request gets."""
-        changes = [ClaimKey(user, device, algorithm) for device in devices]
-        return _key_ids(self.result(self.committer.commit(*changes)))
+        claim = ClaimAnyKeys(tuple((user, device, algorithm) for device in devices))
+        return _key_ids(self.result(self.committer.commit(claim)))
 
     def counts(self, device: str = "A1") -> DeviceKeyCounts:
         return self.read(lambda tx: OneTimeKeysRepository().get_counts(tx, ALICE, device))
@@ -175,7 +175,7 @@ class OneTimeKeysTests(KeysMixin):
                     uploaded.extend(key.key_id for key in keys)
                     work = self.committer.commit(AddOneTimeKeys(ALICE, "A1", keys))
                 else:
-                    work = self.committer.commit(*[ClaimKey(ALICE, "A1", SIGNED)] * size)
+                    work = self.committer.commit(ClaimAnyKeys(((ALICE, "A1", SIGNED),) * size))
                 outcomes.append((what, Deferred.fromCoroutine(work)))
                 if chance.random() < 0.4:
                     self.let_commits_go()
@@ -212,11 +212,9 @@ def given_moves(moves: st.SearchStrategy[list[tuple[str, int]]]):  # type: ignor
 
 
 def _key_ids(committed: Committed) -> list[str | None]:
-    keys = []
-    for result in committed.results:
-        assert result is None or isinstance(result, OneTimeKey)
-        keys.append(None if result is None else result.key_id)
-    return keys
+    (given,) = committed.results
+    assert isinstance(given, tuple)
+    return [None if key is None else key.key_id for key in given]
 
 
 class SqliteOneTimeKeysTests(SqliteStorage, OneTimeKeysTests, SynchronousTestCase):

@@ -11,14 +11,20 @@ from popcube_server.services.keys.keys_elsewhere import KeysElsewhere
 from popcube_server.services.keys.remote_keys import ClaimedKeys, RemoteKeys
 from storage.committer import Committer
 from storage.database import Database
-from storage.one_time_keys import ClaimKey, ClaimOneTimeKey, KeyPool, OneTimeKey, OneTimeKeysRepository
+from storage.one_time_keys import (
+    ClaimAnyKeys,
+    Claimed,
+    ClaimOneTimeKeys,
+    KeyPool,
+    OneTimeKey,
+    OneTimeKeysRepository,
+    Pool,
+)
 
 MAX_DEVICES = 5_000
 DEVICES_PER_READ = 400
 POOLS_REMEMBERED = 10_000
 """Of which it is known that they had a one-time key the last time."""
-
-_Pool = tuple[str, str, str]
 
 
 class ClaimKeys:
@@ -38,7 +44,7 @@ class ClaimKeys:
         self._remote = remote
         self._elsewhere = elsewhere
         self._one_time_keys = OneTimeKeysRepository()
-        self._giving: BoundedCache[_Pool, bool] = BoundedCache(POOLS_REMEMBERED)
+        self._giving: BoundedCache[Pool, bool] = BoundedCache(POOLS_REMEMBERED)
 
     async def claim(self, users: Mapping[str, Mapping[str, str]], timeout_ms: int) -> ClaimedKeys:
         """Algorithms by user ID and device ID. Unknown users, devices and algorithms are left out of the answer."""
@@ -60,7 +66,7 @@ class ClaimKeys:
         answer = await self._remote.claim(remote, timeout_ms)
         return ClaimedKeys({**claimed, **answer.users}, answer.failures)
 
-    async def _claim_local(self, wanted: Sequence[_Pool]) -> dict[str, dict[str, dict[str, bytes]]]:
+    async def _claim_local(self, wanted: Sequence[Pool]) -> dict[str, dict[str, dict[str, bytes]]]:
         keys = await self._claim_more([pool for pool in wanted if self._giving.get(pool)])
         if len(keys) < len(wanted):
             keys.update(await self._look_and_claim([pool for pool in wanted if pool not in keys]))
@@ -69,22 +75,21 @@ class ClaimKeys:
             answer[user_id][device_id] = {key.name: key.json}
         return answer
 
-    async def _claim_more(self, pools: Sequence[_Pool]) -> dict[_Pool, OneTimeKey]:
+    async def _claim_more(self, pools: Sequence[Pool]) -> dict[Pool, OneTimeKey]:
         """One-time keys of pools that had one the last time, without a look at what there is."""
         if not pools:
             return {}
-        committed = await self._committer.commit(*(ClaimOneTimeKey(*pool) for pool in pools))
-        keys: dict[_Pool, OneTimeKey] = {}
-        for pool, key in zip(pools, committed.results, strict=True):
-            if isinstance(key, OneTimeKey):
+        keys: dict[Pool, OneTimeKey] = {}
+        for pool, key in zip(pools, await self._commit(ClaimOneTimeKeys(tuple(pools))), strict=True):
+            if key is not None:
                 keys[pool] = key
             else:
                 self._giving.drop(pool)
         return keys
 
-    async def _look_and_claim(self, wanted: Sequence[_Pool]) -> dict[_Pool, OneTimeKey]:
-        keys: dict[_Pool, OneTimeKey] = {}
-        claims: list[_Pool] = []
+    async def _look_and_claim(self, wanted: Sequence[Pool]) -> dict[Pool, OneTimeKey]:
+        keys: dict[Pool, OneTimeKey] = {}
+        claims: list[Pool] = []
         pools = await self._pools(wanted)
         # What another site gives out is asked for there; if it does not answer, there is the fallback key.
         ask = [pool for pool in wanted if pool in pools and pools[pool].is_elsewhere_only]
@@ -101,16 +106,20 @@ class ClaimKeys:
             else:
                 claims.append(pool)
         if claims:
-            committed = await self._committer.commit(*(ClaimKey(*pool) for pool in claims))
-            for pool, key in zip(claims, committed.results, strict=True):
-                if isinstance(key, OneTimeKey):
+            for pool, key in zip(claims, await self._commit(ClaimAnyKeys(tuple(claims))), strict=True):
+                if key is not None:
                     keys[pool] = key
                     if not key.is_fallback:
                         self._giving.put(pool, True)
         return keys
 
-    async def _pools(self, wanted: Sequence[_Pool]) -> Mapping[_Pool, KeyPool]:
-        pools: dict[_Pool, KeyPool] = {}
+    async def _commit(self, claim: ClaimOneTimeKeys) -> Sequence[Claimed]:
+        (given,) = (await self._committer.commit(claim)).results
+        assert isinstance(given, tuple)
+        return given
+
+    async def _pools(self, wanted: Sequence[Pool]) -> Mapping[Pool, KeyPool]:
+        pools: dict[Pool, KeyPool] = {}
         for start in range(0, len(wanted), DEVICES_PER_READ):
             chunk = wanted[start : start + DEVICES_PER_READ]
             pools.update(await self._database.read(partial(self._one_time_keys.find_pools, wanted=chunk)))

@@ -6,9 +6,10 @@ from popcube_server.services.bounded_cache import BoundedCache
 from storage.change import LogEntry
 from storage.database import Database
 from storage.log import Log
-from storage.one_time_keys import DeviceKeyCounts, OneTimeKeysRepository
+from storage.one_time_keys import ClaimOneTimeKeys, DeviceKeyCounts, OneTimeKeysRepository
 from storage.replication.own_site import LoseSites, SeePeerLog
 from storage.replication.wipe_user import WipeUser
+from storage.to_device import pairs
 
 _KINDS_OF_ALL = frozenset({SeePeerLog.kind, LoseSites.kind, WipeUser.kind})
 """After which the keys of many devices may be gone."""
@@ -50,9 +51,14 @@ class KeyCounts:
             elif entry.kind in _KINDS:
                 for device_id in entry.key[1:]:
                     self.cache.drop((entry.key[0], device_id))
+            elif entry.kind == ClaimOneTimeKeys.kind:
+                for device in pairs(entry.key):
+                    self.cache.drop(device)
 
 
 def _may_change(entry: LogEntry, user_id: str, device_id: str) -> bool:
+    if entry.kind == ClaimOneTimeKeys.kind:
+        return (user_id, device_id) in pairs(entry.key)
     return entry.kind in _KINDS_OF_ALL or (
         entry.kind in _KINDS and entry.key[0] == user_id and device_id in entry.key[1:]
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from popcube_server.services.errors import TooLarge
 from popcube_server.services.keys.claim_keys import MAX_DEVICES
 from storage.committer import Committer
-from storage.one_time_keys import ClaimOneTimeKey, OneTimeKey
+from storage.one_time_keys import ClaimOneTimeKeys
 
 
 class GiveKeys:
@@ -20,7 +20,7 @@ class GiveKeys:
     ) -> Mapping[str, Mapping[str, Mapping[str, bytes]]]:
         """Algorithms by user and device. What this site does not have is left out. Raises `TooLarge`."""
         claims = [
-            ClaimOneTimeKey(user_id, device_id, algorithm)
+            (user_id, device_id, algorithm)
             for user_id, devices in users.items()
             for device_id, algorithm in devices.items()
         ]
@@ -29,8 +29,9 @@ class GiveKeys:
         answer: dict[str, dict[str, Mapping[str, bytes]]] = defaultdict(dict)
         if not claims:
             return answer
-        committed = await self._committer.commit(*claims)
-        for claim, key in zip(claims, committed.results, strict=True):
-            if isinstance(key, OneTimeKey):
-                answer[claim.user_id][claim.device_id] = {key.name: key.json}
+        (given,) = (await self._committer.commit(ClaimOneTimeKeys(tuple(claims)))).results
+        assert isinstance(given, tuple)
+        for (user_id, device_id, _), key in zip(claims, given, strict=True):
+            if key is not None:
+                answer[user_id][device_id] = {key.name: key.json}
         return answer

@@ -8,6 +8,7 @@ from popcube_server.services.sync.notifier import ROOM_KINDS, SHARED_KINDS, USER
 from storage.change import LogEntry
 from storage.events import StoreEvent
 from storage.memberships import MembershipRow
+from storage.one_time_keys import ClaimOneTimeKeys
 from storage.to_device import pairs
 
 StatePair = tuple[str, str]
@@ -104,6 +105,10 @@ def find_changes(
         elif kind == "to_device":
             if (user_id, device_id) in pairs(entry.key):
                 changes.has_to_device = True
+        elif kind == ClaimOneTimeKeys.kind:
+            # It is of no interest to the user's other devices, but a claim is nothing to be exact about.
+            if user_id in entry.key[::2]:
+                changes.own_kinds.add("one_time_keys")
         elif kind in SHARED_KINDS:
             users = changes.device_list_users if kind == "device_list" else changes.presence_users
             users.add(entry.key[0])

@@ -19,6 +19,7 @@ from storage.change import LogEntry
 from storage.database import Waiter, start
 from storage.events import StoreEvent
 from storage.log import Log
+from storage.one_time_keys import ClaimOneTimeKeys
 from storage.receipts import PRIVATE
 from storage.to_device import pairs
 
@@ -33,6 +34,8 @@ WOKEN_AT_ONCE = 10
 ROOM_KINDS = frozenset(("receipt", "typing"))
 # Entries whose key begins with the user whom alone they concern.
 USER_KINDS = frozenset(("account_data", "push_rules", "one_time_keys"))
+# Entries whose key names devices (`pairs`).
+DEVICES_KINDS = frozenset(("to_device", ClaimOneTimeKeys.kind))
 # Entries whose key begins with a user of whom everybody hears who shares a room.
 SHARED_KINDS = frozenset(("device_list", "presence"))
 
@@ -134,7 +137,7 @@ class Notifier:
                 concerned.update(self._waiting_members(entry.key[0]))
         elif kind in USER_KINDS:
             concerned.add(entry.key[0])
-        elif kind == "to_device":
+        elif kind in DEVICES_KINDS:
             concerned.update(user_id for user_id, _ in pairs(entry.key))
         elif kind in SHARED_KINDS:
             concerned.add(entry.key[0])

@@ -385,6 +385,29 @@ class DeviceTests(KeysTestCase, SyncCase):
         self.assertEqual(answer["device_one_time_keys_count"], {"signed_curve25519": 2})
         self.assertEqual(answer["device_unused_fallback_key_types"], [])
 
+    def test_a_claim_wakes_everybody_whose_keys_it_took(self) -> None:
+        carol, dora = self.given_user("carol"), self.given_user("dora")
+        owners = (self.bob, carol)
+        for owner in owners:
+            self.given_device_keys(owner)
+            self.upload(owner, one_time_keys=self.one_time_keys(owner, "A", "B"))
+        waiting = [
+            self.begin_sync(user, self.sync(user)["next_batch"]) for user in (self.alice, dora, *owners)
+        ]
+        # The second claim is one without a look at what there is.
+        for left in ({"signed_curve25519": 1}, {"signed_curve25519": 0}):
+            for one in waiting:
+                self.assert_waiting(one)
+            claimed = self.claim(dora, *owners)
+            self.assertEqual(set(claimed), {owner.user_id for owner in owners})
+            answers = [self.finish_sync(one) for one in waiting[2:]]
+            self.assertEqual([one["device_one_time_keys_count"] for one in answers], [left, left])
+            waiting[2:] = [
+                self.begin_sync(owner, one["next_batch"]) for owner, one in zip(owners, answers, strict=True)
+            ]
+        for one in waiting:
+            self.assert_waiting(one)
+
     def test_changed_keys_are_told_to_those_who_share_a_room(self) -> None:
         carol = self.given_user("carol")
         room = self.given_room(self.alice)

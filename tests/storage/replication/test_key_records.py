@@ -18,8 +18,8 @@ from storage.key_backup import CreateBackup
 from storage.one_time_keys import (
     CLAIMED_REMEMBERED,
     AddOneTimeKeys,
-    ClaimKey,
-    ClaimOneTimeKey,
+    ClaimAnyKeys,
+    ClaimOneTimeKeys,
     DeviceKeyCounts,
     KeyExists,
     OneTimeKey,
@@ -59,8 +59,9 @@ class KeyRecordsTests(SitesMixin):
         return counts
 
     def claim(self, site: StoredSite) -> str | None:
-        given = site.commit(ClaimOneTimeKey(ALICE, PHONE, SIGNED)).results[0]
-        return given.key_id if isinstance(given, OneTimeKey) else None
+        (given,) = site.commit(ClaimOneTimeKeys(((ALICE, PHONE, SIGNED),))).results
+        assert isinstance(given, tuple)
+        return None if given[0] is None else str(given[0].key_id)
 
     def counts(self, site: StoredSite) -> dict[str, int]:
         return dict(site.read(lambda tx: OneTimeKeysRepository().get_counts(tx, ALICE, PHONE)).one_time)
@@ -141,14 +142,14 @@ class KeyRecordsTests(SitesMixin):
         self.upload(self.anna, fallback=key(1, "fallback"))
         self.exchange(self.anna, self.berta)
         self.assertEqual(self.unused(self.berta), (SIGNED,))
-        given = self.berta.commit(ClaimKey(ALICE, PHONE, SIGNED)).results[0]
-        self.assertEqual(given, key(1, "fallback"))
+        given = self.berta.commit(ClaimAnyKeys(((ALICE, PHONE, SIGNED),))).results[0]
+        self.assertEqual(given, (key(1, "fallback"),))
         self.exchange(self.anna, self.berta)
         self.assertEqual([self.unused(self.anna), self.unused(self.berta)], [(), ()])
         # In a cut one site gives the old one out, after the other got a new one.
         self.upload(self.anna, fallback=key(2, "fallback"))
         self.berta.now_ms += 10
-        self.berta.commit(ClaimKey(ALICE, PHONE, SIGNED))
+        self.berta.commit(ClaimAnyKeys(((ALICE, PHONE, SIGNED),)))
         self.exchange(self.anna, self.berta)
         self.assertEqual([self.unused(self.anna), self.unused(self.berta)], [(SIGNED,), (SIGNED,)])
 

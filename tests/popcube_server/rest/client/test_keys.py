@@ -284,6 +284,14 @@ class ClaimTests(KeysTestCase):
         self.claimed(self.alice)
         self.assertEqual(seen, [("one_time_keys_claimed", (self.alice.user_id, self.alice.device_id))])
 
+    def test_claims_of_one_request_are_one_entry_of_the_log(self) -> None:
+        for user in (self.alice, self.bob):
+            self.upload(user, one_time_keys=self.one_time_keys(user, "A"))
+        log = self.organisations["one.example"].core.log
+        position = log.position
+        self.claim(self.bob, self.alice, self.bob)
+        self.assertEqual(log.position, position + 1)
+
     def test_claims_one_after_the_other_get_all_keys_then_the_fallback_key_then_new_keys(self) -> None:
         self.upload(
             self.alice,

@@ -4,7 +4,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from popcube_server.services.keys.device_cleanup import DeviceCleanup
 from popcube_server.services.keys.device_key_counts import KeyCounts
-from storage.one_time_keys import AddOneTimeKeys, ClaimKey, DeviceKeyCounts
+from storage.one_time_keys import AddOneTimeKeys, ClaimAnyKeys, DeviceKeyCounts
 from tests.storage.keys_case import ALICE, KeysMixin, one_time_key
 from tests.storage.storage_case import SqliteStorage
 
@@ -34,7 +34,7 @@ class KeyCountsTests(SqliteStorage, KeysMixin, SynchronousTestCase):
             DeviceKeyCounts({}, (SIGNED,)),
             DeviceKeyCounts({}, ()),
         ):
-            self.result(self.committer.commit(ClaimKey(ALICE, "A1", SIGNED)))
+            self.result(self.committer.commit(ClaimAnyKeys(((ALICE, "A1", SIGNED),))))
             self.assertEqual(self.get(), expected)
         self.upload(3)
         self.result(self.committer.commit(*DeviceCleanup().changes_for(ALICE, ["A1"])))
