@@ -1,5 +1,7 @@
 """What every request meets before a servlet does."""
 
+import gc
+
 from tests.popcube_server.server_case import ServerTestCase
 
 
@@ -35,3 +37,16 @@ class FrontDoorTests(ServerTestCase):
         # Synapse signs its requests for keys as well.
         headers = {"Authorization": 'X-Matrix origin="far.example",key="ed25519:a",sig="YQ"'}
         self.assertEqual(self.call("GET", "/_matrix/key/v2/server", headers=headers)[0], 200)
+
+    def test_nothing_of_a_refused_request_waits_for_the_search_for_garbage(self) -> None:
+        alice = self.given_user("alice")
+        gc.collect()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        path = "/_matrix/client/v3/rooms/!none:one.example/send/m.room.message/1"
+        # Of what holds only strings the collector knows nothing.
+        content = {"msgtype": "m.text", "body": "long", "m.mentions": {"user_ids": []}}
+        self.assert_refused(self.put(path, content, alice), 403, "M_FORBIDDEN")
+        del content
+        kept = [one for one in gc.get_objects() if isinstance(one, dict) and one.get("body") == "long"]
+        self.assertEqual(kept, [])

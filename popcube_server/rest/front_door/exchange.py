@@ -49,6 +49,7 @@ class Exchange:
     def fault(self, failure: Failure) -> None:
         """Log an error of ours, and say no more of it to the client."""
         if failure.check(CancelledError) and not self._connected:
+            _forget_frames(failure.value)
             return
         logger.error("Internal error in %s", self._endpoint, exc_info=failure.value)
         self._send(error_answer(500, "M_UNKNOWN", "Internal server error."))
@@ -60,6 +61,7 @@ class Exchange:
             answer = answer_for(error)
             if answer is None:
                 raise
+            _forget_frames(error)
             self._send(answer)
             return
         if isinstance(result, FileAnswer):
@@ -122,3 +124,14 @@ class Exchange:
             logger.info(
                 "%s %s %d %.1f ms", self._request.method.decode("latin-1"), path, status, duration_s * 1000
             )
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Let go of what the functions held through which an error came.
+
+    On its way through a Deferred an error gets into frames that its own traceback refers to. What stands in them, like
+    the body of the request, would stay until the next search for garbage.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
