@@ -230,6 +230,24 @@ class AloneSendingTests(SendingCase):
         self.assertEqual(self.bodies(), ["there"])
         self.assert_bob_reads("there")
 
+    def test_who_joins_is_not_sent_what_was_said_to_members_alone(self) -> None:
+        self.assertEqual(self.take_over(BERTA), 200)
+        self.wait(2 * TERM_S)
+        self.room_id = self.given_room(self.alice)
+        path = f"/_matrix/client/v3/rooms/{quote(self.room_id)}/state/m.room.history_visibility"
+        self.ok(self.put(path, {"history_visibility": "joined"}, self.alice))
+        self.wait(5)
+        self.cut()
+        self.given_message(self.there, self.room_id, "among us")
+        path = f"/_matrix/client/v3/join/{quote(self.room_id)}?server_name=one.example"
+        self.ok(self.post(path, {}, self.bob))
+        self.heal()
+        self.wait(5)
+        self.assertEqual(self.bodies(), [])
+        self.given_message(self.there, self.room_id, "with bob")
+        self.wait(5)
+        self.assertEqual(self.bodies(), ["with bob"])
+
     def test_what_passes_goes_out_from_either_site(self) -> None:
         path = f"/_matrix/client/v3/rooms/{quote(self.room_id)}/typing/{quote(self.alice.user_id)}"
         self.ok(self.put(path, {"typing": True, "timeout": 20000}, self.alice))
