@@ -9,11 +9,13 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
+from twisted.internet.defer import CancelledError
+
 from federation.room_dag.auth_rules.auth_state_keys import CREATE_PAIR
 from federation.room_dag.event import Event, InvalidEvent
 from federation.room_dag.room_versions import RoomRules, UnknownRoomVersion, get_room_rules
 from federation.room_dag.signing import InvalidSignature
-from federation.rooms.accept_event import AcceptEvent, MissingEvents, Verdict
+from federation.rooms.accept_event import AcceptEvent, Verdict
 from federation.rooms.event_store import EventStore
 from federation.rooms.live_rooms import LiveRooms, UnknownRoom
 from federation.rooms.receiving.auth_order import judge_by_auth_events
@@ -28,8 +30,10 @@ from federation.sites.checked_event import CheckedEvent
 from federation.sites.hold_events import HoldEvents
 from federation.sites.peer_verdicts import PeerVerdicts
 from federation.sites.pipeline import PeerPipeline, Placed
-from federation.transport.errors import FederationError, Unreachable
+from federation.transport.errors import Unreachable
 from popcube_server.lazy_dataclasses import dataclass
+from storage.committer import CommitFailed
+from storage.engines.engine import StorageError
 
 logger = logging.getLogger(__name__)
 
@@ -96,17 +100,18 @@ class PlaceSiteEvent:
         """In the room when it returns, and on its way to the disk; or refused by the room: then it is logged. Or kept
         for later, once it was tried in vain for long enough.
 
-        Raises `FederationError`, `MissingEvents`, `StateUnavailable`, `CommitFailed`: it is to be tried again.
+        Raises `FederationError`, `MissingEvents`, `StateUnavailable`, `CommitFailed`, and what nobody has thought
+        of: it is to be tried again.
         """
         try:
             await self._place_now(site, placing)
-        except Unreachable:
-            # It may have what is missing.
+        except (Unreachable, CommitFailed, StorageError, CancelledError):
+            # It may have what is missing; or the event is not at fault.
             raise
-        except (FederationError, MissingEvents, StateUnavailable) as error:
+        except Exception as error:
             if not self._hold.is_enough(site, placing):
                 raise
-            await self._hold.hold(site, placing, str(error))
+            await self._hold.hold(site, placing, str(error) or type(error).__name__)
         else:
             self._hold.placed(site, placing)
 

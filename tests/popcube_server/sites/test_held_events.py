@@ -4,6 +4,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from federation.room_dag.event import Event
+from federation.rooms.accept_event import AcceptEvent, Verdict
 from federation.sites.hold_events import PATIENCE_MS
 from federation.sites.site_client import LINK, SiteClient
 from federation.transport.errors import HttpRefusal
@@ -12,6 +14,7 @@ from federation.transport.route import Route
 from storage.held_back import HeldBackRepository
 from storage.site_links import MoveSiteCursor, SiteLinksRepository
 from tests.popcube_server.federation_receiving.far_server import found
+from tests.popcube_server.server_case import TestUser
 from tests.popcube_server.sites.sites_case import ANNA, BERTA, SitesTestCase
 
 ROOM = "!far:one.example"
@@ -183,3 +186,42 @@ class MissingTests(SitesTestCase):
         self.assertEqual(self.held(), 0)
         self.assertEqual(self.texts(self.room_id), ["behind it"])
         self.assertEqual(self.texts(self.other_room), ["on nothing"])
+
+
+class UnexpectedTests(SitesTestCase):
+    """An event of which nobody had thought."""
+
+    def test_it_is_waited_for_and_then_kept(self) -> None:
+        alice = self.given_user("alice")
+        there = self.at_berta(alice)
+        room_id, other_room = self.given_room(alice), self.given_room(alice)
+        self.settle()
+        accept = AcceptEvent.accept
+
+        async def accept_or_fail(self: AcceptEvent, event: Event) -> Verdict:
+            if event.content.get("body") == "odd":
+                raise AttributeError("of a library")
+            return await accept(self, event)
+
+        patch = self.patch(AcceptEvent, "accept", accept_or_fail)
+        self.given_message(alice, other_room, "odd")
+        self.given_message(alice, room_id, "behind it")
+        path = f"/_matrix/client/v3/user/{alice.user_id}/account_data/com.example.last"
+        self.ok(self.put(path, {"number": 1}, alice))
+        for _ in range(round(1.5 * PATIENCE_MS / 1000)):
+            self.clock.advance(1)
+            self.network.flush()
+        self.assertEqual(self.texts(there, room_id), ["behind it"])
+        self.assertEqual(self.texts(there, other_room), [])
+        self.assertEqual(self.ok(self.get(path, there)), {"number": 1})
+        patch.restore()
+        for _ in range(100):
+            self.clock.advance(1)
+            self.network.flush()
+        self.assertEqual(self.texts(there, other_room), ["odd"])
+
+    def texts(self, user: TestUser, room_id: str) -> list[str]:
+        chunk = self.ok(self.get(f"/_matrix/client/v3/rooms/{room_id}/messages?dir=b&limit=50", user))[
+            "chunk"
+        ]
+        return [event["content"]["body"] for event in chunk if event["type"] == "m.room.message"]
