@@ -9,17 +9,18 @@ from typing import Protocol
 
 from federation.room_dag.signing import EventSigner
 from federation.sending.sending_duty import DUTY
+from federation.sites.duties.duty import SoleDuty
 from federation.sites.site_peers import SitePeers
 from federation.transport.network import Network
 from popcube_server.building.accounts import build_accounts
 from popcube_server.building.core import Core
-from popcube_server.building.duties import build_duties
 from popcube_server.building.edus import build_edus
 from popcube_server.building.federation import build_federation
 from popcube_server.building.federation_rooms import build_inbound_rooms, build_remote_rooms
 from popcube_server.building.followers import build_followers
 from popcube_server.building.history import build_history
 from popcube_server.building.keys import KeyNeeds, build_keys
+from popcube_server.building.load_sites import load_duties, load_sites, load_witness
 from popcube_server.building.media import build_media
 from popcube_server.building.profiles import build_profiles
 from popcube_server.building.push import build_push
@@ -30,10 +31,8 @@ from popcube_server.building.search import build_search
 from popcube_server.building.sending import build_sending
 from popcube_server.building.server import build_server
 from popcube_server.building.site_keys import build_keys_at_sites
-from popcube_server.building.sites import build_site_core, build_sites
 from popcube_server.building.sync import SyncNeeds, build_sync
 from popcube_server.building.user_data import build_user_data
-from popcube_server.building.witness import NoLongPolls, build_witness_sites
 from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.metrics import Metrics
 from popcube_server.rest.front_door.site import Site
@@ -77,6 +76,13 @@ class LongPolls(Protocol):
 
     def release(self) -> None:
         """Let all of them be answered now, and later ones at once."""
+
+
+class NoLongPolls:
+    """Nobody waits at a witness."""
+
+    def release(self) -> None:
+        return
 
 
 class Organisation:
@@ -141,7 +147,7 @@ def build_core(
     sites = (
         None
         if config.sites is None
-        else build_site_core(config.sites, engine, database, log, metrics, platform)
+        else load_sites().build_site_core(config.sites, engine, database, log, metrics, platform)
     )
     committer = Committer(
         database,
@@ -158,7 +164,7 @@ def build_core(
 
 def build_witness(core: Core, site_peers: SitePeers, reload: ReloadSites) -> Organisation:
     """A site that stores nothing but its votes."""
-    witness = build_witness_sites(core, site_peers, reload)
+    witness = load_witness().build_witness_sites(core, site_peers, reload)
     return Organisation(core, witness.site, witness.link_site, (), NoLongPolls(), site_peers, reload)
 
 
@@ -247,11 +253,12 @@ def build_organisation(core: Core, network: Network, load: Callable[[], ServerCo
     site = Site(
         Router(servlets), accounts.authenticator, federation.authenticator, federation.turns, core.metrics
     )
-    sites = build_sites(core, room_base, site_peers, remote, push)
-    duties = build_duties(core, site_peers, {DUTY: sending.work})
     link_site = None
-    if sites is not None:
+    if core.sites is not None and site_peers is not None:
+        sites = load_sites().build_sites(core, core.sites, room_base, site_peers, remote, push)
+        duties = load_duties().build_duties(core, core.sites, site_peers, {DUTY: sending.work})
         parts.extend(sites.parts)
+        parts.extend(duties.parts)
         link_site = Site(
             Router(
                 (
@@ -268,5 +275,6 @@ def build_organisation(core: Core, network: Network, load: Callable[[], ServerCo
             federation.site_turns,
             core.metrics,
         )
-    parts.extend(duties.parts)
+    else:
+        parts.append(SoleDuty(sending.work))
     return Organisation(core, site, link_site, parts, sync.notifier, site_peers, reload)

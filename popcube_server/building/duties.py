@@ -1,9 +1,9 @@
-"""Builds what says which duties this site has: all of them on one site, else as the sites agree."""
+"""Builds what says which duties this site has, as the sites agree."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 from federation.sites.duties.decided_duty import DecidedDuty, Decisions
-from federation.sites.duties.duty import DutyWork, SoleDuty
+from federation.sites.duties.duty import DutyWork
 from federation.sites.duties.known_voters import KnownVoters
 from federation.sites.duties.leased_duty import DutyTime, LeasedDuty
 from federation.sites.duties.shared_duty import SharedDuty
@@ -22,15 +22,13 @@ from popcube_server.site_metrics import publish_duties
 class Duties:
     """`servlets` are for the listener that only sites reach. Stop `parts` before those who do the work."""
 
-    parts: Sequence[SoleDuty | SharedDuty]
+    parts: Sequence[SharedDuty]
     servlets: Sequence[object]
 
 
-def build_duties(core: Core, site_peers: SitePeers | None, works: Mapping[str, DutyWork]) -> Duties:
+def build_duties(core: Core, sites: SiteCore, site_peers: SitePeers, works: Mapping[str, DutyWork]) -> Duties:
     """`works` by the duty's name; a witness has none."""
-    if core.sites is None or site_peers is None:
-        return Duties([SoleDuty(work) for work in works.values()], ())
-    config, log_id = core.sites.config, core.sites.log_id
+    config, log_id = sites.config, sites.log_id
     known = KnownVoters(lambda: site_peers.config.voters, core.database, core.committer)
     voter = Voter(
         config.name,
@@ -42,7 +40,7 @@ def build_duties(core: Core, site_peers: SitePeers | None, works: Mapping[str, D
         core.platform.elapsed_s,
     )
     decisions = Decisions(core.database, core.committer)
-    build = _BuildDuty(core, core.sites, site_peers, voter, decisions)
+    build = _BuildDuty(core, sites, site_peers, voter, decisions)
     parts = [build.shared(duty, work) for duty, work in works.items()]
     publish_duties(core.metrics, parts)
     take_over = TakeOverDuties(config.name, tuple(works), voter, core.committer)

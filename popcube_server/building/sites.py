@@ -101,12 +101,10 @@ def build_site_core(
 
 
 def build_sites(
-    core: Core, base: RoomBase, site_peers: SitePeers | None, remote: RemoteRooms, push: Push
-) -> Sites | None:
-    """None for an organisation on one site."""
-    if core.sites is None or site_peers is None:
-        return None
-    config = core.sites.config
+    core: Core, sites: SiteCore, base: RoomBase, site_peers: SitePeers, remote: RemoteRooms, push: Push
+) -> Sites:
+    """Everything over the core of an organisation on several sites."""
+    config = sites.config
     hold = HoldEvents(core.database, core.committer, core.platform.now_ms)
     # One for batches and one for what is tried again: each waits for the events that it placed itself.
     place, place_held = (
@@ -120,12 +118,11 @@ def build_sites(
         )
         for _ in range(2)
     )
-    apply = ApplyRecords(config.name, ALL_KINDS, core.sites.clock)
+    apply = ApplyRecords(config.name, ALL_KINDS, sites.clock)
     retry = RetryHeld(core.database, core.committer, core.log, apply, place_held, core.platform.now_ms)
     publish_held(core.metrics, retry)
     take = TakeBatch(core.database, core.committer, apply, place, core.platform.sleep)
-    read = ReadBatch(LogName(config.name, core.sites.log_id), core.database, ExportRecords(ALL_KINDS))
-    sites = core.sites
+    read = ReadBatch(LogName(config.name, sites.log_id), core.database, ExportRecords(ALL_KINDS))
     links = SiteLinks(
         site_peers,
         lambda peer: _link(core, LinkClient(peer.client, sites.log_id), peer.name, read, sites.durability),
@@ -133,16 +130,16 @@ def build_sites(
     )
     status = SiteStatus(
         config.name,
-        core.sites.log_id,
+        sites.log_id,
         core.log,
         core.database,
         links,
-        core.sites.durability,
+        sites.durability,
         core.platform.now_ms,
     )
     servlets = (
-        SiteLinksServlet(ReceiveChanges(core.sites.log_id, take, links)),
-        SiteCopies(_give_copy(core, core.sites), secret_check(core.config)),
+        SiteLinksServlet(ReceiveChanges(sites.log_id, take, links)),
+        SiteCopies(_give_copy(core, sites), secret_check(core.config)),
         SiteStatusServlet(config.name, status),
     )
     authenticator = AuthenticateSite(config.name, core.signer, site_peers)
@@ -153,7 +150,7 @@ def build_sites(
         lambda: _thin(core, links, site_peers),
     )
     retrying = Periodic(core.platform, "Trying again what was kept", RETRY_INTERVAL_S, retry.run)
-    return Sites(config.name, (*_ends(core.sites), thin, retrying, links), authenticator, servlets)
+    return Sites(config.name, (*_ends(sites), thin, retrying, links), authenticator, servlets)
 
 
 async def _thin(core: Core, links: SiteLinks, site_peers: SitePeers) -> None:

@@ -18,13 +18,6 @@ from popcube_server.services.sites.reload_sites import ReloadSites
 from popcube_server.services.sites.site_status import SiteStatus
 
 
-class NoLongPolls:
-    """Nobody waits at a witness."""
-
-    def release(self) -> None:
-        return
-
-
 @dataclass(frozen=True, slots=True)
 class Witness:
     """`site` answers everybody, and tells only that the witness is there; `link_site` answers the other sites."""
@@ -44,7 +37,7 @@ def build_witness_sites(core: Core, peers: SitePeers, reload: ReloadSites) -> Wi
     status = SiteStatus(
         config.name, core.sites.log_id, core.log, core.database, {}, core.sites.durability, platform.now_ms
     )
-    duties = build_duties(core, peers, {})
+    duties = build_duties(core, core.sites, peers, {})
     front = Router((Health(), MetricsPage(core.metrics)))
     link = Router((*duties.servlets, SiteStatusServlet(config.name, status), SiteReload(config.name, reload)))
     return Witness(
