@@ -65,6 +65,20 @@ class ChoosingTests(CommandLineTestCase):
         ).stdout
         self.assertEqual("False", output.splitlines()[-1])
 
+    def test_a_server_loads_nothing_that_only_some_need_and_no_garbage(self) -> None:
+        program = (
+            "import gc, sys, popcube_server.cli as c\n"
+            "c._load_command('serve')\n"
+            "names = ('popcube_server.building.sites', 'popcube_server.building.duties', 'psycopg2')\n"
+            "print([name for name in names if name in sys.modules])\n"
+            "gc.unfreeze()\n"
+            "print(gc.collect() < 2500)"
+        )
+        output = subprocess.run(
+            [sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True
+        ).stdout
+        self.assertEqual(["[]", "True"], output.splitlines())
+
     def test_the_package_runs_as_a_module(self) -> None:
         output = subprocess.run(
             [sys.executable, "-m", "popcube_server", "version"],
