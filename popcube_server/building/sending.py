@@ -1,7 +1,7 @@
 """Builds what is sent to other servers, and what is known of their users' keys."""
 
 from federation.sending.batch import Batches
-from federation.sending.deliveries import Deliveries, SendingTools
+from federation.sending.deliveries import Deliveries
 from federation.sending.destination_queue import QueueLimits
 from federation.sending.device_changes import DeviceChanges
 from federation.sending.ephemeral import EphemeralEdus, SharingServers
@@ -17,6 +17,7 @@ from federation.sending.room_servers import RoomServers
 from federation.sending.send_transaction import SendTransaction
 from federation.sending.sender import Position, Sender, SenderSources
 from federation.sending.sending_duty import SendingDuty
+from federation.sending.sending_tools import SendingTools
 from federation.sending.sending_work import NewSender, SendingWork
 from popcube_server.building.core import Core
 from popcube_server.building.federation import Federation

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from federation.sending.batch import Batches
-from federation.sending.deliveries import Deliveries, SendingTools
+from federation.sending.deliveries import Deliveries
 from federation.sending.destination_queue import QueueLimits
 from federation.sending.device_changes import DeviceChanges
 from federation.sending.ephemeral import EphemeralEdus, SharingServers
@@ -22,6 +22,7 @@ from federation.sending.receipt_pace import ReceiptPace
 from federation.sending.refusals import Refusals
 from federation.sending.room_servers import RoomServers
 from federation.sending.sender import Position, Sender, SenderSources
+from federation.sending.sending_tools import SendingTools
 from federation.transport.errors import Unreachable
 from storage.destinations import (
     DestinationBack,

@@ -5,11 +5,12 @@ from typing import Any
 import orjson
 from twisted.trial.unittest import SynchronousTestCase
 
-from federation.sending.deliveries import MAX_AT_ONCE, MAX_REFUSED
 from federation.sending.destination_queue import State
+from federation.sending.not_taken import MAX_REFUSED
 from federation.sending.parked import AT_ONCE, PAUSE_S
 from federation.sending.place import CURSOR
 from federation.sending.sender import SAVE_AFTER_S
+from federation.sending.work_slots import MAX_AT_ONCE
 from federation.transport.errors import HttpRefusal
 from federation.transport.https import MAX_REQUESTS
 from storage.device_keys import RemoveDeviceKeys
