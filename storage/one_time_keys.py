@@ -76,6 +76,7 @@ class OneTimeKey:
 Claimed = OneTimeKey | None
 """What a claim gave."""
 
+
 @dataclass(frozen=True, slots=True)
 class DeviceKeyCounts:
     """What a device has left."""
