@@ -1,8 +1,9 @@
 """The base of everything that reacts to the log and must not miss an entry, not even over a crash.
 
 A follower says which entries concern it, and handles them in the order of the log, many at a time. Where it stands is
-kept in the database and moved only after the work was done: what a crash cuts off is done again at the next start. So
-the work must be such that doing it twice is doing it once.
+kept in the database and moved only after the work was done, a little later, for all that was done until then: what a
+crash cuts off, and what was done just before, is done again at the next start. So the work must be such that doing it
+twice is doing it once.
 
 States: idle -> scheduled -> running -> idle, from running also to waiting (for another try) -> running; stopped.
 """
@@ -29,6 +30,8 @@ BATCH: Final = 500
 """How many entries of the log are looked at together."""
 SAVE_EVERY: Final = 20_000
 """Entries that do not concern a follower move its stored cursor only this often: they are quickly read again."""
+SAVE_AFTER_S: Final = 0.5
+"""For so long work is collected before the stored cursor moves: a commit for each piece of work costs as much again."""
 FIRST_RETRY_S: Final = 1.0
 LAST_RETRY_S: Final = 60.0
 
@@ -84,6 +87,7 @@ class DurableFollower:
         self._position: int | None = None
         self._saved = 0
         self._timer: Timer | None = None
+        self._save_timer: Timer | None = None
         self._retry_s = FIRST_RETRY_S
         self._at_rest: list[Waiter[None]] = []
         self._stopping = False
@@ -114,6 +118,9 @@ class DurableFollower:
         elif self._state is State.RUNNING:
             await self._rest()
         self._state = State.STOPPED
+        if self._save_timer is not None:
+            self._save_timer.cancel()
+            self._save_timer = None
         if self._position is not None:
             await self._save()
 
@@ -162,7 +169,7 @@ class DurableFollower:
                 await self._handle(mine)
             self._position = batch[-1].position
             if mine or self._position - self._saved >= SAVE_EVERY:
-                await self._save()
+                self._save_after(SAVE_AFTER_S)
 
     async def _load(self) -> int:
         name, first = self._work.name, self._saved
@@ -189,10 +196,23 @@ class DurableFollower:
             # The loop at the very top: see `LogWork.handle`.
             logger.exception("%s passes over %d entries of the log", self._work.name, len(entries))
 
+    def _save_after(self, delay_s: float) -> None:
+        if self._save_timer is None and not self._stopping:
+            self._save_timer = self._source.platform.call_later(delay_s, self._save_now)
+
+    def _save_now(self) -> None:
+        self._save_timer = None
+        start(self._save(), self._save_failed)
+
+    def _save_failed(self, failure: Failure) -> None:
+        logger.error("The place of %s in the log was not saved: %s", self._work.name, failure.value)
+        self._save_after(FIRST_RETRY_S)
+
     async def _save(self) -> None:
-        if self.position > self._saved:
-            await self._source.committer.commit(MoveCursor(self._work.name, self.position))
-            self._saved = self.position
+        position = self.position
+        if position > self._saved:
+            await self._source.committer.commit(MoveCursor(self._work.name, position))
+            self._saved = position
 
     async def _rest(self) -> None:
         waiter: Waiter[None] = Waiter()

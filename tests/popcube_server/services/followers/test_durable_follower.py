@@ -3,11 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
+from unittest.mock import patch
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from popcube_server.services.followers.durable_follower import DurableFollower, FollowedLog
+from popcube_server.services.followers.durable_follower import (
+    FIRST_RETRY_S,
+    SAVE_AFTER_S,
+    DurableFollower,
+    FollowedLog,
+)
 from popcube_server.services.platform import Platform
 from storage.change import Change, LogEntry
 from storage.committer import CommitFailed
@@ -88,7 +94,39 @@ class DurableFollowerTests(StorageMixin):
         self.assertEqual((self.reader.read, self.cursor()), ([], 1))
         self.note("after")
         self.clock.advance(0)
-        self.assertEqual((self.reader.read, self.cursor()), (["after"], 2))
+        self.assertEqual((self.reader.read, self.cursor()), (["after"], 1))
+        self.clock.advance(SAVE_AFTER_S)
+        self.assertEqual(self.cursor(), 2)
+
+    def test_work_of_a_moment_moves_the_stored_cursor_once(self) -> None:
+        self.follow()
+        self.clock.advance(SAVE_AFTER_S)
+        with patch.object(self.committer, "commit", wraps=self.committer.commit) as commit:
+            for text in ("one", "two", "three"):
+                self.note(text)
+                self.clock.advance(0)
+            self.assertEqual((self.reader.read, self.cursor()), (["one", "two", "three"], 0))
+            self.clock.advance(SAVE_AFTER_S)
+            self.assertEqual(self.cursor(), 3)
+            self.assertEqual(
+                [call.args for call in commit.call_args_list if isinstance(call.args[0], MoveCursor)],
+                [(MoveCursor("reader", 3),)],
+            )
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_cursor_that_was_not_saved_is_saved_later(self) -> None:
+        follower = self.follow()
+        self.note("one")
+        self.clock.advance(0)
+        with (
+            patch.object(self.committer, "commit", side_effect=CommitFailed("disk full")),
+            self.assertLogs("popcube_server"),
+        ):
+            self.clock.advance(SAVE_AFTER_S)
+        self.assertEqual(self.cursor(), 0)
+        self.clock.advance(FIRST_RETRY_S)
+        self.assertEqual((self.cursor(), self.reader.read), (1, ["one"]))
+        self.result(follower.stop())
 
     def test_writer_is_not_held_up(self) -> None:
         self.follow()
@@ -112,7 +150,9 @@ class DurableFollowerTests(StorageMixin):
         self.follow()
         self.note("one")
         self.clock.advance(0)
+        self.clock.advance(SAVE_AFTER_S)
         # No stop: the process is gone.
+        self.clock = Clock()
         self.note("two")
         self.open()
         self.follow()
@@ -140,6 +180,7 @@ class DurableFollowerTests(StorageMixin):
         self.clock.advance(1.9)
         self.assertEqual((self.reader.read, self.cursor()), ([], 0))
         self.clock.advance(0.1)
+        self.clock.advance(SAVE_AFTER_S)
         self.assertEqual((self.reader.read, self.cursor()), (["one", "two"], 2))
 
     def test_entry_that_cannot_be_handled_does_not_hold_up_the_others(self) -> None:
@@ -150,6 +191,7 @@ class DurableFollowerTests(StorageMixin):
             self.clock.advance(0)
         self.note("good")
         self.clock.advance(0)
+        self.clock.advance(SAVE_AFTER_S)
         self.assertEqual((self.reader.read, self.cursor()), (["good"], 2))
 
     def test_stop_leaves_no_timer_and_hears_nothing_more(self) -> None:
