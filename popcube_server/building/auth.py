@@ -49,7 +49,7 @@ def build_auth(core: Core) -> Auth:
         core.database,
         core.committer,
         passwords,
-        LoginBans(core.database, core.committer, platform.now_ms),
+        LoginBans(core.database, core.committer, core.log, platform.now_ms),
         make_limiter(core, config.rate_limits.rc_login.failed_attempts),
     )
     registration_tokens = RegistrationTokens(core.database, core.committer, platform.now_ms)

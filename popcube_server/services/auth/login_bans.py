@@ -4,12 +4,21 @@ Ten failures: five minutes. Ten more: a week. Ten more, and each ten after that:
 """
 
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import LimitExceeded
+from storage.change import LogEntry
 from storage.committer import Committer
 from storage.database import Database, Transaction
-from storage.login_bans import BanRules, ForgetLoginFailures, LoginBansRepository, RecordLoginFailure
+from storage.log import Log
+from storage.login_bans import (
+    BanRules,
+    ForgetLoginFailures,
+    LoginBansRepository,
+    MergeLoginBan,
+    RecordLoginFailure,
+)
 
 _DAY_MS = 24 * 3600 * 1000
 RULES = BanRules(
@@ -21,18 +30,40 @@ RULES = BanRules(
 )
 
 
+_KINDS = frozenset({RecordLoginFailure.kind, MergeLoginBan.kind})
+"""Entries of the log after which an address may be banned."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenFailures:
+    """What was read before a password was looked at."""
+
+    changes: int
+    """`LoginBans.changes` before the reading."""
+    is_counted: bool
+
+
 class LoginBans:
     """Counts failed logins by address and refuses the addresses that are banned. Kept over restarts."""
 
-    def __init__(self, database: Database, committer: Committer, now_ms: Callable[[], int]) -> None:
+    def __init__(self, database: Database, committer: Committer, log: Log, now_ms: Callable[[], int]) -> None:
         self._database = database
         self._committer = committer
         self._now_ms = now_ms
         self._bans = LoginBansRepository()
+        self._changes = 0
+        log.follow(self._follow)
 
-    def check(self, tx: Transaction, address: str) -> None:
-        """Raise `LimitExceeded` if the address is banned."""
-        self._check_ended(self._bans.find_ban_end_ms(tx, address_key(address)))
+    @property
+    def changes(self) -> int:
+        """How often something was counted or banned since the start, on this site or, as far as it heard, elsewhere."""
+        return self._changes
+
+    def check(self, tx: Transaction, address: str, user_id: str) -> bool:
+        """Raise `LimitExceeded` if the address is banned. Whether failures of this account are counted for it."""
+        until_ms, is_counted = self._bans.find_ban_end_ms_and_failures(tx, address_key(address), user_id)
+        self._check_ended(until_ms)
+        return is_counted
 
     def _check_ended(self, until_ms: int | None) -> None:
         if until_ms is not None and until_ms > self._now_ms():
@@ -41,19 +72,20 @@ class LoginBans:
     async def record_failure(self, address: str, user_id: str) -> None:
         await self._committer.commit(RecordLoginFailure(address_key(address), user_id, self._now_ms(), RULES))
 
-    async def forget_failures(self, address: str, user_id: str) -> None:
+    async def forget_failures(self, address: str, user_id: str, seen: SeenFailures) -> None:
         """After a right password: forget the failures of this account, not those of others, which may be guesses.
 
         Raises `LimitExceeded` if the address was banned meanwhile: of many guesses at once, the right one may be
         among those that came after the tenth.
         """
-        if await self._database.read(lambda tx: self._is_counted(tx, address, user_id)):
+        is_counted = seen.is_counted
+        if seen.changes != self._changes:
+            is_counted = await self._database.read(lambda tx: self.check(tx, address, user_id))
+        if is_counted:
             await self._committer.commit(ForgetLoginFailures(address_key(address), user_id))
 
-    def _is_counted(self, tx: Transaction, address: str, user_id: str) -> bool:
-        until_ms, is_counted = self._bans.find_ban_end_ms_and_failures(tx, address_key(address), user_id)
-        self._check_ended(until_ms)
-        return is_counted
+    def _follow(self, entries: Sequence[LogEntry]) -> None:
+        self._changes += any(entry.kind in _KINDS for entry in entries)
 
 
 def address_key(address: str) -> str:

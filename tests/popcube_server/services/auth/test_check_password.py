@@ -31,7 +31,7 @@ class CheckPasswordTests(SqliteStorage, StorageMixin, SynchronousTestCase):
         clock = Clock()
         platform = Platform(clock, lambda size: b"x" * size, self.run_later)
         self.passwords = Passwords(platform, Argon2Config(1, 8192, 1), None)
-        self.bans = LoginBans(self.database, self.committer, platform.now_ms)
+        self.bans = LoginBans(self.database, self.committer, self.log, platform.now_ms)
         pending = Deferred.fromCoroutine(self.passwords.hash("right"))
         self.compute()
         hashed = self.successResultOf(pending)
@@ -82,6 +82,25 @@ class CheckPasswordTests(SqliteStorage, StorageMixin, SynchronousTestCase):
             trial = Deferred.fromCoroutine(check.check("alice", "right", ADDRESS))
             self.compute()
             self.successResultOf(trial)
+
+    def test_right_password_takes_one_read_unless_somebody_failed_meanwhile(self) -> None:
+        reads: list[object] = []
+        run_read = self.database._run_read
+
+        def counted(function: Callable[[], Any]) -> "Deferred[Any]":
+            reads.append(function)
+            return run_read(function)
+
+        self.database._run_read = counted
+        (trial,) = self.check(RateLimit(1, 100), "right")
+        self.successResultOf(trial)
+        self.assertEqual(len(reads), 1)
+        wrong, right = self.check(RateLimit(1, 100), "wrong", "right")
+        self.failureResultOf(wrong, NotAllowed)
+        self.successResultOf(right)
+        self.assertEqual(len(reads), 4)
+        left = self.read(lambda tx: tx.value("SELECT COUNT(*) FROM login_failures"))
+        self.assertEqual(left, 0)
 
     def test_endless_password_is_wrong(self) -> None:
         (trial,) = self.check(RateLimit(1, 100), "right" * 1000)
