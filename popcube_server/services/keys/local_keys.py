@@ -33,8 +33,11 @@ from storage.log import Log
 from storage.replication.wipe_user import WipeUser
 
 USERS_PER_READ: Final = 500
-MAX_KEPT_BYTES: Final = 32 * 1024
-"""Of one user: one with hundreds of devices is read each time."""
+MAX_KEPT_BYTES: Final = 64 * 1024
+"""Of one user: one with hundreds of devices or signatures is read each time."""
+DEVICE_ID_BYTES: Final = 100
+MAX_KEPT_SIGNED: Final = 1_000
+"""Users that one user signed: what somebody signed who knows more is read each time."""
 _KINDS_OF_USER: Final = frozenset(
     {
         AddDevice.kind,
@@ -96,6 +99,12 @@ class LocalUser:
     user_signing: bytes | None
     """For the user's own eyes."""
 
+    @property
+    def size_bytes(self) -> int:
+        """About what it takes in memory."""
+        cross_signing = sum(len(key or b"") for key in (self.master, self.self_signing, self.user_signing))
+        return 2 * len(self.all_devices) + cross_signing + DEVICE_ID_BYTES * len(self.device_ids)
+
 
 class LocalKeys:
     """Keys of users that have accounts here."""
@@ -128,7 +137,7 @@ class LocalKeys:
             with self._users.reading(chunk) as unchanged:
                 read = await self._database.read(partial(self._read, user_ids=chunk))
                 for user_id, user in read.items():
-                    if user_id in unchanged and len(user.all_devices) <= MAX_KEPT_BYTES:
+                    if user_id in unchanged and user.size_bytes <= MAX_KEPT_BYTES:
                         self._users.cache.put(user_id, user)
             found.update(read)
         return found
@@ -139,7 +148,7 @@ class LocalKeys:
         if signed is None:
             with self._signed.reading((viewer_id,)) as unchanged:
                 signed = await self._database.read(partial(self._read_signed, viewer_id=viewer_id))
-                if viewer_id in unchanged:
+                if viewer_id in unchanged and len(signed) <= MAX_KEPT_SIGNED:
                     self._signed.cache.put(viewer_id, signed)
         return signed
 

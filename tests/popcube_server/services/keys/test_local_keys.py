@@ -63,6 +63,13 @@ class LocalKeysTests(SqliteStorage, KeysMixin, SynchronousTestCase):
         self.assertTrue(self.keys.has(ALICE))
         self.assertEqual(self.signed_by_bob(), ())
 
+    def test_user_of_whom_there_is_too_much_is_not_kept(self) -> None:
+        self.commit(SetCrossSigningKeys(ALICE, (MASTER,), None))
+        signatures = [Signature(ALICE, "MASTER", ALICE, f"ed25519:{n}", "s" * 86) for n in range(700)]
+        self.commit(*map(AddSignature, signatures))
+        self.assertEqual(len(orjson.loads(self.alice().master or b"")["signatures"][ALICE]), 700)
+        self.assertFalse(self.keys.has(ALICE))
+
     def test_device_keys_names_and_devices_are_followed(self) -> None:
         self.assertEqual(self.shown(), {"A1": {"k": 1}})
         self.commit(SetDeviceKeys(ALICE, "A2", b'{"k":2}'))
