@@ -12,9 +12,9 @@ from popcube_server.services.errors import BadJson, NotJson, TooLarge
 
 
 def content_length(request: Request) -> int:
-    """In bytes."""
+    """In bytes; 0 if it is gone, because the client is."""
     content = request.content
-    if content is None:
+    if content is None or content.closed:
         return 0
     here = content.tell()
     length = content.seek(0, 2)
@@ -28,7 +28,7 @@ def read_json(request: Request, payload: Payload, limits: JsonLimits) -> Any:
         return {}
     if content_length(request) > limits.max_bytes:
         raise TooLarge("The body is too large.")
-    data = b"" if request.content is None else request.content.read()
+    data = _read(request)
     if not data and payload is Payload.OPTIONAL_JSON_OBJECT:
         return {}
     try:
@@ -63,7 +63,7 @@ class SignedBody:
         return self._parsed[0]
 
     def _parse(self) -> Any:
-        data = b"" if self._request.content is None else self._request.content.read()
+        data = _read(self._request)
         if not data:
             return None
         try:
@@ -73,6 +73,17 @@ class SignedBody:
         if not isinstance(value, dict):
             raise BadJson("The body must be a JSON object.")
         return value
+
+
+def _read(request: Request) -> bytes:
+    content = request.content
+    if content is None:
+        return b""
+    if content.closed:
+        # twisted.web does that if the connection is lost. It is no empty body: with that, something might be done.
+        raise NotJson("The request was broken off.")
+    data: bytes = content.read()
+    return data
 
 
 def _is_too_deep(value: Any, max_depth: int) -> bool:
