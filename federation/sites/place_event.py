@@ -140,8 +140,13 @@ class PlaceSiteEvent:
         except UnknownRoom:
             await self._take_room(site, peer, checked.rules, checked)
             return
-        if _is_own_join(checked, self._server_name) and not room.committed.has_member_of(self._server_name):
+        if (
+            _is_own_join(checked, self._server_name)
+            and not room.committed.has_member_of(self._server_name)
+            and checked.depth >= room.depth
+        ):
             # The peer came back into a room that all of us had left: what is known here is as old as it was there.
+            # If more is known here, the join was kept for later, and all have left again.
             await peer.accept.accept_return(checked, await peer.fetch.state_before(site, checked))
             return
         with peer.verdicts.about(checked.event_id, placing.is_soft_failed):
