@@ -20,6 +20,10 @@ class DeviceGone(Conflict):
     """The device was deleted."""
 
 
+class NotFirstKeys(Conflict):
+    """The device has identity keys, or its user a cross-signing key that is called like the device."""
+
+
 def find_existing_devices(tx: Transaction, devices: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
     """Those of these (user ID, device ID) that there are."""
     wanted = [(user, device) for user, device in dict.fromkeys(devices) if "\0" not in user + device]
@@ -93,6 +97,32 @@ def _write_keys(
         [(*of, position, json)],
     )
     return True
+
+
+@dataclass(frozen=True, slots=True)
+class SetFirstDeviceKeys(SetDeviceKeys):
+    """A device published its first identity keys. Raises `NotFirstKeys`, `DeviceGone`."""
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[bool]:
+        names = tx.intern(change.user_id for _, change in changes)
+        for position, change in changes:
+            of = (names[change.user_id], change.device_id.encode())
+            if "\0" in change.device_id:
+                raise DeviceGone("no device has such an ID")
+            rows = tx.all(
+                "SELECT 1 FROM devices WHERE user_id = ? AND device_id = ?"
+                " UNION ALL SELECT 2 FROM device_keys WHERE user_nid = ? AND device = ?"
+                " UNION ALL SELECT 3 FROM cross_signing_keys WHERE user_nid = ? AND public_key = ?",
+                (change.user_id, change.device_id, *of, *of),
+            )
+            found = {what for (what,) in rows}
+            if 1 not in found:
+                raise DeviceGone("the device was deleted")
+            if len(found) > 1:
+                raise NotFirstKeys("the device has keys, or is called like one")
+            _write_keys(tx, of, position, None, change.json)
+        return [True] * len(changes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,10 @@ from storage.device_keys import (
     DeviceGone,
     DeviceKeysRepository,
     DeviceKeysRow,
+    NotFirstKeys,
     RemoveDeviceKeys,
     SetDeviceKeys,
+    SetFirstDeviceKeys,
 )
 from tests.storage.keys_case import ALICE, BOB, KeysMixin
 from tests.storage.storage_case import PostgresStorage, SqliteStorage
@@ -58,6 +60,17 @@ class DeviceKeysTests(KeysMixin):
         self.failure(self.committer.commit(SetDeviceKeys(ALICE, "A3", b"{}")), DeviceGone)
         self.failure(self.committer.commit(SetDeviceKeys(ALICE, "A\0", b"{}")), DeviceGone)
         self.assertEqual(self.count("device_keys"), 0)
+
+    def test_first_keys_are_first_and_not_called_like_a_cross_signing_key(self) -> None:
+        self.commit(SetFirstDeviceKeys(ALICE, "A1", b'{"a":1}'), SetFirstDeviceKeys(BOB, "B1", b'{"b":1}'))
+        for json in (b'{"a":1}', b'{"a":2}'):
+            self.failure(self.committer.commit(SetFirstDeviceKeys(ALICE, "A1", json)), NotFirstKeys)
+        self.assertEqual(self.read(lambda tx: DeviceKeysRepository().find(tx, ALICE, "A1")), b'{"a":1}')
+        self.commit(SetCrossSigningKeys(ALICE, (CrossSigningKey(MASTER, "A2", b"{}"),), None))
+        self.failure(self.committer.commit(SetFirstDeviceKeys(ALICE, "A2", b"{}")), NotFirstKeys)
+        for gone in ("A3", "A\0"):
+            self.failure(self.committer.commit(SetFirstDeviceKeys(ALICE, gone, b"{}")), DeviceGone)
+        self.assertEqual(self.count("device_keys"), 2)
 
     def test_new_identity_keys_lose_the_signatures_of_the_old(self) -> None:
         self.commit(SetDeviceKeys(ALICE, "A1", b'{"a":1}'), SetDeviceKeys(ALICE, "A2", b'{"a":1}'))

@@ -1,8 +1,9 @@
 """Publish a device's identity keys, one-time keys and fallback keys."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
+from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.errors import InvalidParam, NotAllowed, UnknownToken, WithCode
 from popcube_server.services.keys.checked_keys import (
     check_device_keys,
@@ -14,7 +15,13 @@ from popcube_server.services.requester import Requester
 from storage.change import Change
 from storage.committer import Committed, Committer
 from storage.database import Database
-from storage.device_keys import DeviceGone, DeviceKeysRepository, SetDeviceKeys
+from storage.device_keys import (
+    DeviceGone,
+    DeviceKeysRepository,
+    NotFirstKeys,
+    SetDeviceKeys,
+    SetFirstDeviceKeys,
+)
 from storage.device_lists import DeviceListChanged
 from storage.one_time_keys import (
     MAX_FALLBACK_ALGORITHMS,
@@ -24,6 +31,9 @@ from storage.one_time_keys import (
     KeyExists,
     TooManyKeys,
 )
+
+DEVICES_REMEMBERED: Final = 10_000
+"""Of which it is known that they probably have keys."""
 
 
 class UploadKeys:
@@ -38,6 +48,8 @@ class UploadKeys:
         self._counts = counts
         self._clashed = clashed
         self._device_keys = DeviceKeysRepository()
+        self._with_keys: BoundedCache[tuple[str, str], bool] = BoundedCache(DEVICES_REMEMBERED)
+        """Devices that uploaded since the start."""
 
     async def upload(
         self,
@@ -49,20 +61,38 @@ class UploadKeys:
         """How many unclaimed keys of each algorithm the device has then."""
         if len(one_time_keys) > MAX_PER_DEVICE or len(fallback_keys) > MAX_FALLBACK_ALGORITHMS:
             raise InvalidParam("There are too many keys in one request.")
-        changes: list[Change] = []
+        identity = None
         if device_keys is not None:
-            json = check_device_keys(device_keys, requester.user_id, requester.device_id)
-            changes += await self._identity_changes(requester, json)
+            identity = check_device_keys(device_keys, requester.user_id, requester.device_id)
+        added: list[Change] = []
         if one_time_keys or fallback_keys:
             one_time, fallback = check_one_time_keys(one_time_keys), check_fallback_keys(fallback_keys)
-            changes.append(AddOneTimeKeys(requester.user_id, requester.device_id, one_time, fallback))
-        if changes:
-            committed = await self._commit(changes)
-            if isinstance(committed.results[-1], DeviceKeyCounts):
-                return committed.results[-1].one_time
+            added.append(AddOneTimeKeys(requester.user_id, requester.device_id, one_time, fallback))
+        committed = await self._upload(requester, identity, added)
+        if committed is not None and isinstance(committed.results[-1], DeviceKeyCounts):
+            return committed.results[-1].one_time
         return (await self._counts.of(requester.user_id, requester.device_id)).one_time
 
-    async def _identity_changes(self, requester: Requester, json: bytes) -> list[Change]:
+    async def _upload(
+        self, requester: Requester, identity: bytes | None, added: Sequence[Change]
+    ) -> Committed | None:
+        """None: there was nothing to write."""
+        if identity is None:
+            return await self._commit(added) if added else None
+        user_id, device_id = requester.user_id, requester.device_id
+        # The first upload of a device, which most are, is decided where it is written. It is tried once for each
+        # device: who repeats it must not make others, whose changes are written together with it, wait each time.
+        if self._with_keys.get((user_id, device_id)) is None:
+            self._with_keys.put((user_id, device_id), True)
+            first = (SetFirstDeviceKeys(user_id, device_id, identity), DeviceListChanged(user_id))
+            try:
+                return await self._commit((*first, *added))
+            except NotFirstKeys:
+                pass
+        changes = (*await self._identity_changes(requester, identity), *added)
+        return await self._commit(changes) if changes else None
+
+    async def _identity_changes(self, requester: Requester, json: bytes) -> Sequence[Change]:
         user_id, device_id = requester.user_id, requester.device_id
         old, is_taken = await self._database.read(
             lambda tx: self._device_keys.find_before_upload(tx, user_id, device_id)
@@ -71,10 +101,10 @@ class UploadKeys:
         if is_taken:
             raise NotAllowed("The device is called like one of the user's cross-signing keys.")
         if old == json:
-            return []
-        return [SetDeviceKeys(user_id, device_id, json), DeviceListChanged(user_id)]
+            return ()
+        return SetDeviceKeys(user_id, device_id, json), DeviceListChanged(user_id)
 
-    async def _commit(self, changes: list[Change]) -> Committed:
+    async def _commit(self, changes: Sequence[Change]) -> Committed:
         try:
             return await self._committer.commit(*changes)
         except KeyExists as error:

@@ -1,6 +1,7 @@
 """Uploading, querying and claiming device keys."""
 
 from typing import Any
+from unittest.mock import patch
 
 import orjson
 
@@ -107,6 +108,32 @@ class UploadTests(KeysTestCase):
         self.refuse({"fallback_keys": {f"algorithm{n}:A": "key" for n in range(11)}}, 400, "M_INVALID_PARAM")
         self.upload(self.alice, fallback_keys={f"algorithm{n}:A": "key" for n in range(10)})
         self.refuse({"fallback_keys": {"more:A": "key"}}, 400, "M_INVALID_PARAM")
+
+    def test_first_upload_of_a_device_is_decided_in_its_commit(self) -> None:
+        self.upload(self.alice)
+        core = self.organisations["one.example"].core
+        with patch.object(core.database, "read", wraps=core.database.read) as read:
+            self.upload(
+                self.alice,
+                device_keys=self.device_keys(self.alice),
+                one_time_keys=self.one_time_keys(self.alice, "A"),
+            )
+            read.assert_not_called()
+
+    def test_same_identity_keys_again_are_no_news(self) -> None:
+        keys = self.given_device_keys(self.alice)
+        position = self.organisations["one.example"].core.log.position
+        self.upload(self.alice, device_keys=keys)
+        self.assertEqual(self.organisations["one.example"].core.log.position, position)
+        # Nor after a restart, which remembers no devices.
+        self.restart()
+        for _ in range(2):
+            self.upload(self.alice, device_keys=keys, one_time_keys=self.one_time_keys(self.alice, "A"))
+        self.assertEqual(self.organisations["one.example"].core.log.position, position + 2)
+        since = self.ok(self.get(f"{V3}/sync", self.alice))["next_batch"]
+        self.upload(self.alice, device_keys=self.device_keys(self.alice, new="keys"))
+        answer = self.ok(self.get(f"{V3}/sync?since={since}", self.alice))
+        self.assertEqual(answer["device_lists"]["changed"], [self.alice.user_id])
 
     def test_refused_upload_changes_nothing(self) -> None:
         body = {"device_keys": self.device_keys(self.alice), "one_time_keys": {"A": "key"}}
