@@ -186,6 +186,9 @@ class AcceptEvent:
             waiter = self._committer.submit((change, *more), room.fence)
         try:
             await waiter
+            if plan.placement.current is None:
+                # It is not among what the room knows to be on its way to the disk: what stands on it would not find it.
+                await self._committer.commit(fence=room.fence)
         finally:
             self._rooms.drop_if_broken(room)
         return plan.verdict
