@@ -62,6 +62,23 @@ class LocalMediaFilesTests(SynchronousTestCase):
         with self.store.open(KEY) as file:
             self.assertEqual(file.read(), b"rest")
 
+    def test_a_source_in_memory_is_stored_whole_from_where_it_stands(self) -> None:
+        data = bytes(range(256)) * 3000
+        source = BytesIO(data)
+        source.seek(7)
+        stored = self.store.put(KEY, source, len(data))
+        self.assertEqual(
+            (len(data) - 7, hashlib.sha256(data[7:]).digest()), (stored.size_bytes, stored.sha256)
+        )
+        with self.store.open(KEY) as file:
+            self.assertEqual(data[7:], file.read())
+
+    def test_a_source_in_memory_that_was_closed_leaves_nothing(self) -> None:
+        source = BytesIO(b"data")
+        source.close()
+        self.assertRaises(SourceClosed, self.store.put, KEY, source, 4)
+        self.assertEqual(self.names(), [])
+
     def test_a_key_is_put_again_though_an_earlier_process_died_over_it(self) -> None:
         (self.folder / "incoming" / KEY).write_bytes(b"half of")
         self.store.put(KEY, BytesIO(b"data"), 4)

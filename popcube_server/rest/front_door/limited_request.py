@@ -76,7 +76,8 @@ class LimitedRequest(Request):
             return
         if length is not None and SMALL_BODY_BYTES <= length <= LARGE_BODY_BYTES and self.memory.take(length):
             # A file that is written and read only to be copied to its place costs more than all else of an upload.
-            self.content = BytesIO()
+            # In its full size, so that nothing is copied while it grows; memory that is new is taken as it is filled.
+            self.content = BytesIO(bytes(length))
             self.notifyFinish().addBoth(lambda _: self.memory.give_back(length))
             return
         super().gotLength(length)  # type: ignore[no-untyped-call]
