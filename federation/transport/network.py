@@ -7,7 +7,7 @@ from federation.sites.site_tls import SiteTls
 from federation.transport.address_policy import AddressPolicy
 from federation.transport.https import Https, HttpsClient, tcp_endpoints
 from federation.transport.names import NameResolver
-from federation.transport.system_names import SystemNames, resolv_conf_resolver
+from federation.transport.system_names import SystemNames, resolv_conf_services
 from federation.transport.tls import TlsPolicy
 from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config.federation import FederationSection
@@ -33,7 +33,7 @@ def make_network(reactor: Any, config: FederationSection) -> Network:
 
     Raises OSError or ValueError if a file of `federation_custom_ca_list` cannot be used.
     """
-    names = SystemNames(reactor, resolv_conf_resolver)
+    names = SystemNames(reactor, resolv_conf_services)
     tls = TlsPolicy(
         config.federation_custom_ca_list,
         config.federation_client_minimum_tls_version,

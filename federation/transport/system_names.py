@@ -1,26 +1,36 @@
-"""DNS as the operating system knows it: the reactor's resolver for addresses, twisted.names for SRV."""
+"""DNS as the operating system knows it: the reactor's resolver for addresses, `service_records.py` for SRV."""
 
+import importlib
 import ipaddress
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import DNSLookupError
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IHostResolution, IResolutionReceiver
-from twisted.names import client, dns
-from twisted.names.error import DNSNameError, DNSQueryTimeoutError, DomainError
 from zope.interface import implementer
 
 from federation.transport.address_policy import IPAddress
-from federation.transport.names import LookupFailed, ServiceRecord
-
-RETRY_TIMEOUTS_S = (1, 3, 6)
+from federation.transport.names import ServiceRecord
 
 
-def resolv_conf_resolver(reactor: Any) -> Any:
+class FindServices(Protocol):
+    async def find_services(self, name: str) -> Sequence[ServiceRecord]:
+        """As of `NameResolver`."""
+
+
+class _ServicesModule(Protocol):
+    """What `service_records.py` offers."""
+
+    def resolv_conf_services(self, reactor: Any) -> FindServices: ...
+
+
+def resolv_conf_services(reactor: Any) -> FindServices:
     """Asks the servers of /etc/resolv.conf, and watches that file from then on."""
-    return client.Resolver(resolv="/etc/resolv.conf", reactor=reactor)
+    # Loaded when the first is looked up: twisted.names takes half a megabyte, and a server that meets no others, or
+    # finds them by their well-known documents, never asks for services.
+    module = cast(_ServicesModule, importlib.import_module("federation.transport.service_records"))
+    return module.resolv_conf_services(reactor)
 
 
 @implementer(IResolutionReceiver)
@@ -43,12 +53,12 @@ class _Addresses:
 
 
 class SystemNames:
-    """`NameResolver` of a real reactor. `make_resolver` makes twisted.names' IResolver when it is first needed."""
+    """`NameResolver` of a real reactor. `make_services` is called when services are first asked for."""
 
-    def __init__(self, reactor: Any, make_resolver: Callable[[Any], Any]) -> None:
+    def __init__(self, reactor: Any, make_services: Callable[[Any], FindServices]) -> None:
         self._reactor = reactor
-        self._make_resolver = make_resolver
-        self._services: Any = None
+        self._make_services = make_services
+        self._services: FindServices | None = None
 
     async def find_addresses(self, host: str) -> Sequence[IPAddress]:
         addresses = _Addresses()
@@ -60,23 +70,5 @@ class SystemNames:
 
     async def find_services(self, name: str) -> Sequence[ServiceRecord]:
         if self._services is None:
-            self._services = self._make_resolver(self._reactor)
-        try:
-            answers, _, _ = await self._services.lookupService(name, timeout=RETRY_TIMEOUTS_S)
-        except DNSNameError:
-            return ()
-        except CancelledError:
-            raise
-        except (DomainError, DNSQueryTimeoutError, DNSLookupError, OSError, ValueError) as error:
-            raise LookupFailed(f"{name}: {type(error).__name__}") from error
-        return [
-            ServiceRecord(
-                record.payload.priority,
-                record.payload.weight,
-                record.payload.port,
-                record.payload.target.name.decode("ascii", "replace").rstrip("."),
-                record.ttl,
-            )
-            for record in answers
-            if record.type == dns.SRV
-        ]
+            self._services = self._make_services(self._reactor)
+        return await self._services.find_services(name)

@@ -10,6 +10,7 @@ from twisted.names.server import DNSServerFactory
 from twisted.trial.unittest import TestCase
 
 from federation.transport.names import LookupFailed, ServiceRecord
+from federation.transport.service_records import ServiceRecords
 from federation.transport.system_names import SystemNames
 
 reactor: Any = _installed_reactor
@@ -48,7 +49,8 @@ class SystemNamesTests(TestCase):
         port = reactor.listenUDP(0, dns.DNSDatagramProtocol(factory), interface="127.0.0.1")
         self.addCleanup(port.stopListening)
         servers = [("127.0.0.1", port.getHost().port)]
-        self.names = SystemNames(reactor, lambda reactor: client.Resolver(servers=servers, reactor=reactor))
+        resolver = client.Resolver(servers=servers, reactor=reactor)
+        self.names = SystemNames(reactor, lambda reactor: ServiceRecords(resolver))
 
     async def test_service_records(self) -> None:
         found = await self.names.find_services("_matrix._tcp.one.example")
