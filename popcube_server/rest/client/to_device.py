@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from federation.room_dag.identifiers import is_user_id
 from popcube_server.rest.endpoint import Access, Call, endpoint
 from popcube_server.rest.parse import get_object
 from popcube_server.services.errors import BadJson
@@ -22,9 +21,7 @@ class ToDevice:
         for user_id, devices in get_object(call.body, "messages").items():
             if not isinstance(devices, dict) or not all(isinstance(one, dict) for one in devices.values()):
                 raise BadJson(f"The messages for '{user_id}' must be an object of objects.")
-            # Who does not exist gets nothing, like a device that does not exist.
-            if is_user_id(user_id):
-                messages[user_id] = devices
+            messages[user_id] = devices
         await self._send_to_device.send(
             call.requester, call.path["event_type"], call.path["txn_id"], messages
         )

@@ -173,11 +173,12 @@ class ToDeviceInbox:
                 self._drop((entry.key[0], entry.key[1]))
 
     def _arrived(self, entry: LogEntry) -> None:
+        newest = entry.position
+        only = PendingRange(newest, newest)
         for device in pairs(entry.key):
             known = self.ranges.peek(device)
             if known is not None:
-                oldest = entry.position if known == NOTHING else known.oldest
-                self.ranges.put(device, PendingRange(oldest, entry.position))
+                self.ranges.put(device, only if known == NOTHING else PendingRange(known.oldest, newest))
         match entry.change:
             case SendToDevice(messages=messages):
                 for message in messages:

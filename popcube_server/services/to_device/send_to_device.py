@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 import orjson
 
-from federation.room_dag.identifiers import domain_of
+from federation.room_dag.identifiers import domain_of, is_user_id
 from federation.rooms.draft import TransactionKey
 from popcube_server.services.errors import InvalidParam, TooLarge
 from popcube_server.services.keys.local_keys import LocalKeys
@@ -83,8 +83,12 @@ class SendToDevices:
         local: dict[str, Mapping[str, Mapping[str, Any]]] = {}
         remote: dict[str, Mapping[str, Mapping[str, Any]]] = {}
         for user_id, devices in messages.items():
-            is_local = self._local_keys.has(user_id) or domain_of(user_id) == self._server_name
-            (local if is_local else remote)[user_id] = devices
+            # Who is in memory has an account here: there is nothing to check.
+            if self._local_keys.has(user_id):
+                local[user_id] = devices
+            # Who cannot exist gets nothing, like a device that does not exist.
+            elif is_user_id(user_id):
+                (local if domain_of(user_id) == self._server_name else remote)[user_id] = devices
         changes: list[Change] = []
         users = await self._local_keys.get(local)
         existing = {user_id: user.device_ids for user_id, user in users.items()}

@@ -60,6 +60,9 @@ class SendToDeviceTests(KeysTestCase):
             "@nobody:one.example": {"*": {}},
             "@carol:other.example": {"*": {}},
             "@\0:one.example": {"*": {}},
+            "nobody": {"*": {}},
+            "": {"*": {}},
+            "@carol:not a server": {"*": {}},
         }
         path = f"{V3}/sendToDevice/m.new_device/1"
         body = {
