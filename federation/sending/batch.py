@@ -20,10 +20,12 @@ from federation.sending.own_devices import OwnDevices, OwnUser
 from federation.sending.room_servers import RoomServers
 from popcube_server.lazy_dataclasses import dataclass
 from storage.database import Database, Transaction
+from storage.destinations_behind import DestinationsBehindRepository, RoomBehind
+from storage.device_list_updates import CROSS_SIGNING, DeviceListUpdatesRepository, DeviceUpdate
 from storage.events import ORDERING_STEP, EventsRepository
 from storage.presence import SetPresence
 from storage.receipts import StoreReceipt
-from storage.sending import CROSS_SIGNING, DeviceUpdate, RoomBehind, SendingRepository, WaitingMessage
+from storage.to_device_remote import ToDeviceRemoteRepository, WaitingMessage
 
 # A transaction carries "a maximum of 50 PDUs" and "a maximum of 100 EDUs".
 MAX_PDUS: Final = 50
@@ -63,14 +65,15 @@ class Batches:
         server_name: str,
         database: Database,
         events: EventStore,
-        repository: SendingRepository,
         servers: RoomServers,
         own_devices: OwnDevices,
     ) -> None:
         self._server_name = server_name
         self._database = database
         self._events = events
-        self._repository = repository
+        self._behind = DestinationsBehindRepository()
+        self._messages = ToDeviceRemoteRepository()
+        self._updates = DeviceListUpdatesRepository()
         self._servers = servers
         self._own_devices = own_devices
         self._event_rows = EventsRepository()
@@ -101,9 +104,7 @@ class Batches:
         batch.pdus += [stored[one.event_id].event.json for one in queued if one.event_id in stored]
 
     async def _add_latest(self, batch: Batch, destination: str, upto: int, limit: int) -> None:
-        rooms = await self._database.read(
-            lambda tx: self._repository.get_rooms_behind(tx, destination, limit)
-        )
+        rooms = await self._database.read(lambda tx: self._behind.get_rooms_behind(tx, destination, limit))
         wanted = []
         for room in rooms:
             # One that left by itself in the meantime is not told what came after.
@@ -139,7 +140,7 @@ class Batches:
         # Whoever adds one meanwhile says so again.
         queue.has_messages = False
         messages: list[WaitingMessage] = await self._database.read(
-            lambda tx: self._repository.get_messages(tx, queue.destination, limit + 1)
+            lambda tx: self._messages.get_messages(tx, queue.destination, limit + 1)
         )
         if len(messages) > limit:
             queue.has_messages = True
@@ -173,7 +174,7 @@ class Batches:
     def _read_devices(
         self, tx: Transaction, user_ids: Collection[str]
     ) -> tuple[Sequence[DeviceUpdate], dict[str, OwnUser]]:
-        return self._repository.get_device_updates(tx, user_ids), dict(self._own_devices.read(tx, user_ids))
+        return self._updates.get_device_updates(tx, user_ids), dict(self._own_devices.read(tx, user_ids))
 
 
 def _device_edu(update: DeviceUpdate, previous: int | None, user: OwnUser | None) -> bytes | None:

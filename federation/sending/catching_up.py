@@ -7,7 +7,7 @@ from federation.sending.falling_behind import FallingBehind
 from federation.sending.missed import Missed
 from federation.sending.tenure import Tenure
 from storage.database import Database
-from storage.sending import CaughtUp, Lag, SendingRepository
+from storage.destinations_behind import CaughtUp, DestinationsBehindRepository, Lag
 
 
 class CatchingUp:
@@ -16,14 +16,13 @@ class CatchingUp:
     def __init__(
         self,
         database: Database,
-        repository: SendingRepository,
         missed: Missed,
         falling_behind: FallingBehind,
         tenure: Tenure,
         position: Callable[[], int],
     ) -> None:
         self._database = database
-        self._repository = repository
+        self._repository = DestinationsBehindRepository()
         self._missed = missed
         self._falling_behind = falling_behind
         self._tenure = tenure

@@ -26,7 +26,10 @@ from federation.sending.work_slots import WorkSlots
 from storage.change import Change
 from storage.committer import Committed
 from storage.database import Waiter, start
-from storage.sending import DeviceUpdate, SenderReplaced
+from storage.destinations_behind import DestinationsBehindRepository
+from storage.device_list_updates import DeviceUpdate
+from storage.sender_epoch import SenderReplaced
+from storage.to_device_remote import ToDeviceRemoteRepository
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +49,8 @@ class Deliveries:
     ) -> None:
         self._server_name = server_name
         self._database = tools.database
-        self._repository = tools.repository
+        self._behind = DestinationsBehindRepository()
+        self._messages = ToDeviceRemoteRepository()
         self._clock = tools.clock
         self._position = position
         self._parked = Parked(tools.clock, self._come_back)
@@ -55,7 +59,7 @@ class Deliveries:
         self._queues = Queues(tools.limits)
         self._falling_behind = FallingBehind(tools.servers, self._inherited, duty, self._tenure, position)
         self._catching_up = CatchingUp(
-            tools.database, tools.repository, tools.missed, self._falling_behind, self._tenure, position
+            tools.database, tools.missed, self._falling_behind, self._tenure, position
         )
         self._under_way = UnderWay(server_name, tools.transactions, tools.clock, self._tenure)
         self._work = WorkOff(
@@ -106,9 +110,8 @@ class Deliveries:
         inherited = await self._inherited.find(self._position())
         if inherited:
             await self.commit(*inherited)
-        repository = self._repository
         lagging, waiting = await self._database.read(
-            lambda tx: (repository.get_lagging(tx), repository.get_with_messages(tx))
+            lambda tx: (self._behind.get_lagging(tx), self._messages.get_with_messages(tx))
         )
         now_ms = int(self._clock.seconds() * 1000)
         for one in lagging:

@@ -11,9 +11,9 @@ from enum import Enum
 from typing import Any, Final, Protocol
 
 from popcube_server.lazy_dataclasses import dataclass
+from storage.device_list_updates import CROSS_SIGNING
 from storage.presence import SetPresence
 from storage.receipts import StoreReceipt
-from storage.sending import CROSS_SIGNING
 
 MAX_PASSING: Final = 500
 """Of more, the oldest are dropped."""

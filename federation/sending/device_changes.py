@@ -7,8 +7,8 @@ from storage.change import LogEntry
 from storage.cross_signing import AddSignature, CrossSigningRepository, SetCrossSigningKeys
 from storage.database import Database
 from storage.device_keys import RemoveDeviceKeys, SetDeviceKeys
+from storage.device_list_updates import CROSS_SIGNING, NoteDeviceChange
 from storage.devices import RenameDevice
-from storage.sending import CROSS_SIGNING, NoteDeviceChange
 
 
 class DeviceChanges:

@@ -13,7 +13,7 @@ from federation.room_dag.canonical_json import encode_lenient
 from popcube_server.lazy_dataclasses import dataclass
 from storage.presence import SetPresence
 from storage.receipts import PUBLIC, StoreReceipt
-from storage.sending import WaitingMessage
+from storage.to_device_remote import WaitingMessage
 
 DEVICE_LIST_UPDATE: Final = "m.device_list_update"
 DIRECT_TO_DEVICE: Final = "m.direct_to_device"

@@ -9,7 +9,7 @@ from federation.sending.sending_duty import SendingDuty
 from federation.sending.tenure import Tenure
 from storage.change import Change
 from storage.committer import CommitFailed
-from storage.sending import FallBehind, RoomBehind
+from storage.destinations_behind import FallBehind, RoomBehind
 
 
 class FallingBehind:

@@ -6,8 +6,8 @@ from federation.sending.room_servers import RoomServers
 from federation.sending.sending_duty import SendingDuty
 from storage.change import Change
 from storage.database import Database, Transaction
+from storage.destinations_behind import FallBehind, RoomBehind
 from storage.lags import KnownLag, LagsRepository, NoteLag, RoomOfOurs
-from storage.sending import FallBehind, RoomBehind
 from storage.site_links import SiteLinksRepository
 
 

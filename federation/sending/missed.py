@@ -8,9 +8,9 @@ from federation.sending.destination_queue import Passing
 from federation.sending.ephemeral import SharingServers, presence_passing, receipt_passing
 from federation.sending.room_servers import RoomServers
 from storage.database import Database
+from storage.device_list_updates import DeviceListUpdatesRepository, DeviceUpdate
 from storage.presence import PresenceRepository, PresenceRow, SetPresence
 from storage.receipts import ReceiptRow, ReceiptsRepository, StoreReceipt
-from storage.sending import DeviceUpdate, SendingRepository
 
 RECEIPTS_LOOKED_AT: Final = 2_000
 """Of everybody's, the newest."""
@@ -27,13 +27,13 @@ class Missed:
         self._database = database
         self._servers = servers
         self._sharing = sharing
-        self._sending = SendingRepository()
+        self._updates = DeviceListUpdatesRepository()
         self._receipts = ReceiptsRepository()
         self._presences = PresenceRepository()
 
     async def find_devices(self, destination: str, since: int) -> Sequence[DeviceUpdate]:
         """Device list updates after a position, oldest first."""
-        updates = await self._database.read(lambda tx: self._sending.get_device_updates_after(tx, since))
+        updates = await self._database.read(lambda tx: self._updates.get_device_updates_after(tx, since))
         known: dict[str, bool] = {}
         return [update for update in updates if await self._is_shared(update.user_id, destination, known)]
 

@@ -13,7 +13,8 @@ from federation.sending.refusals import Refusals, is_final, is_poison
 from federation.sending.sending_tools import Pauses
 from federation.sending.tenure import Tenure
 from federation.transport.errors import FederationError, Unreachable
-from storage.sending import ForgetDestination, PauseSending, RefusedLatest, RemoteDelivered, SentLatest
+from storage.destinations_behind import ForgetDestination, PauseSending, RefusedLatest, SentLatest
+from storage.to_device_remote import RemoteDelivered
 
 logger = logging.getLogger(__name__)
 

@@ -27,12 +27,15 @@ from storage.change import LogEntry
 from storage.committer import CommitFailed, Committer
 from storage.database import Database, Waiter, start
 from storage.destinations import DestinationBack
+from storage.device_list_updates import DeviceUpdate
 from storage.duties import SaveProgress
 from storage.engines.engine import StorageError
 from storage.events import StoreEvent
+from storage.forwarded_events import ForwardEvent
 from storage.log import Log, LogRepository
 from storage.receipts import StoreReceipt
-from storage.sending import DeviceUpdate, ForwardEvent, SenderReplaced, SendToRemoteDevices
+from storage.sender_epoch import SenderReplaced
+from storage.to_device_remote import SendToRemoteDevices
 from storage.typing_notices import TypingChanged
 
 logger = logging.getLogger(__name__)

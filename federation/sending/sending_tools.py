@@ -12,7 +12,6 @@ from popcube_server.lazy_dataclasses import dataclass
 from storage.committer import Committer
 from storage.database import Database
 from storage.destinations import FailingDestination
-from storage.sending import SendingRepository
 
 
 class SendTransaction(Protocol):
@@ -37,7 +36,6 @@ class SendingTools:
     database: Database
     committer: Committer
     clock: Clock
-    repository: SendingRepository
     servers: RoomServers
     missed: Missed
     batches: Batches

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from federation.sending.sending_duty import SendingDuty
 from storage.change import Change
 from storage.committer import Committed, Committer
-from storage.sending import HoldDuty, SenderReplaced, TakeOver
+from storage.sender_epoch import HoldDuty, SenderReplaced, TakeOver
 
 
 class Tenure:

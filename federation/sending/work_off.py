@@ -15,7 +15,8 @@ from federation.sending.tenure import Tenure
 from federation.sending.under_way import UnderWay
 from federation.transport.errors import FederationError, NotFederated
 from storage.change import Change
-from storage.sending import RemoteDelivered, SentLatest
+from storage.destinations_behind import SentLatest
+from storage.to_device_remote import RemoteDelivered
 
 logger = logging.getLogger(__name__)
 

@@ -29,7 +29,6 @@ from popcube_server.services.edus.remote_device_lists import RemoteDeviceLists
 from popcube_server.services.edus.remote_inboxes import OutgoingMessages
 from popcube_server.services.edus.shared_rooms import SharedRooms
 from storage.log import LogRepository
-from storage.sending import SendingRepository
 
 ROOMS_IN_MEMORY = 20_000
 """Of which the servers are counted."""
@@ -91,16 +90,14 @@ def _make_sender(core: Core, base: RoomBase, federation: Federation, duty: Sendi
     # It counts for itself: in the order in which it reads the log.
     sender_servers = RoomServers(base.rooms, ROOMS_IN_MEMORY)
     sender_sharing = SharingServers(base.user_rooms, sender_servers)
-    repository = SendingRepository()
     position = Position()
-    batches = Batches(server_name, database, base.events, repository, sender_servers, own_devices)
+    batches = Batches(server_name, database, base.events, sender_servers, own_devices)
     tools = SendingTools(
         SendTransaction(federation.client),
         federation.back_off,
         database,
         committer,
         core.platform.clock,
-        repository,
         sender_servers,
         Missed(server_name, database, sender_servers, sender_sharing),
         batches,

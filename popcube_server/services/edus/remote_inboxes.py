@@ -10,7 +10,7 @@ from federation.room_dag.identifiers import domain_of, is_user_id
 from popcube_server.services.errors import TooLarge
 from popcube_server.services.to_device.send_to_device import MAX_EVENT_BYTES, Messages
 from storage.change import Change
-from storage.sending import SendToRemoteDevices
+from storage.to_device_remote import SendToRemoteDevices
 
 MAX_EDU_BYTES: Final = 2 * MAX_EVENT_BYTES
 """A message to more devices than fit is cut into several."""

@@ -15,8 +15,8 @@ from popcube_server.services.errors import InvalidParam, NotAllowed, NotFound
 from popcube_server.services.federation.rooms_for_servers import RoomsForServers
 from storage.accounts import AccountsRepository
 from storage.database import Database, Transaction
+from storage.device_list_updates import DeviceListUpdatesRepository
 from storage.profiles import ProfilesRepository
-from storage.sending import SendingRepository
 
 MAX_USERS: Final = 1_000
 
@@ -64,7 +64,7 @@ class AnswerQueries:
         self._rooms = rooms
         self._accounts = AccountsRepository()
         self._profiles = ProfilesRepository()
-        self._sending = SendingRepository()
+        self._updates = DeviceListUpdatesRepository()
 
     async def profile(self, user_id: str, field: str | None) -> Mapping[str, Any]:
         """Every field or one. Raises `InvalidParam`, `NotAllowed`, `NotFound`."""
@@ -94,7 +94,7 @@ class AnswerQueries:
 
         def read(tx: Transaction) -> tuple[int, OwnUser | None]:
             return (
-                self._sending.find_stream_id(tx, user_id),
+                self._updates.find_stream_id(tx, user_id),
                 self._own_devices.read(tx, (user_id,)).get(user_id),
             )
 

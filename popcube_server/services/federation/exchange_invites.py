@@ -27,7 +27,7 @@ from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import BadJson, InvalidParam, NotAllowed, NotFound, Refusal, WithCode
 from popcube_server.services.federation.room_access import RoomAccess, has_member_of
 from storage.committer import Committer
-from storage.sending import ForwardEvent
+from storage.forwarded_events import ForwardEvent
 
 logger = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from popcube_server.services.federation.room_access import RoomAccess, servers_o
 from popcube_server.services.sync.heroes import Heroes
 from popcube_server.services.sync.stripped_state import RoomStrippedState
 from storage.committer import Committer
-from storage.sending import ForwardEvent
+from storage.forwarded_events import ForwardEvent
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,12 @@ import orjson
 
 from storage.change import Change
 from storage.database import Transaction
+from storage.device_list_updates import DeviceListUpdatesRepository, MergeDeviceUpdate, NoteDeviceChange
 from storage.events import OUTLIER, EventRow, EventsRepository, StoreEvent
+from storage.forwarded_events import ForwardEvent
 from storage.memberships import MembershipChange, MembershipsRepository
 from storage.replication.record import Key, Record, Taken, Version
 from storage.rooms import AddRoom, RoomsRepository
-from storage.sending import ForwardEvent, MergeDeviceUpdate, NoteDeviceChange, SendingRepository
 from storage.stripped_states import OUTSIDE_MEMBER, DropStripped, KeepStripped, StrippedStatesRepository
 
 _SHOWN: Final = ("invite", "knock")
@@ -122,7 +123,7 @@ class DeviceUpdateKind:
     is_of_user: Final = True
 
     def read(self, tx: Transaction, keys: Sequence[Key]) -> Mapping[Key, Any]:
-        found = {key: SendingRepository().find_device_update(tx, *key) for key in keys}
+        found = {key: DeviceListUpdatesRepository().find_device_update(tx, *key) for key in keys}
         return {
             key: {"stream_id": update.stream_id, "previous": update.previous}
             for key, update in found.items()
@@ -131,7 +132,7 @@ class DeviceUpdateKind:
 
     def merge(self, tx: Transaction, record: Record, present: Version | None) -> Taken | None:
         user_id, device_id = record.key
-        known = SendingRepository().find_device_update(tx, user_id, device_id)
+        known = DeviceListUpdatesRepository().find_device_update(tx, user_id, device_id)
         value = record.value
         if value is None or (known is not None and known.stream_id >= value["stream_id"]):
             return None

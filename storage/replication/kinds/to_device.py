@@ -7,14 +7,14 @@ from storage.database import Transaction
 from storage.replication.kinds.keys import is_deleted_device
 from storage.replication.own_site import find_own_log
 from storage.replication.record import Key, Record, Taken, Version
-from storage.sending import (
+from storage.to_device import DELIVERED, TO_DEVICE, MergeDelivered, MergeToDevice, ToDeviceRepository
+from storage.to_device_remote import (
     REMOTE_DELIVERED,
     REMOTE_MESSAGE,
     MergeRemoteDelivered,
     MergeRemoteMessage,
-    SendingRepository,
+    ToDeviceRemoteRepository,
 )
-from storage.to_device import DELIVERED, TO_DEVICE, MergeDelivered, MergeToDevice, ToDeviceRepository
 
 
 class ToDeviceKind:
@@ -67,7 +67,7 @@ class RemoteMessageKind:
 
     def read(self, tx: Transaction, keys: Sequence[Key]) -> Mapping[Key, Any]:
         found = {
-            key: SendingRepository().find_message(tx, key[0], key[1], int(key[2]), int(key[3]))
+            key: ToDeviceRemoteRepository().find_message(tx, key[0], key[1], int(key[2]), int(key[3]))
             for key in keys
         }
         return {key: content.decode() for key, content in found.items() if content is not None}
@@ -76,7 +76,7 @@ class RemoteMessageKind:
         destination, log, position, number = record.key
         if record.value is None or present is not None or log == find_own_log(tx):
             return None
-        if SendingRepository().find_delivered(tx, destination, log) >= int(position):
+        if ToDeviceRemoteRepository().find_delivered(tx, destination, log) >= int(position):
             return None
         message = MergeRemoteMessage(destination, log, int(position), int(number), record.value.encode())
         return Taken((message,))
@@ -89,11 +89,14 @@ class RemoteDeliveredKind:
     is_of_user: Final = False
 
     def read(self, tx: Transaction, keys: Sequence[Key]) -> Mapping[Key, Any]:
-        return {key: SendingRepository().find_delivered(tx, *key) for key in keys}
+        return {key: ToDeviceRemoteRepository().find_delivered(tx, *key) for key in keys}
 
     def merge(self, tx: Transaction, record: Record, present: Version | None) -> Taken | None:
         destination, log = record.key
-        if not record.value or SendingRepository().find_delivered(tx, destination, log) >= record.value:
+        if (
+            not record.value
+            or ToDeviceRemoteRepository().find_delivered(tx, destination, log) >= record.value
+        ):
             return None
         return Taken((MergeRemoteDelivered(destination, log, record.value),))
 

@@ -34,9 +34,6 @@ from storage.log import LogRepository
 from storage.memberships import MembershipsRepository
 from storage.presence import SetPresence
 from storage.receipts import PUBLIC, StoreReceipt
-from storage.sending import (
-    SendingRepository,
-)
 from synapse_like_config.federation import FederationRetries
 from tests.federation.rooms.engine_case import ALICE, EngineMixin
 
@@ -112,11 +109,10 @@ class SenderMixin(EngineMixin):
 
     def open(self) -> None:
         super().open()
-        repository = SendingRepository()
         servers = RoomServers(self.rooms, 100)
         sharing = SharingServers(FakeJoinedRooms(self), servers)
         own_devices = OwnDevices(self.database, are_names_shown=True)
-        batches = Batches(OWN, self.database, self.events, repository, servers, own_devices)
+        batches = Batches(OWN, self.database, self.events, servers, own_devices)
         position = Position()
         self.deliveries = Deliveries(
             OWN,
@@ -126,7 +122,6 @@ class SenderMixin(EngineMixin):
                 self.database,
                 self.committer,
                 self.clock,
-                repository,
                 servers,
                 Missed(OWN, self.database, servers, sharing),
                 batches,

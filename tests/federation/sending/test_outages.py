@@ -13,9 +13,11 @@ from federation.sending.sender import SAVE_AFTER_S
 from federation.sending.work_slots import MAX_AT_ONCE
 from federation.transport.errors import HttpRefusal
 from federation.transport.https import MAX_REQUESTS
+from storage.destinations_behind import FallBehind
 from storage.device_keys import RemoveDeviceKeys
 from storage.followers import FollowersRepository
-from storage.sending import FallBehind, SendToRemoteDevices, TakeOver
+from storage.sender_epoch import TakeOver
+from storage.to_device_remote import SendToRemoteDevices
 from tests.federation.rooms.engine_case import ALICE, BOB
 from tests.federation.sending.sender_case import SenderMixin, X, Y
 from tests.storage.storage_case import PostgresStorage, SqliteStorage

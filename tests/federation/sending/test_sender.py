@@ -9,16 +9,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from federation.sending.destination_queue import QueueLimits, State
 from federation.sending.presence_renewal import INTERVAL_S
 from federation.transport.errors import HttpRefusal, NotFederated
+from storage.destinations_behind import DestinationsBehindRepository
+from storage.forwarded_events import ForwardEvent
 from storage.presence import SetPresence
 from storage.receipts import PRIVATE, PUBLIC, StoreReceipt
-from storage.sending import (
-    ForwardEvent,
-    HoldDuty,
-    SenderReplaced,
-    SendingRepository,
-    SendToRemoteDevices,
-    TakeOver,
-)
+from storage.sender_epoch import HoldDuty, SenderReplaced, TakeOver
+from storage.to_device_remote import SendToRemoteDevices
 from storage.typing_notices import TypingChanged
 from tests.federation.rooms.engine_case import ALICE, BOB
 from tests.federation.sending.sender_case import OWN, PAUSE_S, RECEIPTS_PER_S, SenderMixin, X, Y
@@ -205,7 +201,7 @@ class SenderTests(SenderMixin):
         self.others.errors[X] = NotFederated(X, "not whitelisted")
         self.say(room_id, "hello")
         self.assertEqual(len(self.deliveries), 0)
-        self.assertEqual(self.read(SendingRepository().get_lagging), [])
+        self.assertEqual(self.read(DestinationsBehindRepository().get_lagging), [])
 
     def test_older_sender_may_write_nothing_any_more(self) -> None:
         self.result(self.committer.commit(TakeOver()))

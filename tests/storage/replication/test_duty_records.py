@@ -4,9 +4,10 @@ import random
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from storage.destinations_behind import DestinationsBehindRepository, FallBehind
+from storage.device_list_updates import DeviceListUpdatesRepository, NoteDeviceChange
 from storage.duties import Decision, DutiesRepository, Progress, SaveProgress, StoreDecision, TakeDutyOver
 from storage.lags import KnownLag, LagsRepository, NoteLag
-from storage.sending import FallBehind, NoteDeviceChange, SendingRepository
 from storage.stripped_states import KeepStripped
 from tests.storage.replication.sites_case import SitesMixin, StoredSite
 from tests.storage.storage_case import PostgresStorage, SqliteStorage
@@ -57,8 +58,8 @@ class DutyRecordsTests(SitesMixin):
         self.assertEqual(self.lag(self.berta), KnownLag(FAR, 1, "anna", 5))
         self.berta.commit(FallBehind(FAR, 3, ()), NoteLag(KnownLag(FAR, 2, "berta", 3)))
         self.exchange(self.anna, self.berta)
-        self.assertEqual(self.anna.read(SendingRepository().get_lagging), [])
-        self.assertEqual(len(self.berta.read(SendingRepository().get_lagging)), 1)
+        self.assertEqual(self.anna.read(DestinationsBehindRepository().get_lagging), [])
+        self.assertEqual(len(self.berta.read(DestinationsBehindRepository().get_lagging)), 1)
         self.berta.commit(NoteLag(KnownLag(FAR, 2, "berta", None)))
         self.exchange(self.anna, self.berta)
         self.assertEqual(self.lag(self.anna), KnownLag(FAR, 2, "berta", None))
@@ -71,7 +72,7 @@ class DutyRecordsTests(SitesMixin):
         self.assertEqual(self.berta.commit(second).results, (first.stream_id,))
         self.exchange(self.anna, self.berta)
         for site in (self.anna, self.berta):
-            newest = site.read(lambda tx: SendingRepository().find_stream_id(tx, ALICE))
+            newest = site.read(lambda tx: DeviceListUpdatesRepository().find_stream_id(tx, ALICE))
             self.assertEqual(newest, second.stream_id)
 
     def test_of_two_decisions_the_higher_one_counts(self) -> None:

@@ -3,11 +3,11 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from storage.forget_told import ForgetTold, find_told
+from storage.forwarded_events import ForwardEvent
 from storage.media import ContentRecord, StoreMedia
 from storage.media_use import DeleteUnusedMedia
 from storage.merge_media import find_media_state
 from storage.replication.own_site import SeePeerLog
-from storage.sending import ForwardEvent
 from storage.site_links import MoveSiteCursor, NotePeerKnows
 from tests.storage.replication.sites_case import SitesMixin, StoredSite
 from tests.storage.storage_case import PostgresStorage, SqliteStorage

@@ -6,7 +6,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from storage.devices import AddDevice, DeleteDevice
 from storage.replication.own_site import become_site
-from storage.sending import RemoteDelivered, SendingRepository, SendToRemoteDevices
 from storage.to_device import (
     MergeDelivered,
     RemoveToDeviceMessages,
@@ -15,6 +14,7 @@ from storage.to_device import (
     ToDeviceMessage,
     ToDeviceRepository,
 )
+from storage.to_device_remote import RemoteDelivered, SendToRemoteDevices, ToDeviceRemoteRepository
 from tests.storage.replication.sites_case import SitesMixin, StoredSite
 from tests.storage.storage_case import PostgresStorage, SqliteStorage
 
@@ -122,14 +122,14 @@ class ToDeviceRecordsTests(SitesMixin):
         self.anna.commit(SendToRemoteDevices(((FAR, b"{1}"), (FAR, b"{2}"))))
         self.exchange(self.anna, self.berta)
         there, here = (
-            site.read(lambda tx: SendingRepository().get_messages(tx, FAR, 10))
+            site.read(lambda tx: ToDeviceRemoteRepository().get_messages(tx, FAR, 10))
             for site in (self.berta, self.anna)
         )
         self.assertEqual([each.content for each in there], [b"{1}", b"{2}"])
         self.assertEqual([each.message_id for each in there], [each.message_id for each in here])
         self.berta.commit(RemoteDelivered(FAR, tuple((each.position, each.number) for each in there)))
         self.exchange(self.anna, self.berta)
-        self.assertEqual(self.anna.read(lambda tx: SendingRepository().get_messages(tx, FAR, 10)), [])
+        self.assertEqual(self.anna.read(lambda tx: ToDeviceRemoteRepository().get_messages(tx, FAR, 10)), [])
 
 
 class SqliteToDeviceRecordsTests(SqliteStorage, ToDeviceRecordsTests, SynchronousTestCase): ...
