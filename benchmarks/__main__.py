@@ -97,7 +97,11 @@ def main(command_line: Sequence[str]) -> None:
         finally:
             # What has been measured is not lost when something fails later.
             print("\n" + report.write(arguments.output, run, comparison.results))
+    for failure in comparison.failures:
+        print(failure)
     print(f"{', '.join(versions)}; {time.monotonic() - begun_s:.0f} s; see {arguments.output}")
+    if comparison.failures:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,8 @@ class Comparison:
         self._sizes = sizes
         self._say = say
         self.results = Results()
+        self.failures: list[str] = []
+        """What could not be measured, and why; everything else was, all the same."""
 
     def run(self, kinds: Sequence[Kind], *, is_synapse_spared: bool) -> None:
         """`is_synapse_spared`: leave out on Synapse what takes very long to prepare."""
@@ -46,13 +48,25 @@ class Comparison:
         prepared = []
         for site in sites:
             self._say(f"{kind.name}: preparing {site.name}")
-            prepared.append((site, kind.prepare(site, self._sizes)))
+            with self._noting_failure(f"{kind.name} on {site.name}, preparing"):
+                prepared.append((site, kind.prepare(site, self._sizes)))
         for turn in range(self._sizes.turns):
             # Whoever is first in one turn is last in the next.
             for site, workload in prepared if turn % 2 == 0 else reversed(prepared):
-                for row, result in workload.turn():
-                    self.results.add(row, site.name, result)
-                    self._say(f"{kind.name}: turn {turn + 1} {site.name!s:18} {row:52} {result}")
+                with self._noting_failure(f"{kind.name} on {site.name}, turn {turn + 1}"):
+                    for row, result in workload.turn():
+                        self.results.add(row, site.name, result)
+                        self._say(f"{kind.name}: turn {turn + 1} {site.name!s:18} {row:52} {result}")
+
+    @contextmanager
+    def _noting_failure(self, what: str) -> Iterator[None]:
+        """A run takes most of an hour: one turn of which nothing came does not end it."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other rows are wanted
+            failure = f"{what} failed: {error!r}"
+            self.failures.append(failure)
+            self._say(failure)
 
 
 @contextmanager

@@ -96,10 +96,13 @@ class FanOut:
         for listener in listeners:
             listener.start()
         sender = self._site.client(self._members[0])
-        result = self._site.measure(lambda: self._send(exchange, sender))
-        sender.send(self._room_id, f"last{next(self._numbers)}", LAST)
-        for listener in listeners:
-            listener.join()
+        try:
+            result = self._site.measure(lambda: self._send(exchange, sender))
+        finally:
+            # Nobody goes on listening while something else is measured.
+            sender.send(self._room_id, f"last{next(self._numbers)}", LAST)
+            for listener in listeners:
+                listener.join(DELIVERY_DEADLINE_S)
         yield f"fan-out to {self._sizes.listeners} long polls, per delivery", result
 
     def _send(self, exchange: _Exchange, sender: Client) -> Sequence[float]:
