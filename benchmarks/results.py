@@ -54,6 +54,12 @@ class Results:
     def add(self, row: str, site: SiteName, result: Result) -> None:
         self._turns.setdefault(row, {}).setdefault(site, []).append(figures_of(result))
 
+    def add_turns(self, row: Mapping[str, Any]) -> None:
+        """One object of `to_json`."""
+        site = SiteName(row["database"], row["server"])
+        turns = [Figures(**turn) for turn in row["turns"]]
+        self._turns.setdefault(row["work"], {}).setdefault(site, []).extend(turns)
+
     def rows(self) -> Iterator[tuple[str, Mapping[SiteName, Figures]]]:
         for row, sites in self._turns.items():
             yield row, {site: median(turns) for site, turns in sites.items()}
