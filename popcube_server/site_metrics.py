@@ -37,7 +37,7 @@ class SiteMetrics:
 
 
 class LinkMetrics:
-    """By peer: backlog, whether it answers, and when it last did."""
+    """By peer: backlog, lag, whether it answers, and when it last did."""
 
     def __init__(self, metrics: Metrics, now_ms: Callable[[], int]) -> None:
         self._now_ms = now_ms
@@ -45,6 +45,12 @@ class LinkMetrics:
         self._backlog = Gauge(
             "popcube_site_backlog",
             "Positions of this site's log that the peer has not confirmed.",
+            names,
+            registry=registry,
+        )
+        self._lag = Gauge(
+            "popcube_site_lag_seconds",
+            "How long ago the oldest position was written that the peer has not confirmed.",
             names,
             registry=registry,
         )
@@ -60,12 +66,13 @@ class LinkMetrics:
 
     def linked(self, link: SiteLink) -> None:
         self._backlog.labels(link.name).set_function(partial(_backlog, link))
+        self._lag.labels(link.name).set_function(partial(_lag_s, link))
         self._connected.labels(link.name).set_function(partial(_is_connected, link))
         self._silence.labels(link.name).set_function(partial(_silence_s, link, self._now_ms))
 
     def unlinked(self, name: str) -> None:
         """Nothing is told of a site that is none any more."""
-        for gauge in (self._backlog, self._connected, self._silence):
+        for gauge in (self._backlog, self._lag, self._connected, self._silence):
             gauge.remove(name)
 
 
@@ -110,6 +117,10 @@ def _epoch(duty: SharedDuty) -> float:
 
 def _backlog(link: SiteLink) -> float:
     return float(link.progress.backlog)
+
+
+def _lag_s(link: SiteLink) -> float:
+    return link.progress.lag_ms / 1000
 
 
 def _is_connected(link: SiteLink) -> float:

@@ -25,6 +25,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from federation.sites.batch import Acknowledgement
+from federation.sites.lag import Lag
 from federation.sites.moments import Sleep, within
 from federation.sites.note_marks import NoteMarks
 from federation.sites.peer import PeerSite, PeerUnreachable
@@ -70,6 +71,8 @@ class LinkProgress:
     """The position of this site's log that the peer has on its disk, as far as this site knows."""
     backlog: int
     """Positions between there and the log's end."""
+    lag_ms: int
+    """How long ago the oldest of these was written; since this process started at most."""
     last_contact_ms: int | None
     last_error: str | None
 
@@ -94,6 +97,7 @@ class SiteLink:
         self._read_batch = read_batch
         self._log = log
         self._marks = NoteMarks(committer, sleep)
+        self._lag = Lag()
         self._sleep = sleep
         self._now_ms = now_ms
         self._confirmed = confirmed
@@ -127,6 +131,7 @@ class SiteLink:
             self._state,
             self._cursor,
             max(0, self._log.position - self._cursor),
+            self._lag.get_ms(self._now_ms()),
             self._last_contact_ms,
             self._last_error,
         )
@@ -157,6 +162,7 @@ class SiteLink:
             logger.critical("The link to site %s stopped: %s", self.name, failure)
 
     def _follow(self, entries: Sequence[LogEntry]) -> None:
+        self._lag.wrote(entries[0].position, self._now_ms())
         if self._is_following:
             self._wake()
 
@@ -172,6 +178,8 @@ class SiteLink:
                 cursor = await self._peer.get_cursor()
                 self._cursor = cursor.position
                 self._safe = min(self._safe, cursor.position)
+                if cursor.position < self._log.position:
+                    self._lag.found(cursor.position, self._now_ms())
                 self._heard(cursor.position, cursor.position >= self._log.position)
                 await self._send_on(cursor.log)
             except (PeerUnreachable, StorageError, CommitFailed) as error:
@@ -298,6 +306,7 @@ class SiteLink:
         self._last_contact_ms = self._now_ms()
         self._last_error = None
         self._pause_s = FIRST_PAUSE_S
+        self._lag.confirmed(self._cursor, self._log.position)
         if is_all:
             self._safe = max(self._safe, position)
         # In the middle of a backlog a record may have moved behind the position, with what is to be confirmed of it.

@@ -34,7 +34,8 @@ def _text(status: Mapping[str, Any]) -> str:
     for peer in status["peers"]:
         silent_ms = peer["silent_for_ms"]
         contact = "never" if silent_ms is None else f"{silent_ms / 1000:.1f} s ago"
-        line = f"  {peer['name']}: {peer['state']}, backlog {peer['backlog']}, last contact {contact}"
+        behind = f"backlog {peer['backlog']}, lag {peer['lag_ms'] / 1000:.1f} s"
+        line = f"  {peer['name']}: {peer['state']}, {behind}, last contact {contact}"
         if peer["last_error"] is not None:
             line += f", last error: {peer['last_error']}"
         lines.append(line)

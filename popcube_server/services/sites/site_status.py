@@ -53,6 +53,7 @@ class SiteStatus:
             "state": progress.state.value,
             "confirmed": progress.confirmed,
             "backlog": progress.backlog,
+            "lag_ms": progress.lag_ms,
             "silent_for_ms": None if last_ms is None else self._now_ms() - last_ms,
             "last_error": progress.last_error,
         }

@@ -178,10 +178,12 @@ class LinkTests(SitesMixin):
         self.anna.commit(theme(1))
         self.assertIs(self.link.progress.state, LinkState.WAITING)
         self.assertEqual(self.link.progress.backlog, 1)
+        self.clock.advance(0.1)
+        self.assertEqual(self.link.progress.lag_ms, 100)
         self.wire.is_cut = False
         self.clock.advance(1)
         self.assertEqual(self.theme_at(self.berta), b'{"n":1}')
-        self.assertEqual(self.link.progress.backlog, 0)
+        self.assertEqual((self.link.progress.backlog, self.link.progress.lag_ms), (0, 0))
 
     def test_a_peer_that_calls_is_tried_at_once(self) -> None:
         self.link.start()
