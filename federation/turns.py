@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 T = TypeVar("T")
 

@@ -21,7 +21,6 @@ from federation.room_dag.signing import EventSigner, generate_key
 from federation.sites.peers_tls import PeersTls
 from federation.transport.network import Network, make_network
 from popcube_server.connections import Connections, WatchedFactory
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.logs import start_logging
 from popcube_server.organisation import Organisation, Threads, build_core, build_organisation
 from popcube_server.pid_file import remove_pid_file, write_pid_file
@@ -38,6 +37,7 @@ from storage.engines.choose import choose_engine
 from storage.engines.engine import StorageError
 from storage.migrate import SchemaTooNew
 from synapse_like_config.config import ServerConfig
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.listeners import ListenerConfig
 from synapse_like_config.sites import SitesConfig
 

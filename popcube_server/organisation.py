@@ -33,7 +33,6 @@ from popcube_server.building.server import build_server
 from popcube_server.building.site_keys import build_keys_at_sites
 from popcube_server.building.sync import SyncNeeds, build_sync
 from popcube_server.building.user_data import build_user_data
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.metrics import Metrics
 from popcube_server.rest.front_door.site import Site
 from popcube_server.rest.router import Router
@@ -50,6 +49,7 @@ from storage.migrate import migrate
 from storage.names import Names
 from storage.replication.own_records import NoRecords, OwnRecords
 from synapse_like_config.config import ServerConfig
+from synapse_like_config.lazy_dataclasses import dataclass
 
 NAMES_CACHE_SIZE = 200_000
 LOG_TAIL_SIZE = 20_000

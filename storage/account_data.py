@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Final, Self
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change, Conflict
 from storage.database import Transaction, WriteTransaction
 from storage.engines.engine import Row
+from synapse_like_config.lazy_dataclasses import dataclass
 
 NO_ROOM: Final = ""
 """In place of a room ID: account data about no room."""

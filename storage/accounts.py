@@ -4,10 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import ClassVar, Self
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change, Conflict
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 from storage.engines.engine import Row
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 class AccountExists(Conflict):

@@ -19,9 +19,9 @@ from typing import Any, ClassVar, Self
 
 import orjson
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
+from synapse_like_config.lazy_dataclasses import dataclass
 
 STEP = 16
 MAX_COMPUTED_IN_WRITE = 500

@@ -21,8 +21,8 @@ Repositories' modules define the changes of their area. A change is a frozen dat
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Self
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.database import WriteTransaction
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 class Conflict(Exception):

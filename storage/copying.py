@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import orjson
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.database import Database, Transaction, WriteTransaction
 from storage.engines.engine import Connection, Engine, Row
+from synapse_like_config.lazy_dataclasses import dataclass
 
 FORMAT: Final = 1
 PAGE_ROWS: Final = 2_000

@@ -6,9 +6,9 @@ Tables `federation_lagging` and `federation_behind`; forgetting a destination cl
 from collections.abc import Sequence
 from typing import ClassVar, Self
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
+from synapse_like_config.lazy_dataclasses import dataclass
 
 _FIRST_MARK = 1
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Final, Self
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change, Conflict
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 from storage.replication.record_index import RecordIndex
+from synapse_like_config.lazy_dataclasses import dataclass
 
 DEVICE_KEYS: Final = "device_keys"
 """The record of a device's identity keys: (user ID, device ID)."""

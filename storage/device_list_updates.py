@@ -6,9 +6,9 @@ Table `device_list_updates`.
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Final, Self
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
+from synapse_like_config.lazy_dataclasses import dataclass
 
 CROSS_SIGNING = ""
 """In place of a device ID: the user's cross-signing keys."""

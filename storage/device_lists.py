@@ -5,9 +5,9 @@ from typing import ClassVar, Self
 
 import orjson
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
+from synapse_like_config.lazy_dataclasses import dataclass
 
 EVERYBODY = 0
 _JOIN = 1

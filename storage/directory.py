@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Final, Self
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change, Conflict
 from storage.database import Transaction, WriteTransaction
 from storage.engines.engine import UniqueViolation
+from synapse_like_config.lazy_dataclasses import dataclass
 
 ALIAS_ROOM: Final = "alias.room"
 """The record of which room an alias leads to; whose it is, is one of its own."""

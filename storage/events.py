@@ -6,13 +6,13 @@ from typing import Any, ClassVar, Self
 
 import orjson
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.auth_chains import auth_ids, write_auth_chains
 from storage.change import Change
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 from storage.engines.engine import Row
 from storage.memberships import MembershipChange, write_memberships
 from storage.snapshots import GONE, NewSnapshot, write_snapshots
+from synapse_like_config.lazy_dataclasses import dataclass
 
 ORDERING_STEP = 1 << 20
 """Between neighbours in a timeline there is room for this much history that is found later."""

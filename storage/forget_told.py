@@ -13,12 +13,12 @@ from typing import ClassVar, Final, Self
 
 import orjson
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 from storage.forwarded_events import ForwardEvent
 from storage.media_use import DeleteUnusedMedia
 from storage.replication.record_index import RecordIndex
+from synapse_like_config.lazy_dataclasses import dataclass
 
 AT_ONCE: Final = 5_000
 """Deleted media that are looked at in one run."""

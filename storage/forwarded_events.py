@@ -6,9 +6,9 @@ No table: the entry of the log is all there is.
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Self
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import WriteTransaction
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,10 @@ not here: where it goes on when it is filled. It is filled from its upper end, a
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Self
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 from storage.events import OUTLIER
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ from typing import ClassVar, Self
 
 import orjson
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.replication.hybrid_clock import MAX_CLOCK
 from storage.replication.record import Record, Version
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_REASON = 300
 

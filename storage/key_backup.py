@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field, replace
 from typing import ClassVar, Final, Self
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change, Conflict
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 from storage.replication.own_site import find_own_log
 from storage.replication.record_index import RecordIndex
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_VERSIONS = 100
 """Backups that a user may have at a time."""

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Final, Self
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.replication.record_index import RecordIndex
+from synapse_like_config.lazy_dataclasses import dataclass
 
 LOGIN_TOKEN: Final = "login_token"  # noqa: S105
 """The record of a token: (digest in hex)."""

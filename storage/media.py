@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Self
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change, Conflict
 from storage.database import Transaction, WriteTransaction
 from storage.engines.engine import Row
 from storage.media_store import REMOTE_PREFIX
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

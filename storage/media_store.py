@@ -2,7 +2,7 @@
 
 from typing import IO, Protocol
 
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 REMOTE_PREFIX = "remote/"
 """Keys of what was fetched from other servers begin with it, and so do those of thumbnails of that."""

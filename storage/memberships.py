@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Self
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.engines.engine import Row
+from synapse_like_config.lazy_dataclasses import dataclass
 
 _NUMBERS = {"join": 1, "invite": 2, "knock": 3, "leave": 4, "ban": 5}
 _OUTSIDE = (_NUMBERS["invite"], _NUMBERS["knock"])

@@ -9,9 +9,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.database import Database, WriteTransaction
 from storage.engines.engine import Connection, Engine, StorageError, UniqueViolation
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 

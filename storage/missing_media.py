@@ -6,9 +6,9 @@ Only organisations on several sites have any: the record of an upload comes over
 from collections.abc import Sequence
 from typing import ClassVar, Self
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from dataclasses import field
 from itertools import chain, islice
 from typing import ClassVar, Final, Self
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change, Conflict
 from storage.database import Transaction, WriteTransaction
 from storage.device_keys import DeviceGone
 from storage.replication.record_index import RecordIndex
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_PER_DEVICE = 1000
 """One-time keys that a device may have on the server; clients keep 50 to 100."""

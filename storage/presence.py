@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Final, Self
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.engines.engine import Row
 from storage.replication.record_index import RecordIndex
+from synapse_like_config.lazy_dataclasses import dataclass
 
 _NUMBERS: Final[Mapping[str, int]] = {"online": 1, "unavailable": 2, "offline": 3}
 _STATES: Final = {number: state for state, number in _NUMBERS.items()}

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import ClassVar, Final, Self
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change, Conflict
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 from storage.engines.engine import Row
+from synapse_like_config.lazy_dataclasses import dataclass
 
 _IGNORED_USERS: Final = "m.ignored_user_list"
 

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import ClassVar, Final, Self
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 from storage.engines.engine import Row
+from synapse_like_config.lazy_dataclasses import dataclass
 
 PUBLIC: Final = "m.read"
 PRIVATE: Final = "m.read.private"

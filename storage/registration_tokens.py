@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Final, Self
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change, Conflict
 from storage.database import Transaction, WriteTransaction
 from storage.engines.engine import UniqueViolation
 from storage.replication.own_site import find_own_log
+from synapse_like_config.lazy_dataclasses import dataclass
 
 REGISTRATION_TOKEN: Final = "registration_token"  # noqa: S105
 """The record of a token: (token)."""

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.database import IN_LIST_LIMIT, Transaction
 from storage.events import EventRow, EventsRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_CHILDREN = 200
 """How many children of one kind of one event are ever summed up one by one."""

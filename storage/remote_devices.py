@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from typing import ClassVar, Final, Self
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change, Conflict
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 from storage.replication.record_index import RecordIndex
+from synapse_like_config.lazy_dataclasses import dataclass
 
 REMOTE_DEVICES: Final = "remote_devices"
 """The record of what is known of a user's devices: (user ID)."""

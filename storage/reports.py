@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import ClassVar, Final, Self
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.engines.engine import Row
 from storage.replication.own_site import find_own_log
+from synapse_like_config.lazy_dataclasses import dataclass
 
 REPORT: Final = "report"
 """The record of a report: (log, position)."""

@@ -5,10 +5,10 @@ from typing import ClassVar, Self
 
 import orjson
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 from storage.events import ORDERING_STEP, OUTLIER, REJECTED, SOFT_FAILED
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

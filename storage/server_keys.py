@@ -5,9 +5,9 @@ from dataclasses import replace
 from hashlib import sha256
 from typing import ClassVar, Self
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_KEYS_OF_SERVER = 200
 """More than this are not kept: those that were valid last stay."""

@@ -5,10 +5,10 @@ from typing import ClassVar, Final, Self
 
 import orjson
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 from storage.events import OUTLIER, REJECTED, SOFT_FAILED, StoreEvent
+from synapse_like_config.lazy_dataclasses import dataclass
 
 KEPT_MARKS: Final = 10_000
 """Newest pairs of positions kept per peer; of older ones, one in each `THINNED` positions."""

@@ -8,8 +8,8 @@ stores the whole state again.
 from array import array
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
+from synapse_like_config.lazy_dataclasses import dataclass
 
 StateNids = dict[tuple[int, int], int]
 """(type, state key) to event, all as numbers."""

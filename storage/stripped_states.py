@@ -5,9 +5,9 @@ from typing import ClassVar, Final, Self
 
 import orjson
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
+from synapse_like_config.lazy_dataclasses import dataclass
 
 OUTSIDE_MEMBER: Final = "outside_member"
 """The kind of record that tells how a user stands in a room that this server is not in."""

@@ -11,12 +11,12 @@ from itertools import chain
 from typing import ClassVar, Final, Self
 from zlib import crc32
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.device_keys import find_existing_devices
 from storage.replication.own_site import find_own_log
 from storage.replication.record_index import RecordIndex
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_PENDING = 10_000
 """Messages that wait for one device; of more, the oldest are dropped, sooner or later. A device that comes back after

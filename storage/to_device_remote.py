@@ -7,12 +7,12 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Final, Self
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.engines.engine import Row
 from storage.replication.own_site import find_own_log
 from storage.replication.record_index import RecordIndex
+from synapse_like_config.lazy_dataclasses import dataclass
 
 REMOTE_MESSAGE: Final = "to_device_remote"
 """The record of a message to another server's devices: (destination, log, position, number)."""

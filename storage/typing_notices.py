@@ -5,10 +5,10 @@ from typing import ClassVar, Self
 
 import orjson
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.replication.own_site import find_own_log
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ from typing import Any, Final
 
 import orjson
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.database import IN_LIST_LIMIT, Transaction
 from storage.engines.engine import Row
 from storage.events import ORDERING_STEP
 from storage.receipts import MAIN_THREAD
+from synapse_like_config.lazy_dataclasses import dataclass
 
 ROOMS_PER_STATEMENT: Final = 500
 MAX_NAME_CHANGES: Final = 100

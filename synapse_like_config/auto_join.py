@@ -1,8 +1,8 @@
 """Rooms that every new user finds himself in."""
 
-from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import options
 from synapse_like_config.errors import WrongValue
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True)

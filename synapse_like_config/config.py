@@ -1,6 +1,5 @@
 """The whole configuration. Objects are given the section they use, never this."""
 
-from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import options
 from synapse_like_config.app_services import AppServicesSection
 from synapse_like_config.auto_join import AutoJoinSection
@@ -10,6 +9,7 @@ from synapse_like_config.directory import DirectorySection
 from synapse_like_config.email import EmailConfig
 from synapse_like_config.federation import FederationSection
 from synapse_like_config.keys import KeysSection
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.listeners import DEFAULT_LISTENERS, ListenerConfig
 from synapse_like_config.media import MediaSection
 from synapse_like_config.observability import ObservabilitySection

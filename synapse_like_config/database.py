@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import options
 from synapse_like_config.errors import WrongValue
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.values import Plain
 
 

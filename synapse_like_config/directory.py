@@ -2,8 +2,8 @@
 
 import fnmatch
 
-from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import options
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 import ipaddress
 from pathlib import Path
 
-from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import options
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.parsers import IPNetwork
 
 # Private, local, reserved and multicast ranges: a stranger's name must not lead a request there.

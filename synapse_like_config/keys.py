@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
 
-from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import options
 from synapse_like_config.errors import WrongValue
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.parsers import kind
 from synapse_like_config.values import Plain, Value
 

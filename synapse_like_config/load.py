@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config.config import ServerConfig
 from synapse_like_config.errors import ConfigError
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.reading import Reader, Source
 from synapse_like_config.secret_files import MissingFile, SecretFiles
 from synapse_like_config.support import NOT_YET_IN_EFFECT, REFUSED, UNSUPPORTED, WITHOUT_EFFECT

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import options
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.values import Plain
 
 

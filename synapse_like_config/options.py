@@ -10,8 +10,8 @@ from dataclasses import MISSING, field
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import parsers
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.parsers import IPNetwork
 from synapse_like_config.values import Plain, Value
 

@@ -1,8 +1,8 @@
 """Passwords: whether they are a way in, and what a good one is."""
 
-from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import options
 from synapse_like_config.errors import WrongValue
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.values import Value
 
 ONLY_FOR_REAUTH = "only_for_reauth"

@@ -2,8 +2,8 @@
 
 import ipaddress
 
-from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import options
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.parsers import IPNetwork
 
 # A reverse proxy is on the same machine or in the same private network.

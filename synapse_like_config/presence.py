@@ -1,8 +1,8 @@
 """Who is online."""
 
-from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import options
 from synapse_like_config.errors import WrongValue
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.values import Value
 
 Enabled = bool | str

@@ -1,7 +1,7 @@
 """Who sees whose profile, and the directory of users."""
 
-from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import options
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True)

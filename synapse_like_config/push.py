@@ -1,7 +1,7 @@
 """Push notifications and unread counts."""
 
-from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import options
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """How often is too often: token buckets, with Synapse's defaults."""
 
-from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import options
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config.config import ServerConfig
 from synapse_like_config.errors import ConfigError, WrongValue
 from synapse_like_config.generate import render_signing_key
 from synapse_like_config.keys import SigningKey, parse_signing_keys
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True)

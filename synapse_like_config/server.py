@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import options
 from synapse_like_config.errors import WrongValue
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.values import Plain
 
 # Specification, appendices, "Server Name": a DNS name, an IPv4 or a bracketed IPv6 address, and perhaps a port.

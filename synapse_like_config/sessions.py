@@ -1,7 +1,7 @@
 """How long people stay logged in."""
 
-from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import options
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import options
 from synapse_like_config.errors import WrongValue
 from synapse_like_config.keys import decode_key
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.parsers import parse_string, parse_url
 from synapse_like_config.values import Value
 

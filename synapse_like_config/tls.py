@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config import options
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 
 import yaml
 
-from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config.errors import ConfigError
+from synapse_like_config.lazy_dataclasses import dataclass
 
 # The parser in C is about ten times as fast; a PyYAML built without it still works.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -35,7 +35,7 @@ NO_WEB_NO_REACTOR = (
 
 # The longest prefix that fits decides.
 LAYERS = (
-    Layer("popcube_server.lazy_dataclasses", (), NO_TWISTED),
+    Layer("synapse_like_config.lazy_dataclasses", (), NO_TWISTED),
     Layer("synapse_like_config", ("synapse_like_config",), NO_TWISTED),
     Layer("storage", ("storage", "synapse_like_config"), NO_TWISTED),
     Layer("storage.database", ("storage", "synapse_like_config"), ALL_TWISTED),
@@ -60,7 +60,7 @@ LAYERS = (
     Layer("popcube_server", EVERYTHING, ALL_TWISTED),
 )
 # A tool that knows nothing of what it is used for.
-FOR_EVERYBODY = ("popcube_server.lazy_dataclasses",)
+FOR_EVERYBODY = ("synapse_like_config.lazy_dataclasses",)
 # Of the top of popcube_server: what is small, depends on nothing of ours and is of use to every layer below.
 SHARED_BY_POPCUBE_SERVER = (
     "popcube_server.metrics",

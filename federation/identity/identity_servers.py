@@ -19,7 +19,7 @@ from federation.room_dag.identifiers import is_server_name
 from federation.transport.errors import AnswerTooLarge, TransportError
 from federation.transport.https import HttpRequest, HttpResponse, Https, ResponseLimits
 from federation.transport.https_url import parse_https_url
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 V2 = "/_matrix/identity/v2/"
 LIMITS = ResponseLimits(10.0, 64 * 1024)

@@ -10,7 +10,7 @@ from typing import Any
 from federation.room_dag.base64 import decode_base64
 from federation.room_dag.canonical_json import NotCanonical
 from federation.room_dag.signing import InvalidSignature, json_signed_bytes, verify_bytes
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_KEYS = 10
 MAX_SIGNATURES = 20

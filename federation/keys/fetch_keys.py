@@ -10,7 +10,7 @@ from federation.room_dag.signing import InvalidSignature, verify_signature
 from federation.transport.errors import InvalidAnswer
 from federation.transport.https import HttpRequest, ResponseLimits
 from federation.transport.server_requests import ServerRequests
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

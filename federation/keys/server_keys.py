@@ -9,7 +9,7 @@ from typing import Any
 from federation.room_dag.base64 import decode_base64
 from federation.room_dag.canonical_json import MAX_INTEGER, NotCanonical, encode_lenient
 from federation.room_dag.signing import InvalidSignature, find_signature, json_signed_bytes, verify_bytes
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_KEYS = 100
 MAX_KEY_ID_CHARS = 128

@@ -14,7 +14,7 @@ from federation.room_dag.hashes import signed_bytes
 from federation.room_dag.identifiers import InvalidIdentifier
 from federation.room_dag.required_signers import required_signers
 from federation.room_dag.signing import POLICY_KEY_ID, InvalidSignature, verify_bytes
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_SIGNATURES = 20
 """By one server on one event; more than this are a nuisance and nothing else."""

@@ -36,7 +36,7 @@ from federation.room_dag.identifiers import InvalidIdentifier, check_user_id
 from federation.room_dag.redaction_rules import redacted_content
 from federation.room_dag.room_versions import EventFormat, EventIdFormat, RoomRules
 from federation.room_dag.signing import EventSigner
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 __all__ = [
     "Event",

@@ -14,7 +14,7 @@ from nacl.signing import SigningKey
 
 from federation.room_dag.base64 import decode_base64, encode_base64
 from federation.room_dag.canonical_json import encode_lenient
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 # Server-server API, "Policy servers": "`ed25519:policy_server` is always used for Ed25519 signatures" of these.
 POLICY_KEY_ID: Final = "ed25519:policy_server"

@@ -43,12 +43,12 @@ from federation.rooms.room_state import StatePair
 from federation.rooms.send_event import PushRoom
 from federation.rooms.stored_event import StoredEvent
 from federation.rooms.transaction_lookup import TransactionLookup
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.committer import Commits
 from storage.database import Database, Transaction
 from storage.events import OUTLIER, REJECTED, SOFT_FAILED
 from storage.waiting_redactions import AwaitRedacted
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_COVERED = 500
 """Beyond, a head stays that is none any more: that costs a little work, and no more."""

@@ -8,8 +8,8 @@ from federation.room_dag.room_versions import RoomRules
 from federation.room_dag.state_resolution.interfaces import EventLookup
 from federation.room_dag.state_resolution.resolve import resolve
 from federation.rooms.room_state import StatePair
-from popcube_server.lazy_dataclasses import dataclass
 from storage.events import StateChange
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

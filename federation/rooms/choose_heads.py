@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from federation.room_dag.event_format import MAX_PREV_EVENTS
 from federation.rooms.live_room import Head
 from federation.rooms.room_state import StatePair
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ from federation.rooms.outcomes import PushOutcome
 from federation.rooms.reading import Reading
 from federation.rooms.room_state import EMPTY_STATE
 from federation.rooms.send_event import Author, SendEvent
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.committer import Committer
 from storage.rooms import AddRoom
+from synapse_like_config.lazy_dataclasses import dataclass
 
 ROOM_LOCALPART_LENGTH = 18
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

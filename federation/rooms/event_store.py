@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from federation.rooms.stored_event import StoredEvent, from_row
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import LogEntry
 from storage.database import Database, Transaction
 from storage.events import ORDERING_STEP, OUTLIER, EventRow, EventsRepository, StoreEvent
 from storage.log import Log
+from synapse_like_config.lazy_dataclasses import dataclass
 
 RECENT_REDACTIONS = 10_000
 """More than can be committed while one read is under way."""

@@ -10,11 +10,11 @@ from federation.rooms.branch import Branch, Snapshot
 from federation.rooms.outcomes import PushOutcome
 from federation.rooms.relation import find_relation
 from federation.rooms.room_state import MEMBER, RoomState, StatePair, changed_pairs
-from popcube_server.lazy_dataclasses import dataclass
 from storage.committer import Fence
 from storage.database import Waiter
 from storage.events import REJECTED, NewState, StateChange, StoreEvent
 from storage.memberships import MembershipChange
+from synapse_like_config.lazy_dataclasses import dataclass
 
 RULES_PAIRS: tuple[StatePair, ...] = (
     ("m.room.create", ""),

@@ -16,7 +16,6 @@ from federation.rooms.resolving import Resolving
 from federation.rooms.room_state import MEMBER, StatePair, make_state
 from federation.rooms.slow_rooms import SlowRooms
 from federation.rooms.stored_event import StoredEvent
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import LogEntry
 from storage.database import Database, Transaction, Waiter
 from storage.events import EventsRepository, StoreEvent, find_event_ids
@@ -24,6 +23,7 @@ from storage.log import Log
 from storage.memberships import MembershipsRepository
 from storage.rooms import RoomsRepository
 from storage.snapshots import SnapshotsRepository, StateNids
+from synapse_like_config.lazy_dataclasses import dataclass
 
 T = TypeVar("T")
 

@@ -5,8 +5,8 @@ from typing import Protocol
 
 from federation.room_dag.event import Event
 from federation.room_dag.power_levels import PowerLevels
-from popcube_server.lazy_dataclasses import dataclass
 from storage.events import PersonalPush
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from immutables import Map
 
 from federation.room_dag.identifiers import domain_of
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 StatePair = tuple[str, str]
 

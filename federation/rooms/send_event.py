@@ -22,12 +22,12 @@ from federation.rooms.outcomes import PushOutcome, PushOutcomes
 from federation.rooms.placing import place_own
 from federation.rooms.reading import Reading, needed_pairs
 from federation.rooms.relation import THREAD, find_relation
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.committer import Committed, Committer
 from storage.database import Waiter
 from storage.events import StoreEvent
 from storage.transactions import RecordTransaction
+from synapse_like_config.lazy_dataclasses import dataclass
 
 LOCAL_ID_LENGTH = 18
 

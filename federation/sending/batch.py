@@ -18,7 +18,6 @@ from federation.sending.edus import (
 )
 from federation.sending.own_devices import OwnDevices, OwnUser
 from federation.sending.room_servers import RoomServers
-from popcube_server.lazy_dataclasses import dataclass
 from storage.database import Database, Transaction
 from storage.destinations_behind import DestinationsBehindRepository, RoomBehind
 from storage.device_list_updates import CROSS_SIGNING, DeviceListUpdatesRepository, DeviceUpdate
@@ -26,6 +25,7 @@ from storage.events import ORDERING_STEP, EventsRepository
 from storage.presence import SetPresence
 from storage.receipts import StoreReceipt
 from storage.to_device_remote import ToDeviceRemoteRepository, WaitingMessage
+from synapse_like_config.lazy_dataclasses import dataclass
 
 # A transaction carries "a maximum of 50 PDUs" and "a maximum of 100 EDUs".
 MAX_PDUS: Final = 50

@@ -10,10 +10,10 @@ from dataclasses import field
 from enum import Enum
 from typing import Any, Final, Protocol
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.device_list_updates import CROSS_SIGNING
 from storage.presence import SetPresence
 from storage.receipts import StoreReceipt
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_PASSING: Final = 500
 """Of more, the oldest are dropped."""

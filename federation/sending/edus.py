@@ -10,10 +10,10 @@ from typing import Any, Final
 import orjson
 
 from federation.room_dag.canonical_json import encode_lenient
-from popcube_server.lazy_dataclasses import dataclass
 from storage.presence import SetPresence
 from storage.receipts import PUBLIC, StoreReceipt
 from storage.to_device_remote import WaitingMessage
+from synapse_like_config.lazy_dataclasses import dataclass
 
 DEVICE_LIST_UPDATE: Final = "m.device_list_update"
 DIRECT_TO_DEVICE: Final = "m.direct_to_device"

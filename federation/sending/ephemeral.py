@@ -7,11 +7,11 @@ from federation.room_dag.identifiers import domain_of
 from federation.sending.destination_queue import Passing, TypingEdu
 from federation.sending.edus import typing_edu
 from federation.sending.room_servers import RoomServers
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import LogEntry
 from storage.presence import SetPresence
 from storage.receipts import PUBLIC, StoreReceipt
 from storage.typing_notices import PeerTyping, TypingChanged
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 class JoinedRooms(Protocol):

@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 
 from federation.sending.edus import OwnDevice, OwnSigningKeys
-from popcube_server.lazy_dataclasses import dataclass
 from storage.cross_signing import MASTER, SELF_SIGNING, CrossSigningRepository, Signature
 from storage.database import Database, Transaction
 from storage.device_keys import DeviceKeysRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 NOBODY = ""
 """A viewer who sees only the signatures that users put on their own keys."""

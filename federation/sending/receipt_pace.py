@@ -5,7 +5,7 @@ from dataclasses import field
 from typing import Final
 
 from federation.sending.destination_queue import Clock, Timer
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_ROOMS: Final = 1_000
 """That are held back; receipts of others go at once."""

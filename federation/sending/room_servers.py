@@ -8,10 +8,10 @@ from immutables import Map
 from federation.room_dag.identifiers import domain_of
 from federation.rooms.live_rooms import LiveRooms, UnknownRoom
 from federation.rooms.room_state import RoomState
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import LogEntry
 from storage.events import StoreEvent
 from storage.memberships import MembershipChange
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(slots=True)

@@ -22,7 +22,6 @@ from federation.sending.presence_newcomers import PresenceNewcomers
 from federation.sending.presence_renewal import PresenceRenewal
 from federation.sending.receipt_pace import ReceiptPace
 from federation.sending.room_servers import RoomServers
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import LogEntry
 from storage.committer import CommitFailed, Committer
 from storage.database import Database, Waiter, start
@@ -37,6 +36,7 @@ from storage.receipts import StoreReceipt
 from storage.sender_epoch import SenderReplaced
 from storage.to_device_remote import SendToRemoteDevices
 from storage.typing_notices import TypingChanged
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from federation.sites.duties.duty import Always, Hold
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 DUTY: Final = "federation"
 """To all servers. That there is one duty for all is known here only."""

@@ -8,10 +8,10 @@ from federation.sending.destination_queue import Clock, QueueLimits
 from federation.sending.missed import Missed
 from federation.sending.refusals import Refusals
 from federation.sending.room_servers import RoomServers
-from popcube_server.lazy_dataclasses import dataclass
 from storage.committer import Committer
 from storage.database import Database
 from storage.destinations import FailingDestination
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 class SendTransaction(Protocol):

@@ -9,8 +9,8 @@ from federation.sending.deliveries import Deliveries
 from federation.sending.sender import Sender
 from federation.sending.sending_duty import SendingDuty
 from federation.sites.duties.duty import Hold
-from popcube_server.lazy_dataclasses import dataclass
 from storage.database import Waiter, start
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

@@ -27,10 +27,10 @@ from typing import Any, Final
 import orjson
 
 from federation.room_dag.canonical_json import encode_lenient
-from popcube_server.lazy_dataclasses import dataclass
 from storage.replication.hybrid_clock import MAX_CLOCK
 from storage.replication.record import Record, Version
 from storage.site_links import SiteEvent
+from synapse_like_config.lazy_dataclasses import dataclass
 
 VERSION: Final = 1
 """Of the format that is written here, the only one there has been."""

@@ -1,7 +1,7 @@
 """An event of a peer that is signed and of its room; what its room says of it is asked when it is placed."""
 
 from federation.room_dag.event import Event
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

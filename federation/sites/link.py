@@ -30,12 +30,12 @@ from federation.sites.moments import Sleep, within
 from federation.sites.note_marks import NoteMarks
 from federation.sites.peer import PeerSite, PeerUnreachable
 from federation.sites.read_batch import MAX_BYTES, OutgoingBatch, ReadBatch
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import LogEntry
 from storage.committer import CommitFailed, Committer
 from storage.engines.engine import StorageError
 from storage.log import Log
 from storage.site_links import NotePeerKnows
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from federation.sites.batch import Acknowledgement
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 class PeerUnreachable(Exception):

@@ -31,9 +31,9 @@ from federation.sites.hold_events import HoldEvents
 from federation.sites.peer_verdicts import PeerVerdicts
 from federation.sites.pipeline import PeerPipeline, Placed
 from federation.transport.errors import Unreachable
-from popcube_server.lazy_dataclasses import dataclass
 from storage.committer import CommitFailed
 from storage.engines.engine import StorageError
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

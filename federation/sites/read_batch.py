@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from typing import Final
 
 from federation.sites.batch import LogName, encode_batch, encode_event, encode_record
-from popcube_server.lazy_dataclasses import dataclass
 from storage.database import Database, Transaction
 from storage.log import LogRepository
 from storage.replication.export_records import ExportRecords
 from storage.site_links import SiteLinksRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_EVENTS: Final = 200
 MAX_RECORDS: Final = 500

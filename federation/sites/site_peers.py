@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from federation.room_dag.signing import EventSigner
 from federation.sites.site_client import SiteClient
 from federation.transport.https import Https
-from popcube_server.lazy_dataclasses import dataclass
 from storage.database import start
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.sites import SitePeer, SitesConfig
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 
 from federation.transport.errors import AnswerTooLarge, TransportError
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 FULL_BYTES = 256 * 1024
 """As much as waits to be read; the other end is told to pause meanwhile."""

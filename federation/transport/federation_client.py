@@ -25,8 +25,8 @@ from federation.transport.errors import HttpRefusal, InvalidAnswer, Unreachable
 from federation.transport.https import HttpRequest, HttpResponse, ResponseLimits
 from federation.transport.server_requests import ServerRequests
 from federation.transport.x_matrix import build_x_matrix
-from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config.federation import FederationRetries
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

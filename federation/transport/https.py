@@ -38,7 +38,7 @@ from federation.transport.names import NameResolver
 from federation.transport.route import Route, Target
 from federation.transport.tls import is_ip_address
 from federation.turns import FairTurns
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from enum import Enum
 
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_BOUNDARY_CHARS = 70
 """Boundaries "must be no longer than 70 characters"."""

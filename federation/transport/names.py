@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from federation.transport.address_policy import IPAddress
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 class LookupFailed(Exception):

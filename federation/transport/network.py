@@ -9,8 +9,8 @@ from federation.transport.https import Https, HttpsClient, tcp_endpoints
 from federation.transport.names import NameResolver
 from federation.transport.system_names import SystemNames, resolv_conf_services
 from federation.transport.tls import TlsPolicy
-from popcube_server.lazy_dataclasses import dataclass
 from synapse_like_config.federation import FederationSection
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.sites import SitePeer, SitesConfig
 
 

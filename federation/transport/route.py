@@ -1,6 +1,6 @@
 """Where a server is and how it proves that it is there: the outcome of server discovery."""
 
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

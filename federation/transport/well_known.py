@@ -17,7 +17,7 @@ from federation.transport.errors import AnswerTooLarge, TransportError
 from federation.transport.https import HttpRequest, HttpResponse, Https, ResponseLimits
 from federation.transport.https_url import join_url, parse_https_url
 from federation.transport.route import Route
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

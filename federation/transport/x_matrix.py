@@ -10,7 +10,7 @@ import re
 import orjson
 
 from federation.room_dag.signing import EventSigner
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 SCHEME = "X-Matrix"
 MAX_HEADER_CHARS = 4096

@@ -7,7 +7,6 @@ from typing import Any
 from popcube_server.building.auth import Auth, build_auth, make_limiter
 from popcube_server.building.core import Core
 from popcube_server.building.profiles import frozen_profile_fields
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.client.account_deactivation import AccountDeactivation
 from popcube_server.rest.client.admin import Admin
 from popcube_server.rest.client.administrative_contact import AdministrativeContact
@@ -41,6 +40,7 @@ from popcube_server.services.auth.log_in import LogIn
 from popcube_server.services.auth.login_tokens import LoginTokens
 from popcube_server.services.auth.recent_confirmations import RecentConfirmations
 from popcube_server.services.auth.refresh_session import RefreshSession
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.ratelimits import RateLimit
 from synapse_like_config.rooms import ROOM_VERSIONS
 

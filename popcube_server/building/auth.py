@@ -1,7 +1,6 @@
 """Builds who is asking: tokens, sessions, passwords, logins, user-interactive authentication."""
 
 from popcube_server.building.core import Core
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.accounts.device_sightings import DeviceSightings
 from popcube_server.services.auth.authenticator import TokenAuthenticator
 from popcube_server.services.auth.check_password import CheckPassword
@@ -15,6 +14,7 @@ from popcube_server.services.auth.stages import DummyStage, PasswordStage, Regis
 from popcube_server.services.auth.start_session import IssueTokens, StartSession, TokenLifetimes
 from popcube_server.services.auth.token_cache import TokenCache
 from popcube_server.services.rate_limits import RateLimiter
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.ratelimits import RateLimit
 
 INTERACTIVE_SESSION_ID_LENGTH = 24

@@ -2,7 +2,6 @@
 
 from federation.room_dag.signing import EventSigner
 from federation.sites.durability import SiteDurability
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.metrics import Metrics
 from popcube_server.services.platform import Platform
 from storage.committer import Committer
@@ -11,6 +10,7 @@ from storage.engines.engine import Engine
 from storage.log import Log
 from storage.replication.hybrid_clock import HybridClock
 from synapse_like_config.config import ServerConfig
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.sites import SitesConfig
 
 

@@ -11,11 +11,11 @@ from federation.sites.duties.voter import Voter
 from federation.sites.duties.votes import VoterClient
 from federation.sites.site_peers import SitePeers
 from popcube_server.building.core import Core, SiteCore
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.sites.duties import SiteDutiesServlet, TakeOverServlet
 from popcube_server.services.sites.take_over import TakeOverDuties
 from popcube_server.services.sites.vote_on_duties import VoteOnDuties
 from popcube_server.site_metrics import publish_duties
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from federation.sending.sending_work import SendingWork
 from popcube_server.building.core import Core
 from popcube_server.building.rooms import RoomBase
 from popcube_server.building.sending import Sending
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.client.openid import OpenId
 from popcube_server.rest.federation.devices import Devices
 from popcube_server.rest.federation.openid import OpenIdUserInfo
@@ -44,6 +43,7 @@ from storage.directory import DirectoryRepository
 from storage.followers import FollowersRepository
 from storage.log import LogRepository
 from storage.presence import PresenceRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

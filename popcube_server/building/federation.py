@@ -25,7 +25,6 @@ from federation.transport.streaming_client import StreamingClient
 from federation.transport.well_known import WellKnown
 from popcube_server.building.core import Core
 from popcube_server.federation_metrics import FederationMetrics
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.federation.keys import KeyQueries, ServerKeys
 from popcube_server.rest.federation.version import FederationVersion
 from popcube_server.rest.federation.well_known import WellKnownServer
@@ -37,6 +36,7 @@ from popcube_server.services.periodic import Periodic
 from popcube_server.version import NAME, VERSION
 from storage.site_key_signatures import SiteKeySignaturesRepository
 from synapse_like_config.keys import TrustedKeyServer
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

@@ -27,7 +27,6 @@ from federation.turns import FairTurns
 from popcube_server.building.core import Core
 from popcube_server.building.federation import Federation
 from popcube_server.building.rooms import RoomBase
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.federation.events import RoomEvents
 from popcube_server.rest.federation.memberships import Invites, Joins
 from popcube_server.rest.federation.third_party_invites import ThirdPartyInvites
@@ -61,6 +60,7 @@ from storage.inbound_pdus import InboundPdusRepository
 from storage.received_transactions import ReceivedTransactionsRepository
 from storage.state_entries import StateEntriesRepository
 from storage.stripped_states import StrippedStatesRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 HEROES_CACHE_SIZE = 1000
 CLEANING_INTERVAL_S = 3600.0

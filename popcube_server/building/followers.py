@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from popcube_server.building.core import Core
 from popcube_server.building.rooms import RoomBase, Rooms
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.followers.durable_follower import DurableFollower, FollowedLog, LogWork
 from popcube_server.services.periodic import Periodic
 from popcube_server.services.push.push_rules import PushRules
@@ -20,6 +19,7 @@ from popcube_server.services.rooms.transactions import CLEANING_INTERVAL_S
 from storage.followers import FollowersRepository
 from storage.log import LogRepository
 from storage.redacted_events import RedactedEventsRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 PRUNING_INTERVAL_S = 300.0
 

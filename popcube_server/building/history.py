@@ -14,8 +14,8 @@ from federation.rooms.receiving.remote import AskServers
 from popcube_server.building.core import Core
 from popcube_server.building.federation import Federation
 from popcube_server.building.rooms import RoomBase
-from popcube_server.lazy_dataclasses import dataclass
 from storage.gaps import GapsRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

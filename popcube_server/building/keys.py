@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from popcube_server.building.core import Core
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.client.cross_signing import CrossSigning
 from popcube_server.rest.client.key_backup import KeyBackupKeys, KeyBackupVersions
 from popcube_server.rest.client.keys import Keys
@@ -28,6 +27,7 @@ from popcube_server.services.rooms.transactions import Transactions
 from popcube_server.services.sync.places import Places
 from popcube_server.services.to_device.inbox import ToDeviceInbox
 from popcube_server.services.to_device.send_to_device import RemoteInboxes, SendToDevices
+from synapse_like_config.lazy_dataclasses import dataclass
 
 # Devices; an entry is a few hundred bytes.
 KEY_COUNTS_CACHE_SIZE = 20_000

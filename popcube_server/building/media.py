@@ -8,7 +8,6 @@ from federation.transport.network import Network
 from popcube_server.building.core import Core
 from popcube_server.building.federation import Federation
 from popcube_server.building.site_media import SiteMediaParts, build_site_media
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.client.authed_content_repo import AuthenticatedMedia
 from popcube_server.rest.client.content_repo import MediaUploads, UnauthenticatedMedia
 from popcube_server.rest.federation.media import FederationMedia
@@ -38,6 +37,7 @@ from popcube_server.services.rate_limits import RateLimiter
 from storage.media import MediaRepository, UploadLimit
 from storage.media_files import LocalMediaFiles
 from storage.media_store import MediaStore
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.media import MediaRetention, MediaSection
 from synapse_like_config.ratelimits import RateLimit
 

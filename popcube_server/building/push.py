@@ -3,13 +3,13 @@
 from federation.rooms.outcomes import NoPushOutcomes
 from federation.rooms.outcomes import PushOutcomes as Outcomes
 from popcube_server.building.core import Core
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.account_data.personal_rules import PersonalRules
 from popcube_server.services.push.member_rules import StoredMemberRules
 from popcube_server.services.push.push_outcomes import PushOutcomes
 from popcube_server.services.push.push_rules import PushRules
 from storage.account_data import AccountDataRepository
 from storage.push_rules import PushRulesRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 USERS_IN_MEMORY = 20_000
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Hashable
 from typing import TypeVar
 
 from popcube_server.building.core import Core
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.edus.ask_profiles import AskProfiles, weigh_profile
 from popcube_server.services.edus.ask_servers import AskServers
 from popcube_server.services.remote_queries.question_limits import QuestionLimits
@@ -12,6 +11,7 @@ from popcube_server.services.remote_queries.remembered_answers import Memory, Re
 from popcube_server.services.remote_queries.remote_aliases import RemoteAliases, weigh_alias
 from popcube_server.services.remote_queries.remote_directories import RemoteDirectories, weigh_page
 from popcube_server.services.remote_queries.remote_spaces import RemoteSpaces, weigh_space
+from synapse_like_config.lazy_dataclasses import dataclass
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")

@@ -8,7 +8,6 @@ from popcube_server.building.core import Core
 from popcube_server.building.history import History
 from popcube_server.building.remote_queries import RemoteQueries
 from popcube_server.building.rooms import RoomBase
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.client.event_context import EventContext
 from popcube_server.rest.client.list_public_rooms import ListPublicRooms
 from popcube_server.rest.client.message_pagination import MessagePagination
@@ -64,6 +63,7 @@ from storage.directory import DirectoryRepository
 from storage.relations import RelationsRepository
 from storage.state_entries import StateEntriesRepository
 from storage.stripped_states import StrippedStatesRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.ratelimits import RateLimit
 
 # Of each server: its users' clients go through spaces and directories page by page.

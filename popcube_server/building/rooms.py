@@ -11,7 +11,6 @@ from federation.rooms.outcomes import PushOutcomes
 from federation.rooms.policy.send_recommended import SendRecommended
 from federation.rooms.send_event import Author, SendEvent
 from popcube_server.building.core import Core
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.client.create_room import CreateRoomEndpoint
 from popcube_server.rest.client.directory import Directory
 from popcube_server.rest.client.membership import Membership
@@ -52,6 +51,7 @@ from storage.relations import RelationsRepository
 from storage.rooms import RoomsRepository
 from storage.snapshots import SnapshotsRepository
 from storage.transactions import TransactionsRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.ratelimits import RateLimit
 
 USER_ROOMS_CACHE_SIZE = 20_000

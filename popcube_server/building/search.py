@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from popcube_server.building.core import Core
 from popcube_server.building.room_reads import RoomReads
 from popcube_server.building.rooms import RoomBase
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.client.report_content import Reports
 from popcube_server.rest.client.users import Users
 from popcube_server.services.followers.durable_follower import DurableFollower, FollowedLog
@@ -16,6 +15,7 @@ from popcube_server.services.user_directory.index_users import IndexUsers
 from popcube_server.services.user_directory.search_users import SearchUsers
 from storage.followers import FollowersRepository
 from storage.log import LogRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,13 +22,13 @@ from federation.sending.sending_work import NewSender, SendingWork
 from popcube_server.building.core import Core
 from popcube_server.building.federation import Federation
 from popcube_server.building.rooms import RoomBase
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.edus.ask_servers import AskServers
 from popcube_server.services.edus.query_remote_keys import QueryRemoteKeys
 from popcube_server.services.edus.remote_device_lists import RemoteDeviceLists
 from popcube_server.services.edus.remote_inboxes import OutgoingMessages
 from popcube_server.services.edus.shared_rooms import SharedRooms
 from storage.log import LogRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 ROOMS_IN_MEMORY = 20_000
 """Of which the servers are counted."""

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from popcube_server.building.core import Core
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.client.support import WellKnownSupport
 from popcube_server.rest.client.versions import Versions
 from popcube_server.rest.client.voip import Voip
@@ -11,6 +10,7 @@ from popcube_server.rest.client.wellknown import WellKnownClient, client_documen
 from popcube_server.rest.health import Health
 from popcube_server.rest.metrics import MetricsPage
 from popcube_server.services.voip.turn_credentials import TurnCredentials
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

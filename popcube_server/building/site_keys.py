@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from federation.sites.claim_at_peers import ClaimAtPeers
 from federation.sites.site_peers import SitePeers
 from popcube_server.building.core import Core
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.sites.keys import SiteKeys
 from popcube_server.services.keys.give_keys import GiveKeys
 from popcube_server.services.keys.keys_elsewhere import KeysElsewhere, NoOtherSites
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from prometheus_client import Counter, Gauge
 
 from federation.sites.site_peers import SitePeers
 from popcube_server.building.core import Core, SiteCore
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.metrics import Metrics
 from popcube_server.rest.sites.media import AwaitedFiles, SiteMedia
 from popcube_server.services.media.copy_from_sites import CopyFromSites
@@ -22,6 +21,7 @@ from storage.committer import Committer
 from storage.database import start
 from storage.media_store import MediaStore
 from storage.missing_media import HaveMediaFile, MissingCount
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

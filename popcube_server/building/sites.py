@@ -26,7 +26,6 @@ from popcube_server.building.core import Core, SiteCore
 from popcube_server.building.federation_rooms import RemoteRooms
 from popcube_server.building.push import Push
 from popcube_server.building.rooms import RoomBase
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.metrics import Metrics
 from popcube_server.rest.sites.copies import SiteCopies, SiteStatusServlet
 from popcube_server.rest.sites.links import SiteLinksServlet
@@ -50,6 +49,7 @@ from storage.replication.hybrid_clock import HybridClock
 from storage.replication.kinds.all_kinds import ALL_KINDS
 from storage.replication.own_site import LoseSites, become_site
 from storage.site_links import COPYING, SiteLinksRepository, ThinSiteMarks
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.sites import SitesConfig
 
 THINNING_INTERVAL_S = 3600.0

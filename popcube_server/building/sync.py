@@ -7,7 +7,6 @@ from popcube_server.building.keys import EndToEnd
 from popcube_server.building.room_reads import RoomReads
 from popcube_server.building.rooms import RoomBase
 from popcube_server.building.user_data import UserData
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.client.sync import SyncEndpoint
 from popcube_server.services.account_data.personal_rules import PersonalRules
 from popcube_server.services.federation.received_stripped import ReceivedStripped
@@ -25,6 +24,7 @@ from popcube_server.services.sync.stripped_state import DEFAULT_TYPES, RoomStrip
 from popcube_server.services.sync.sync import Sync
 from popcube_server.services.sync.timelines import Timelines
 from storage.stripped_states import StrippedStatesRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from popcube_server.building.core import Core
 from popcube_server.building.push import Push
 from popcube_server.building.rooms import RoomBase
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.client.account_data import AccountDataEndpoints
 from popcube_server.rest.client.filter import Filters
 from popcube_server.rest.client.notifications import Notifications
@@ -38,6 +37,7 @@ from storage.presence import PresenceRepository
 from storage.pushers import PushersRepository
 from storage.receipts import ReceiptsRepository
 from storage.unread import UnreadRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 FILTERS_IN_MEMORY = 20_000
 UNREAD_COUNTS_IN_MEMORY = 200_000

@@ -4,7 +4,6 @@ from federation.sites.site_peers import SitePeers
 from popcube_server.building.core import Core
 from popcube_server.building.duties import build_duties
 from popcube_server.federation_metrics import FederationMetrics
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.front_door.site import Site
 from popcube_server.rest.health import Health
 from popcube_server.rest.metrics import MetricsPage
@@ -16,6 +15,7 @@ from popcube_server.services.sites.authenticate_site import AuthenticateSite
 from popcube_server.services.sites.no_users import NoUsers
 from popcube_server.services.sites.reload_sites import ReloadSites
 from popcube_server.services.sites.site_status import SiteStatus
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

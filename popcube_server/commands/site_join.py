@@ -20,7 +20,6 @@ from federation.sites.site_client import LINK, SiteClient
 from popcube_server.commands.site_calls import call, peer_client, sites_section
 from popcube_server.commands.site_errors import SiteCommandFailed
 from popcube_server.commands.site_media import FetchAllMedia
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.sites.secret_check import secret_check
 from storage.copying import InvalidCopy, LoadCopy, is_empty
 from storage.database import Database, Transaction, WriteTransaction
@@ -32,6 +31,7 @@ from storage.missing_media import MissingMediaRepository, miss_everything
 from storage.names import Names
 from storage.site_links import COPYING, SiteLinksRepository, set_log_id, share_log
 from synapse_like_config.config import ServerConfig
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.load import load_config
 
 SUMMARY = "fill this new site with everything that another one has"

@@ -13,9 +13,9 @@ from dataclasses import field
 from enum import Enum
 from typing import IO, Any, TypeVar
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import BadJson, MissingToken
 from popcube_server.services.requester import Requester
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 class Access(Enum):

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import field
 from urllib.parse import unquote_to_bytes
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.endpoint import Handler, Mark, marked_methods
 from popcube_server.services.errors import InvalidParam, NotFound
+from synapse_like_config.lazy_dataclasses import dataclass
 
 _CURRENT = "/_matrix/client/v3/"
 _OLD = "/_matrix/client/r0/"

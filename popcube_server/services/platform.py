@@ -5,8 +5,8 @@ from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.database import ThreadRunner
+from synapse_like_config.lazy_dataclasses import dataclass
 
 T = TypeVar("T")
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.accounts import AccountsRepository
 from storage.database import Transaction
 from storage.replication.record import Key, Record, RecordKind
 from storage.replication.record_index import IndexedRecord, RecordIndex
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

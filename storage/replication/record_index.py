@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import orjson
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 from storage.replication.record import Key, Version
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

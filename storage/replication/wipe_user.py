@@ -5,10 +5,10 @@ from typing import ClassVar, Final, Self
 
 import orjson
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import WriteTransaction
 from storage.to_device import wipe as wipe_to_device
+from synapse_like_config.lazy_dataclasses import dataclass
 
 BY_ID: Final = ("sessions", "devices", "profiles")
 """Tables of what belongs to a user, with a column `user_id`."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import immutables
 
 from federation.room_dag.state_resolution.interfaces import StateMap
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 Differences = Mapping[tuple[str, str], str | None]
 """The entries in which a state differs from another: what it has there, None if nothing."""

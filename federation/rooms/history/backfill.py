@@ -24,11 +24,11 @@ from federation.rooms.receiving.check_pdu import CheckPdus
 from federation.rooms.receiving.fetch_missing import StateUnavailable
 from federation.rooms.receiving.remote import MAX_BACKFILL, AskServers
 from federation.transport.errors import FederationError, HttpRefusal, InvalidAnswer
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.committer import CommitFailed, Committer
 from storage.events import OUTLIER
 from storage.gaps import CloseGap, Hole
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

@@ -19,11 +19,11 @@ from federation.rooms.resolving import Resolving
 from federation.rooms.room_state import StatePair
 from federation.rooms.stored_event import StoredEvent
 from federation.rooms.transaction_lookup import TransactionLookup
-from popcube_server.lazy_dataclasses import dataclass
 from storage.database import Transaction
 from storage.events import REJECTED, NewState, StateChange
 from storage.state_entries import StateEntriesRepository
 from storage.waiting_redactions import WaitingRedactionsRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

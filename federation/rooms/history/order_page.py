@@ -5,7 +5,7 @@ from dataclasses import field
 from heapq import heapify, heappop, heappush
 
 from federation.room_dag.event import Event
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

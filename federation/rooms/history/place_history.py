@@ -22,13 +22,13 @@ from federation.rooms.receiving.remote import MAX_BACKFILL
 from federation.rooms.relation import find_relation
 from federation.rooms.room_state import StatePair
 from federation.rooms.stored_event import StoredEvent
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.committer import Committer
 from storage.database import Database
 from storage.events import ORDERING_STEP, OUTLIER, StoreEvent
 from storage.gaps import AddGap, CloseGap, GapsRepository, Hole
 from storage.waiting_redactions import AwaitRedacted
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from federation.room_dag.signing import EventSigner
 from federation.rooms.receiving.remote import V1, RemoteServers
 from federation.transport.errors import FederationError, HttpRefusal, InvalidAnswer
 from federation.transport.federation_client import api_path
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from federation.rooms.policy.policy_server import (
 )
 from federation.transport.errors import FederationError, HttpRefusal, InvalidAnswer
 from federation.transport.federation_client import Body, Query, RequestPolicy
-from popcube_server.lazy_dataclasses import dataclass
 from storage.events import OUTLIER
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from federation.room_dag.event_format import MAX_EVENT_BYTES
 from federation.room_dag.hashes import encode_for_version, signed_bytes
 from federation.room_dag.signing import POLICY_KEY_ID, InvalidSignature, find_signature, verify_bytes
 from federation.rooms.room_state import RoomState, StatePair
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 POLICY_PAIR: StatePair = ("m.room.policy", "")
 

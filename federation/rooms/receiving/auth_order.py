@@ -8,7 +8,7 @@ from federation.room_dag.auth_rules.check_auth_events import check_auth_events
 from federation.room_dag.auth_rules.check_event_auth import check_event_auth
 from federation.room_dag.auth_rules.errors import NotAllowed
 from federation.room_dag.event import Event
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(slots=True)

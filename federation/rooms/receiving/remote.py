@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from federation.room_dag.event import Event
 from federation.transport.errors import InvalidAnswer
 from federation.transport.federation_client import Body, Query, api_path
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 V1 = "/_matrix/federation/v1/"
 V2 = "/_matrix/federation/v2/"

@@ -25,9 +25,9 @@ from federation.sites.duties.voter import MIN_VOTERS, Comparison, LeaseRequest, 
 from federation.sites.duties.voter_sets import Voters, VoterSets, is_majority
 from federation.sites.duties.votes import AskVoter
 from federation.sites.peer import PeerUnreachable
-from popcube_server.lazy_dataclasses import dataclass
 from storage.committer import CommitFailed
 from storage.engines.engine import StorageError
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from twisted.internet.defer import DeferredLock
 
 from federation.sites.duties.known_voters import KnownVoters
 from federation.sites.duties.voter_sets import Voters, VoterSets
-from popcube_server.lazy_dataclasses import dataclass
 from storage.committer import Committer
 from storage.database import Database
 from storage.duties import DutiesRepository, StoredVote, StoreVote
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MIN_VOTERS: Final = 3
 """Of two, none is more than half."""

@@ -9,7 +9,7 @@ docs/decisions/site-voters.md for why no two sites can so win at the same time.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_VOTERS = 100
 MAX_SETS = 100

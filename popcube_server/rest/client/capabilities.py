@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.endpoint import Call, endpoint
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 import ipaddress
 from collections.abc import Callable
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.front_door.site import Site
+from synapse_like_config.lazy_dataclasses import dataclass
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 

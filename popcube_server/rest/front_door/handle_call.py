@@ -5,7 +5,6 @@ from typing import IO, Any, cast
 
 from twisted.web.http import Request
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.endpoint import Access, Answer, Call, FileAnswer, Payload
 from popcube_server.rest.front_door.addresses import client_address, own_url
 from popcube_server.rest.front_door.authenticate import authenticate, find_access_token
@@ -17,6 +16,7 @@ from popcube_server.rest.router import Route
 from popcube_server.services.errors import NotJson
 from popcube_server.services.federation.authenticate_server import SignedRequest
 from popcube_server.services.requester import Requester
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

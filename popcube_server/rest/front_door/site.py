@@ -3,10 +3,10 @@
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.rest.router import Router
 from popcube_server.services.federation.authenticate_server import SignedRequest
 from popcube_server.services.requester import Requester
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 class Authenticator(Protocol):

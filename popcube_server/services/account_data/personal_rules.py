@@ -8,13 +8,13 @@ from typing import Any, Final
 
 import orjson
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.push.member_rules import parse_ignored_users
 from storage.account_data import NO_ROOM, AccountDataRepository
 from storage.change import LogEntry
 from storage.database import Database, Transaction
 from storage.log import Log
+from synapse_like_config.lazy_dataclasses import dataclass
 
 IGNORED_USER_LIST: Final = "m.ignored_user_list"
 INVITE_PERMISSION: Final = "m.invite_permission_config"

@@ -6,13 +6,13 @@ from typing import Final
 
 import orjson
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.account_data.account_data import PUSH_RULES
 from popcube_server.services.push.push_rules import PushRules
 from popcube_server.services.sync.sources import DataEntry, UserData
 from storage.account_data import NO_ROOM, AccountDataRepository, AccountDataRow, SetAccountData
 from storage.database import Database, Transaction
 from storage.log import Log
+from synapse_like_config.lazy_dataclasses import dataclass
 
 _RULES_KIND: Final = "push_rules"
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import orjson
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.accounts.user_names import new_user_id
 from popcube_server.services.auth.passwords import Passwords
 from popcube_server.services.errors import WithCode
@@ -14,6 +13,7 @@ from storage.change import Change
 from storage.committer import Committer
 from storage.database import Database
 from storage.profiles import SetProfileField
+from synapse_like_config.lazy_dataclasses import dataclass
 
 RANDOM_NAME_LENGTH = 12
 

@@ -8,11 +8,11 @@ import hashlib
 import hmac
 from collections import OrderedDict
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.accounts.register_account import NewAccount, RegisterAccount
 from popcube_server.services.auth.start_session import DeviceChoice, NewTokens, StartSession
 from popcube_server.services.errors import InvalidParam, NotAllowed, WithCode
 from popcube_server.services.platform import Platform
+from synapse_like_config.lazy_dataclasses import dataclass
 
 NONCE_LENGTH = 20
 NONCE_LIFETIME_MS = 60_000

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.accounts.register_account import NewAccount, RegisterAccount
 from popcube_server.services.auth.interactive_auth import InteractiveAuth
 from popcube_server.services.auth.interactive_session import Flow, Operation
@@ -15,6 +14,7 @@ from popcube_server.services.errors import MissingParam, NotAllowed
 from popcube_server.services.rate_limits import RateLimiter
 from storage.change import Change
 from storage.registration_tokens import TokenUsedUp, UseRegistrationToken
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.passwords import PasswordPolicy
 from synapse_like_config.registration import RegistrationSection
 

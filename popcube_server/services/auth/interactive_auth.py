@@ -11,7 +11,6 @@ Specification: client-server API, "User-Interactive Authentication API".
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.auth.interactive_session import (
     Flow,
     InteractiveSession,
@@ -19,6 +18,7 @@ from popcube_server.services.auth.interactive_session import (
     Operation,
 )
 from popcube_server.services.errors import AuthenticationNeeded, BadJson, NotFound, Refusal
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 class StageFailed(Refusal):

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_SESSIONS = 10_000
 LIFETIME_MS = 30 * 60 * 1000

@@ -6,7 +6,6 @@ Ten failures: five minutes. Ten more: a week. Ten more, and each ten after that:
 import ipaddress
 from collections.abc import Callable, Sequence
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import LimitExceeded
 from storage.change import LogEntry
 from storage.committer import Committer
@@ -19,6 +18,7 @@ from storage.login_bans import (
     MergeLoginBan,
     RecordLoginFailure,
 )
+from synapse_like_config.lazy_dataclasses import dataclass
 
 _DAY_MS = 24 * 3600 * 1000
 RULES = BanRules(

@@ -15,7 +15,7 @@ from enum import Enum
 
 from pymacaroons import Macaroon
 
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_TOKEN_LENGTH = 2048
 _KEY_ID = "popcube"

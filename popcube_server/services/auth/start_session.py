@@ -2,7 +2,6 @@
 
 import re
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.auth.session_tokens import Purpose, SessionTokens, TokenClaims
 from popcube_server.services.errors import InvalidParam
 from popcube_server.services.platform import Platform
@@ -10,6 +9,7 @@ from storage.change import Change
 from storage.committer import Committer
 from storage.devices import AddDevice
 from storage.sessions import CreateSession, EndSessionsOfDevice
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.sessions import SessionsSection
 
 DEVICE_ID_LENGTH = 10

@@ -2,8 +2,8 @@
 
 from collections import OrderedDict
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.requester import Requester
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

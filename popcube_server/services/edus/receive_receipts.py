@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from federation.rooms.event_store import EventStore
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.edus.edu_content import MAX_ID_BYTES, BadEdu, check_user_of
 from popcube_server.services.edus.edu_rooms import EduRooms
 from storage.committer import Committer
 from storage.events import OUTLIER
 from storage.receipts import MAIN_THREAD, PUBLIC, StoreReceipt
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_RECEIPTS: Final = 1_000
 """In one EDU: those behind are dropped."""

@@ -7,12 +7,12 @@ import orjson
 
 from federation.room_dag.canonical_json import NotCanonical, encode_canonical
 from federation.room_dag.signing import InvalidSignature, verify_signature
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.edus.edu_content import BadEdu, get_int, get_string
 from popcube_server.services.errors import Refusal
 from popcube_server.services.keys.checked_keys import ED25519, check_cross_signing_key, decode_key
 from storage.cross_signing import MASTER, SELF_SIGNING, CrossSigningKey
 from storage.remote_devices import RemoteDevice
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_DEVICES: Final = 1_000
 """Of one user: of more, the rest is not known here."""

@@ -18,10 +18,10 @@ from federation.keys.stored_keys import StoredKeys
 from federation.room_dag.identifiers import is_server_name
 from federation.transport.allowed_servers import AllowedServers
 from federation.turns import Busy
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam
 from popcube_server.services.platform import Platform
 from storage.server_keys import KeyDocumentRow
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

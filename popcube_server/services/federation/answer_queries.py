@@ -10,13 +10,13 @@ import orjson
 
 from federation.room_dag.identifiers import domain_of, is_room_alias, is_user_id
 from federation.sending.own_devices import OwnDevices, OwnUser
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, NotAllowed, NotFound
 from popcube_server.services.federation.rooms_for_servers import RoomsForServers
 from storage.accounts import AccountsRepository
 from storage.database import Database, Transaction
 from storage.device_list_updates import DeviceListUpdatesRepository
 from storage.profiles import ProfilesRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_USERS: Final = 1_000
 

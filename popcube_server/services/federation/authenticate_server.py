@@ -12,9 +12,9 @@ from federation.transport.allowed_servers import AllowedServers
 from federation.transport.back_off import BackOff
 from federation.transport.x_matrix import InvalidHeader, XMatrix, parse_x_matrix, request_signed_bytes
 from federation.turns import Busy
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import LimitExceeded, NotAllowed, WithCode
 from popcube_server.services.federation.origin_turns import RefusalObserver
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

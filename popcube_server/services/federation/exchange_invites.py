@@ -23,11 +23,11 @@ from federation.rooms.room_state import MEMBER
 from federation.rooms.send_event import Sent
 from federation.transport.errors import FederationError, HttpRefusal
 from federation.transport.federation_client import api_path
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import BadJson, InvalidParam, NotAllowed, NotFound, Refusal, WithCode
 from popcube_server.services.federation.room_access import RoomAccess, has_member_of
 from storage.committer import Committer
 from storage.forwarded_events import ForwardEvent
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,6 @@ from typing import Any, Protocol
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 
 from federation.room_dag.canonical_json import decode_json
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import LimitExceeded
 from popcube_server.services.federation.fair_shares import FairShares, ShareLimits
 from popcube_server.services.federation.place_pdu import Fate, PlacePdu, Result
@@ -28,6 +27,7 @@ from storage.committer import CommitFailed, Committer
 from storage.database import Database
 from storage.engines.engine import StorageError
 from storage.inbound_pdus import InboundPdu, InboundPdusRepository, StagePdu, UnstagePdu
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from federation.room_dag.identifiers import domain_of, is_user_id
 from federation.rooms.draft import Draft
 from federation.rooms.live_room import LiveRoom
 from federation.rooms.send_event import SendEvent
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, NotAllowed, WithCode
 from popcube_server.services.federation.authorize_joins import AuthorizeJoins
 from popcube_server.services.federation.room_access import RoomAccess
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

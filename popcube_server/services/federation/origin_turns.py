@@ -12,10 +12,10 @@ from typing import Final, Protocol
 
 from twisted.internet.defer import Deferred
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import LimitExceeded
 from popcube_server.services.federation.fair_shares import FairShares, ShareLimits
 from popcube_server.services.platform import Platform
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.ratelimits import FederationRateLimits
 
 MAX_ORIGINS = 20_000

@@ -20,9 +20,9 @@ from federation.rooms.receiving.check_pdu import CheckPdus
 from federation.rooms.receiving.fetch_missing import StateUnavailable
 from federation.rooms.receiving.receive_pdu import ReceivePdu
 from federation.transport.errors import FederationError
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.federation.retract_invite import Retracted, RetractInvite
 from popcube_server.services.federation.room_access import RoomAccess, has_member_of
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

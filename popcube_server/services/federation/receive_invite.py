@@ -12,7 +12,6 @@ from federation.rooms.live_rooms import LiveRooms, UnknownRoom
 from federation.rooms.receiving.check_pdu import CheckPdus, parse_whole_pdu
 from federation.rooms.receiving.remote import EventVerifier
 from federation.rooms.room_state import MEMBER
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, MissingParam, NotAllowed, NotFound, WithCode
 from popcube_server.services.federation.room_access import RoomAccess, has_member_of
 from storage.change import Change
@@ -21,6 +20,7 @@ from storage.database import Database
 from storage.events import EventsRepository
 from storage.rooms import AddRoom
 from storage.stripped_states import KeepStripped
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_STATE_ENTRIES = 100
 

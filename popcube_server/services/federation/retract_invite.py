@@ -20,13 +20,13 @@ from federation.rooms.receiving.check_pdu import CheckPdus, parse_pdu
 from federation.rooms.receiving.remote import AskServers
 from federation.rooms.room_state import MEMBER
 from federation.transport.errors import FederationError
-from popcube_server.lazy_dataclasses import dataclass
 from storage.committer import CommitFailed, Committer
 from storage.database import Database, Transaction
 from storage.events import find_event_ids
 from storage.memberships import MembershipsRepository
 from storage.rooms import RoomsRepository
 from storage.stripped_states import DropStripped, StrippedStatesRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 ASKED_AT_ONCE = 5
 """So many times one server is asked, at the same time, what allows an event that it sent."""

@@ -8,13 +8,13 @@ from typing import Protocol
 
 from federation.room_dag.identifiers import domain_of
 from federation.rooms.live_rooms import LiveRooms
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import NotAllowed, NotFound
 from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.rooms.public_rooms import NO_ROOMS, DirectoryPage, DirectorySearch, PublicRooms
 from popcube_server.services.rooms.room_access import is_accessible_to_server
 from popcube_server.services.rooms.room_summaries import RoomSummaries, RoomSummary
 from popcube_server.services.rooms.space_walk import HierarchyRequest, children_of
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 class ServersInRoom(Protocol):

@@ -6,12 +6,12 @@ from federation.room_dag.event import Event
 from federation.rooms.event_store import EventStore
 from federation.rooms.read_graph import ReadGraph
 from federation.rooms.stored_event import StoredEvent
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import NotFound
 from popcube_server.services.federation.room_access import RoomAccess
 from popcube_server.services.federation.server_visibility import ServerVisibility
 from storage.database import Database
 from storage.events import OUTLIER, REJECTED, EventsRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_EVENTS = 100
 MAX_MISSING_EVENTS = 20

@@ -19,7 +19,6 @@ from federation.rooms.receiving.receive_pdu import ReceivePdu
 from federation.rooms.receiving.remote import EventVerifier
 from federation.rooms.room_state import MEMBER, StatePair
 from federation.transport.errors import FederationError
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, NotAllowed, NotFound
 from popcube_server.services.federation.authorize_joins import AuthorizeJoins
 from popcube_server.services.federation.room_access import RoomAccess, servers_of
@@ -27,6 +26,7 @@ from popcube_server.services.sync.heroes import Heroes
 from popcube_server.services.sync.stripped_state import RoomStrippedState
 from storage.committer import Committer
 from storage.forwarded_events import ForwardEvent
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

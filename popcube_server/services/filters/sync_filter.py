@@ -9,7 +9,6 @@ from typing import Any, Final
 import orjson
 
 from federation.room_dag.identifiers import is_room_id, is_user_id
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import BadJson, InvalidParam, NotJson
 from popcube_server.services.filters.event_filter import (
     EventFilter,
@@ -18,6 +17,7 @@ from popcube_server.services.filters.event_filter import (
     make_type_patterns,
 )
 from popcube_server.services.property_path import PropertyPath, parse_property_path
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_FILTER_BYTES: Final = 64 * 1024
 MAX_LIST_LENGTH: Final = 2_000

@@ -15,7 +15,6 @@ from typing import Final, Protocol
 
 from twisted.python.failure import Failure
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.platform import Platform, Timer
 from storage.change import LogEntry
 from storage.committer import CommitFailed, Committer
@@ -23,6 +22,7 @@ from storage.database import Database, Waiter, start
 from storage.engines.engine import StorageError
 from storage.followers import FollowersRepository, MoveCursor
 from storage.log import Log, LogRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

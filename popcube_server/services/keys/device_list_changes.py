@@ -3,12 +3,12 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import LogEntry
 from storage.database import Database, Transaction
 from storage.device_lists import Attendance, DeviceListsRepository
 from storage.events import StoreEvent
 from storage.log import Log
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from typing import Any, Final, Generic, TypeVar
 
 import orjson
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from storage.change import LogEntry
 from storage.cross_signing import (
@@ -31,6 +30,7 @@ from storage.device_keys import DeviceKeysRepository, RemoveDeviceKeys, SetDevic
 from storage.devices import AddDevice
 from storage.log import Log
 from storage.replication.wipe_user import WipeUser
+from synapse_like_config.lazy_dataclasses import dataclass
 
 USERS_PER_READ: Final = 500
 MAX_KEPT_BYTES: Final = 64 * 1024

@@ -6,10 +6,10 @@ from dataclasses import field
 import orjson
 
 from federation.room_dag.identifiers import domain_of, is_user_id
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import TooLarge
 from popcube_server.services.keys.local_keys import LocalKeys, LocalUser, as_object, with_signatures
 from popcube_server.services.keys.remote_keys import Failures, RemoteKeys, ShownKeys, UserKeys
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_USERS = 10_000
 """In one request. Clients ask for 250 at a time, some for everybody in a room."""

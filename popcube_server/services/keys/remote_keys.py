@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Any, Protocol
 
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 Failures = Mapping[str, Mapping[str, Any]]
 """By server name: why it gave no answer, as `errcode` and `error`."""

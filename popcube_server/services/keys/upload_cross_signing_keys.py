@@ -6,7 +6,6 @@ from typing import Any
 import orjson
 
 from federation.room_dag.signing import InvalidSignature, verify_signature
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, MissingParam, NotAllowed, WithCode
 from popcube_server.services.keys.checked_keys import (
     ED25519,
@@ -29,6 +28,7 @@ from storage.cross_signing import (
 from storage.database import Database, Transaction
 from storage.device_keys import DeviceKeysRepository
 from storage.device_lists import DeviceListChanged
+from synapse_like_config.lazy_dataclasses import dataclass
 
 USAGES = (MASTER, SELF_SIGNING, USER_SIGNING)
 

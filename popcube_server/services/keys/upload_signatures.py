@@ -7,7 +7,6 @@ import orjson
 
 from federation.room_dag.canonical_json import NotCanonical
 from federation.room_dag.signing import InvalidSignature, find_signature, json_signed_bytes, verify_bytes
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, TooLarge
 from popcube_server.services.keys.checked_keys import ED25519, decode_key
 from storage.change import Change
@@ -25,6 +24,7 @@ from storage.cross_signing import (
 from storage.database import Database, Transaction
 from storage.device_keys import DeviceKeysRepository
 from storage.device_lists import DeviceListChanged
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_KEYS = 1_000
 """Signed keys in one request."""

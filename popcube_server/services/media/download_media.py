@@ -2,13 +2,13 @@
 
 from typing import IO
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import NotFound
 from popcube_server.services.media.find_media import MediaFinder
 from popcube_server.services.media.media_address import MediaRequest
 from popcube_server.services.media.media_uses import MediaUses
 from popcube_server.services.platform import Platform
 from storage.media_store import MediaFileMissing, MediaStore
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from federation.coalescing import Coalescing
 from federation.expiring_cache import ExpiringCache
 from federation.transport.errors import FederationError
 from federation.turns import FairTurns
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import LimitExceeded, WithCode
 from popcube_server.services.media.ask_for_media import AskForMedia, IncomingContent
 from popcube_server.services.media.cached_remote_media import CachedRemoteMedia
@@ -30,6 +29,7 @@ from storage.committer import Committer
 from storage.media import ContentRecord
 from storage.media_store import REMOTE_PREFIX, MediaStore, SourceTooLarge, StoredFile
 from storage.remote_media import StoreRemoteMedia
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

@@ -2,10 +2,10 @@
 
 from typing import IO
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import NotFound
 from popcube_server.services.platform import Platform
 from storage.media_store import MediaFileMissing, MediaStore
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 import re
 
 from federation.room_dag.identifiers import is_server_name
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import NotFound
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_WAIT_MS = 60_000
 

@@ -2,11 +2,11 @@
 
 from typing import IO
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, TooLarge
 from popcube_server.services.platform import Platform
 from storage.media import ContentRecord
 from storage.media_store import MediaStore, SourceClosed, SourceTooLarge, StoredFile
+from synapse_like_config.lazy_dataclasses import dataclass
 
 KEY_BYTES = 16
 

@@ -1,8 +1,8 @@
 """What a client is told when another server does not give its media, and for how long that is believed."""
 
 from federation.transport.errors import AnswerIsTooLarge, FederationError, HttpRefusal, NotFederated
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import WithCode
+from synapse_like_config.lazy_dataclasses import dataclass
 
 SHORT_MS = 30_000
 NOT_FOUND_MS = 60_000

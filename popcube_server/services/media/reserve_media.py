@@ -1,6 +1,5 @@
 """Create a media ID whose content is uploaded later."""
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import LimitExceeded
 from popcube_server.services.media.upload_media import MEDIA_ID_LETTERS
 from popcube_server.services.platform import Platform
@@ -9,6 +8,7 @@ from popcube_server.services.requester import Requester
 from storage.committer import Committer
 from storage.media import ReserveMedia as ReserveMediaChange
 from storage.media import TooManyPending
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

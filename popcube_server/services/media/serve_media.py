@@ -5,13 +5,13 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import IO, Any, cast
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import LimitExceeded
 from popcube_server.services.media.download_media import DownloadMedia, OpenedMedia
 from popcube_server.services.media.get_thumbnail import GetThumbnail
 from popcube_server.services.media.media_address import MediaRequest
 from popcube_server.services.media.thumbnail_sizes import WantedThumbnail
 from popcube_server.services.rate_limits import RateLimiter
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.ratelimits import RateLimit
 
 # Far more than a server with many users asks for.

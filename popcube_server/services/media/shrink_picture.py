@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import IO, Protocol
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import TooLarge, WithCode
 from storage.media import ThumbnailKey
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

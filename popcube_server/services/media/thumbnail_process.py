@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 Size = tuple[int, int]
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.media import ThumbnailKey
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.media import ThumbnailSize
 
 MAX_DYNAMIC = 32

@@ -6,7 +6,7 @@ Source: client-server API, "Presence". Times are milliseconds since 1970.
 from dataclasses import field
 from typing import Final
 
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 ONLINE: Final = "online"
 UNAVAILABLE: Final = "unavailable"

@@ -8,7 +8,6 @@ from typing import Any
 
 import orjson
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import NotAllowed
 from popcube_server.services.platform import Platform
 from popcube_server.services.presence.devices_presence import OFFLINE, ONLINE
@@ -18,6 +17,7 @@ from popcube_server.services.rooms.user_rooms import UserRooms
 from storage.database import Database
 from storage.log import Log
 from storage.presence import PresenceRepository, PresenceRow, SetPresence
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

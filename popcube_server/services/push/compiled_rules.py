@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import orjson
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.push.conditions import (
     ROOM_ID,
     TYPE,
@@ -28,6 +27,7 @@ from popcube_server.services.push.default_rules import KINDS
 from popcube_server.services.push.event_view import EventView
 from popcube_server.services.push.rule_set import DEFAULT_RULE_SET, RuleSet
 from storage.events import HIGHLIGHT, NOTIFY
+from synapse_like_config.lazy_dataclasses import dataclass
 
 _QUIET: Final = b"[]"
 

@@ -12,10 +12,10 @@ from dataclasses import field
 from operator import eq, ge, gt, le, lt
 from typing import Any, Final, Protocol
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.property_path import PropertyPath, parse_property_path
 from popcube_server.services.push.event_view import EventView
 from popcube_server.services.push.glob import Glob
+from synapse_like_config.lazy_dataclasses import dataclass
 
 BODY: Final = ("content", "body")
 MENTIONED_USERS: Final = ("content", "m.mentions", "user_ids")

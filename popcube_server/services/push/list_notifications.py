@@ -6,13 +6,13 @@ Source: client-server API, "Listing Notifications".
 from typing import Final
 
 from federation.rooms.event_store import EventStore
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import EventJson, EventStyle
 from storage.database import Database, Transaction
 from storage.events import HIGHLIGHT, NOTIFY, EventRow, EventsRepository
 from storage.unread import NotificationRow, UnreadRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_LIMIT: Final = 500
 DEFAULT_LIMIT: Final = 50

@@ -10,7 +10,6 @@ from typing import Final, Protocol
 
 from federation.room_dag.event import Event
 from federation.rooms.outcomes import PushOutcome, RoomView
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.push.compiled_rules import (
     CompiledRule,
@@ -22,6 +21,7 @@ from popcube_server.services.push.conditions import NOBODY, Me
 from popcube_server.services.push.event_view import EventView
 from storage.change import LogEntry
 from storage.events import PersonalPush, StoreEvent
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_CHANGED_USERS: Final = 1_000
 """How many users' changes of rules a room may be behind before everything is read again."""

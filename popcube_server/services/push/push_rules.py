@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.errors import TooLarge
 from popcube_server.services.push.rule_set import (
@@ -17,6 +16,7 @@ from storage.committer import Committer
 from storage.database import Database
 from storage.log import Log
 from storage.push_rules import PushRulesRepository, SetPushRules
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_TRIES: Final = 10
 MAX_BYTES: Final = 512 * 1024

@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import BadJson, InvalidParam, MissingParam, TooLarge
 from popcube_server.services.requester import Requester
 from storage.change import Change
 from storage.committer import Committer
 from storage.database import Database
 from storage.pushers import DeletePusher, DeletePushersOfDevices, PushersRepository, SetPusher
+from synapse_like_config.lazy_dataclasses import dataclass
 
 GATEWAY_PATH: Final = "/_matrix/push/v1/notify"
 MAX_PUSHKEY_BYTES: Final = 512

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import field
 from typing import Final
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.events import StoreEvent
+from synapse_like_config.lazy_dataclasses import dataclass
 
 TAIL_LENGTH: Final = 100
 

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import orjson
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, NotFound, WithCode
 from popcube_server.services.push.default_rules import KINDS, MASTER, default_rules
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_RULES: Final = 2_000
 

@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field
 from typing import Final
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.push.room_tails import RoomTails, TailEvent
 from storage.change import LogEntry
@@ -12,6 +11,7 @@ from storage.database import Database, Transaction
 from storage.events import HIGHLIGHT, StoreEvent
 from storage.log import Log, LogRepository
 from storage.unread import NOTHING_UNREAD, Unread, UnreadRepository, UnreadRow
+from synapse_like_config.lazy_dataclasses import dataclass
 
 TAILS: Final = 10_000
 

@@ -10,7 +10,6 @@ import orjson
 
 from federation.rooms.event_store import EventStore
 from federation.rooms.stored_event import StoredEvent
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.account_data.account_data import FULLY_READ
 from popcube_server.services.errors import InvalidParam, NotAllowed, NotFound
 from popcube_server.services.platform import Platform
@@ -22,6 +21,7 @@ from storage.committer import Committer
 from storage.database import Database, Transaction
 from storage.events import OUTLIER
 from storage.receipts import MAIN_THREAD, PRIVATE, PUBLIC, ReceiptRow, ReceiptsRepository, StoreReceipt
+from synapse_like_config.lazy_dataclasses import dataclass
 
 RECEIPT_TYPES: Final = (PUBLIC, PRIVATE, FULLY_READ)
 

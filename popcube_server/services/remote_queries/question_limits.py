@@ -5,9 +5,9 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import LimitExceeded
 from popcube_server.services.rate_limits import RateLimiter
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.ratelimits import RateLimit
 
 T = TypeVar("T")

@@ -6,8 +6,8 @@ from typing import Any, Final, Generic, TypeVar
 
 from federation.coalescing import Coalescing
 from federation.transport.errors import FederationError, HttpRefusal
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.remote_queries.question_limits import Question, QuestionLimits
+from synapse_like_config.lazy_dataclasses import dataclass
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")

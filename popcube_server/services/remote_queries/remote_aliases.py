@@ -5,10 +5,10 @@ from typing import Any, Final, Protocol
 
 from federation.room_dag.identifiers import domain_of, is_room_id, is_server_name
 from federation.transport.errors import FederationError, HttpRefusal, InvalidAnswer, Unreachable
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import NotFound, WithCode
 from popcube_server.services.remote_queries.question_limits import Question
 from popcube_server.services.remote_queries.remembered_answers import RememberedAnswers
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_SERVERS: Final = 50
 """Enough to join through; a list that is longer is cut."""

@@ -6,11 +6,11 @@ from typing import Any, Final, Protocol
 
 from federation.room_dag.identifiers import is_server_name
 from federation.transport.errors import FederationError, InvalidAnswer
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.remote_queries.checked_rooms import read_children, read_room, size_of
 from popcube_server.services.remote_queries.question_limits import Question
 from popcube_server.services.remote_queries.remembered_answers import RememberedAnswers
 from popcube_server.services.rooms.room_summaries import SPACE, RoomSummary
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_SERVERS: Final = 3
 """So many servers are asked for a room before it counts as not to be found."""

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from federation.room_dag.identifiers import domain_of, is_user_id
 from federation.rooms.event_store import EventStore
 from federation.rooms.live_rooms import LiveRooms, UnknownRoom
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, NotFound, TooLarge
 from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.requester import Requester
@@ -15,6 +14,7 @@ from storage.accounts import AccountsRepository
 from storage.committer import Committer
 from storage.database import Database
 from storage.reports import MakeReport, ReportKind
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_REASON_BYTES = 8 * 1024
 

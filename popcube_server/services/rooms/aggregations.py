@@ -12,7 +12,6 @@ import orjson
 from federation.rooms.event_store import EventStore
 from federation.rooms.relation import REPLACE, find_relation
 from federation.rooms.stored_event import StoredEvent
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.account_data.personal_rules import PersonalRules
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import NO_SURROUNDINGS, STYLE, EventStyle, Surroundings
@@ -20,6 +19,7 @@ from popcube_server.services.rooms.event_memberships import EventMemberships
 from popcube_server.services.rooms.relation_summaries import RelationSummaries, RelationSummary
 from popcube_server.services.rooms.visibility import Visibility
 from storage.relations import RepliesRow
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 class ChildJson(Protocol):

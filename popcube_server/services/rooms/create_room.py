@@ -9,7 +9,6 @@ from federation.room_dag.event import InvalidEvent
 from federation.room_dag.identifiers import domain_of, is_room_alias, is_user_id
 from federation.room_dag.room_versions import RoomRules, UnknownRoomVersion, get_room_rules
 from federation.rooms.create_room import CreateRoom as AppendRoom
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import BadJson, InvalidParam, Refusal, TooLarge, WithCode
 from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.requester import Requester
@@ -32,6 +31,7 @@ from popcube_server.services.rooms.send_state import check_power_levels
 from popcube_server.services.rooms.suspensions import Suspensions
 from storage.change import Change, Conflict
 from storage.directory import AddAlias, PublishRoom
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.rooms import RoomsSection
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,6 @@ from federation.rooms.event_store import EventStore
 from federation.rooms.history.jump_to_time import JumpToTime
 from federation.rooms.history.room_holes import RoomHoles
 from federation.rooms.stored_event import StoredEvent
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import LimitExceeded, NotFound
 from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.requester import Requester
@@ -17,6 +16,7 @@ from popcube_server.services.rooms.room_views import RoomViews
 from popcube_server.services.rooms.visibility import Visibility
 from storage.database import Database
 from storage.events import MAX_TIME_MS, EventsRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 BATCH = 100
 WAIT_S = 15.0

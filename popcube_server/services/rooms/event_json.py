@@ -11,11 +11,11 @@ import orjson
 from federation.room_dag.canonical_json import encode_lenient
 from federation.rooms.event_store import EventStore
 from federation.rooms.stored_event import StoredEvent
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.property_path import PropertyPath, find_property
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_memberships import EventMemberships
 from popcube_server.services.rooms.sent_transactions import SentTransactions
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 class Aggregations(Protocol):

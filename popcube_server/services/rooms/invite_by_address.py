@@ -19,7 +19,6 @@ from federation.rooms.draft import Draft
 from federation.rooms.event_store import EventStore
 from federation.rooms.live_rooms import LiveRooms, UnknownRoom
 from federation.rooms.room_state import MEMBER
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, NotAllowed, Refusal, WithCode
 from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.requester import Requester
@@ -27,6 +26,7 @@ from popcube_server.services.rooms.append import RoomWriter
 from popcube_server.services.rooms.change_membership import ChangeMembership
 from popcube_server.services.rooms.invite_permission import InvitePermission
 from popcube_server.services.rooms.suspensions import Suspensions
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

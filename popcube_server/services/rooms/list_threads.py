@@ -5,7 +5,6 @@ from typing import Protocol
 
 from federation.rooms.event_store import EventStore, live_ordering
 from federation.rooms.stored_event import StoredEvent
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.account_data.personal_rules import PersonalRules
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import EventJson
@@ -17,6 +16,7 @@ from popcube_server.services.sync.places import Places
 from storage.database import Database
 from storage.log import Log
 from storage.relations import RelationsRepository, ThreadRow
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_EXAMINED = 1_000
 """After so many threads that the user may not see or took no part in, a page ends as short as it is."""

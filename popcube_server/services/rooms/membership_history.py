@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from federation.rooms.event_store import live_ordering
 from federation.rooms.stored_event import StoredEvent, from_row
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.rooms.user_rooms import UserRooms
 from storage.change import LogEntry
@@ -13,6 +12,7 @@ from storage.database import Database, Transaction
 from storage.events import EventRow, EventsRepository, StoreEvent
 from storage.log import Log
 from storage.memberships import MembershipRow
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_STEPS = 64
 """How many member events are followed backwards. Before the oldest of them, nothing is said to be known."""

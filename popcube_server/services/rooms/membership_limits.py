@@ -2,8 +2,8 @@
 
 from collections.abc import Collection
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.rate_limits import RateLimiter
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

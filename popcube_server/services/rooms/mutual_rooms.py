@@ -4,10 +4,10 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from federation.room_dag.identifiers import is_user_id
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.user_rooms import UserRooms
+from synapse_like_config.lazy_dataclasses import dataclass
 
 LIMIT = 500
 _MARK = "m"

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from federation.rooms.event_store import EventStore
 from federation.rooms.room_state import MEMBER
 from federation.rooms.stored_event import StoredEvent
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.rooms.visibility_history import HISTORY_VISIBILITY, visibility_of
 from storage.database import Database
 from storage.state_entries import StateEntriesRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 CACHE_SIZE = 50_000
 _VISIBILITY_PAIR = (HISTORY_VISIBILITY, "")

@@ -4,11 +4,11 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Sequence
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, NotFound
 from popcube_server.services.rooms.room_summaries import RoomSummaries, RoomSummary
 from storage.database import Database
 from storage.directory import DirectoryRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 _TOKEN = re.compile(r"([nb])([0-9]{1,12})\.(!.{1,254})", re.DOTALL | re.ASCII)
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from federation.rooms.room_state import MEMBER
 from federation.rooms.stored_event import StoredEvent
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.filters.event_filter import RoomEventFilter
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import STYLE, EventJson
@@ -15,6 +14,7 @@ from popcube_server.services.rooms.timeline_pages import Span
 from popcube_server.services.rooms.visibility import BEGINNING, END
 from popcube_server.services.sync.places import Places
 from popcube_server.services.sync.tokens import PaginationToken
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ from typing import Any
 
 from federation.rooms.room_state import MEMBER
 from federation.rooms.stored_event import StoredEvent
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import NotAllowed
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import STYLE, EventJson
 from popcube_server.services.rooms.room_views import RoomViews
 from popcube_server.services.rooms.state_at import Entries, StatesAt
 from popcube_server.services.sync.places import Places
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MEMBERSHIPS = ("join", "invite", "knock", "leave", "ban")
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.filters.event_filter import RoomEventFilter
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import STYLE, EventJson
@@ -13,6 +12,7 @@ from popcube_server.services.rooms.room_views import RoomViews
 from popcube_server.services.rooms.timeline_pages import Page, Span
 from popcube_server.services.rooms.visibility import BEGINNING, END
 from popcube_server.services.sync.places import Places
+from synapse_like_config.lazy_dataclasses import dataclass
 
 NO_FILTER = RoomEventFilter()
 

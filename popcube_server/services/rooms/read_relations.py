@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import EventJson
 from popcube_server.services.rooms.read_event import BUNDLED_STYLE, ReadEvent
@@ -14,6 +13,7 @@ from popcube_server.services.sync.places import Places
 from storage.database import Transaction
 from storage.events import EventRow
 from storage.relations import ChildrenQuery, RelationsRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_DEPTH = 3
 """How far `recurse` goes."""

@@ -3,13 +3,13 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from federation.rooms.stored_event import StoredEvent
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from storage.change import LogEntry
 from storage.database import Database, Transaction
 from storage.events import StoreEvent
 from storage.log import Log
 from storage.relations import ChildRow, RelationsRepository, RepliesRow
+from synapse_like_config.lazy_dataclasses import dataclass
 
 ROOMS = 2_000
 EVENTS_PER_ROOM = 4_000

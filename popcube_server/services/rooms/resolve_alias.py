@@ -1,10 +1,10 @@
 """From an alias to a room. Source: client-server API, directory."""
 
 from federation.room_dag.identifiers import domain_of, is_room_alias
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, NotFound
 from storage.database import Database
 from storage.directory import DirectoryRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

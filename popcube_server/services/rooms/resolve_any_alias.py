@@ -1,10 +1,10 @@
 """From any alias to a room: here, or by asking the alias's server. Source: client-server API, directory."""
 
 from federation.room_dag.identifiers import domain_of, is_room_alias
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam
 from popcube_server.services.remote_queries.remote_aliases import RemoteAliases
 from popcube_server.services.rooms.resolve_alias import ResolveAlias
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

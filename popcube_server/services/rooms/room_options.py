@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from federation.room_dag.room_versions import RoomRules
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.rooms.invite_by_address import AddressInvite
+from synapse_like_config.lazy_dataclasses import dataclass
 
 StateDraft = tuple[str, str, Mapping[str, Any]]
 """Type, state key, content."""

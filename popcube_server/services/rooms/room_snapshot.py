@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.public_rooms import PublicRooms
 from popcube_server.services.rooms.read_messages import Messages, MessagesRequest, ReadMessages
@@ -10,6 +9,7 @@ from popcube_server.services.rooms.read_state import ReadState
 from popcube_server.services.rooms.user_rooms import UserRooms
 from storage.account_data import AccountDataRepository, AccountDataRow
 from storage.database import Database
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

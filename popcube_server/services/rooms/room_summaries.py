@@ -12,13 +12,13 @@ from federation.rooms.live_rooms import LiveRooms
 from federation.rooms.room_state import MEMBER, RoomState
 from federation.rooms.server_acl import ACL_PAIR
 from federation.rooms.stored_event import StoredEvent
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.federation.room_access import has_member_of
 from popcube_server.services.rooms.visibility_history import visibility_of
 from storage.change import LogEntry
 from storage.events import StoreEvent
 from storage.log import Log
+from synapse_like_config.lazy_dataclasses import dataclass
 
 CACHE_SIZE = 20_000
 BATCH = 100

@@ -1,11 +1,11 @@
 """From where a user may look into a room: as a member, as somebody who left, or through a window."""
 
 from federation.rooms.live_rooms import UnknownRoom
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import NotAllowed
 from popcube_server.services.rooms.membership_history import MembershipHistories, MembershipHistory
 from popcube_server.services.rooms.user_rooms import UserRooms
 from popcube_server.services.rooms.visibility_history import VisibilityHistories
+from synapse_like_config.lazy_dataclasses import dataclass
 
 REFUSAL = "You are not in that room, and never were."
 

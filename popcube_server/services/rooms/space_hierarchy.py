@@ -12,7 +12,6 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from federation.expiring_cache import ExpiringCache
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, LimitExceeded, NotAllowed
 from popcube_server.services.platform import Platform
 from popcube_server.services.remote_queries.remote_spaces import RemoteSpace, RemoteSpaces
@@ -23,6 +22,7 @@ from popcube_server.services.rooms.room_summaries import RoomSummaries, RoomSumm
 from popcube_server.services.rooms.space_walk import MAX_ASKED, HierarchyRequest, Place, Walk, children_of
 from popcube_server.services.rooms.user_rooms import UserRooms
 from storage.memberships import MembershipRow
+from synapse_like_config.lazy_dataclasses import dataclass
 
 WALKS: Final = 500
 WALK_LIFETIME_MS: Final = 10 * 60 * 1000

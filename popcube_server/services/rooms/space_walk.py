@@ -5,9 +5,9 @@ from dataclasses import field
 
 from twisted.internet.defer import DeferredLock
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.remote_queries.remote_spaces import RemoteSpace
 from popcube_server.services.rooms.room_summaries import SPACE, RoomSummary, SpaceChild
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_DEPTH = 50
 MAX_ROOMS = 5_000

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 
 from federation.rooms.event_store import EventStore, live_ordering
 from federation.rooms.stored_event import StoredEvent
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.account_data.personal_rules import PersonalRules
 from popcube_server.services.filters.event_filter import RoomEventFilter
 from popcube_server.services.rooms.visibility import Visibility
@@ -12,6 +11,7 @@ from storage.database import Database, Transaction
 from storage.events import EventRow, EventsRepository
 from storage.log import Log
 from storage.relations import RelationsRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MIN_BATCH = 50
 MAX_BATCH = 400

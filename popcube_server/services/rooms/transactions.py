@@ -9,7 +9,6 @@ from dataclasses import field
 from hashlib import blake2b
 
 from federation.rooms.draft import TransactionKey
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.platform import Platform
 from popcube_server.services.requester import Requester
@@ -18,6 +17,7 @@ from storage.committer import Committer
 from storage.database import Database, Waiter
 from storage.log import Log
 from storage.transactions import DropTransactions, MergeTransaction, TransactionsRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 DEVICES_IN_MEMORY = 5_000
 REQUESTS_PER_DEVICE = 20_000

@@ -4,13 +4,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from federation.rooms.live_rooms import LiveRooms
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from storage.change import LogEntry
 from storage.database import Database
 from storage.events import StoreEvent
 from storage.log import Log
 from storage.memberships import ForgetRoom, MembershipRow, MembershipsRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(slots=True, eq=False)

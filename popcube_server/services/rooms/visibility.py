@@ -5,7 +5,6 @@ from collections.abc import Collection, Sequence
 from federation.room_dag.event import Event
 from federation.rooms.live_rooms import UnknownRoom
 from federation.rooms.stored_event import StoredEvent
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.rooms.membership_history import MembershipHistories, MembershipHistory
 from popcube_server.services.rooms.past_views import PastViews
 from popcube_server.services.rooms.user_rooms import UserRooms
@@ -16,6 +15,7 @@ from popcube_server.services.rooms.visibility_history import (
     VisibilityHistory,
     visibility_of,
 )
+from synapse_like_config.lazy_dataclasses import dataclass
 
 BEGINNING = -(2**62)
 END = 2**63 - 1

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 from federation.rooms.live_rooms import LiveRooms
 from federation.rooms.stored_event import StoredEvent, from_row
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.rooms.membership_history import place_in_chain
 from storage.change import LogEntry
 from storage.database import Database, Transaction
 from storage.events import EventsRepository, StoreEvent
 from storage.log import Log
+from synapse_like_config.lazy_dataclasses import dataclass
 
 HISTORY_VISIBILITY = "m.room.history_visibility"
 VISIBILITIES = ("world_readable", "shared", "invited", "joined")

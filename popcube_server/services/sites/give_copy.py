@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import NotFound, WithCode
 from popcube_server.services.platform import Platform
 from storage.committer import Committer
 from storage.copying import CopyHeader, WriteCopy
 from storage.database import Database
 from storage.site_links import ShareLog, SiteLinksRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

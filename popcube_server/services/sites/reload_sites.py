@@ -8,12 +8,12 @@ from OpenSSL.SSL import Error as TlsError
 from twisted.internet.defer import DeferredLock
 
 from federation.sites.site_peers import PeersChange, SitePeers
-from popcube_server.lazy_dataclasses import dataclass
 from storage.committer import CommitFailed
 from storage.replication.own_site import LoseSites
 from synapse_like_config.config import ServerConfig
 from synapse_like_config.differences import find_differences
 from synapse_like_config.errors import ConfigError
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.sites import SitesConfig
 
 logger = logging.getLogger(__name__)

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from federation.sites.duties.voter import MIN_VOTERS, Voter
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import NotAllowed
 from storage.committer import Committer
 from storage.duties import Decision, TakeDutyOver
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

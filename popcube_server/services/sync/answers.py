@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 
 import orjson
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.rooms.user_rooms import UserRooms
 from popcube_server.services.sync.changes import Changes, find_changes
 from popcube_server.services.sync.places import Places
@@ -32,6 +31,7 @@ from popcube_server.services.sync.stripped_rooms import StrippedRooms
 from popcube_server.services.sync.timelines import RoomTask
 from storage.log import Log
 from storage.memberships import MembershipRow
+from synapse_like_config.lazy_dataclasses import dataclass
 
 TO_DEVICE_LIMIT = 100
 

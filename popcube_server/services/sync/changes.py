@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import field
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.sync.notifier import ROOM_KINDS, SHARED_KINDS, USER_KINDS, is_private_receipt
 from storage.change import LogEntry
 from storage.events import StoreEvent
 from storage.memberships import MembershipRow
 from storage.one_time_keys import ClaimOneTimeKeys
 from storage.to_device import pairs
+from synapse_like_config.lazy_dataclasses import dataclass
 
 StatePair = tuple[str, str]
 

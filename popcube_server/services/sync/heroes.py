@@ -7,10 +7,10 @@ from immutables import Map
 
 from federation.rooms.event_store import EventStore
 from federation.rooms.room_state import MEMBER, RoomState
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from storage.database import Database
 from storage.memberships import MembershipsRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 HEROES = 5
 SMALL_ROOM = 50

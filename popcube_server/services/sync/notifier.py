@@ -12,7 +12,6 @@ from dataclasses import field
 from twisted.python.failure import Failure
 
 from federation.rooms.live_rooms import LiveRooms
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.platform import Platform
 from popcube_server.services.rooms.user_rooms import UserRooms
 from storage.change import LogEntry
@@ -22,6 +21,7 @@ from storage.log import Log
 from storage.one_time_keys import ClaimOneTimeKeys
 from storage.receipts import PRIVATE
 from storage.to_device import pairs
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

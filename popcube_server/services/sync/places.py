@@ -5,7 +5,6 @@ one up to which its holder has certainly seen everything (for what comes after: 
 missed), and the one from which on everything that its holder has seen is here (for what came before).
 """
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.platform import Platform
 from popcube_server.services.sync.tokens import (
     ONLY_SITE,
@@ -17,6 +16,7 @@ from storage.database import Database
 from storage.events import ORDERING_STEP
 from storage.log import Log
 from storage.site_links import SiteLinksRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 
 CATCH_UP_S = 1.0
 """How long a request with a token ahead of what is here waits for that to arrive."""

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Sequence
 
 from federation.rooms.event_store import EventStore, live_ordering
 from federation.rooms.stored_event import StoredEvent
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from storage.change import LogEntry
 from storage.database import Database
 from storage.events import EventRow, EventsRepository, StoreEvent
 from storage.log import Log
+from synapse_like_config.lazy_dataclasses import dataclass
 
 KEPT = 30
 """Events per room that stay in memory; twice as many for a moment."""

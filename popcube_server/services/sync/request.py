@@ -4,10 +4,10 @@ from collections.abc import Callable, Hashable
 from enum import Enum
 
 from federation.rooms.stored_event import StoredEvent
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import SYNC_STYLE, EventStyle
 from popcube_server.services.sync.tokens import SyncToken
+from synapse_like_config.lazy_dataclasses import dataclass
 
 DEFAULT_TIMELINE_LIMIT = 10
 MAX_TIMELINE_LIMIT = 1000

@@ -7,7 +7,6 @@ import orjson
 
 from federation.rooms.event_store import EventStore
 from federation.rooms.stored_event import StoredEvent
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.rooms.event_json import Aggregations, EventJson
 from popcube_server.services.sync.heroes import Heroes
 from popcube_server.services.sync.lazy_members import SentMembers
@@ -27,6 +26,7 @@ from popcube_server.services.sync.state_choice import (
     without_members,
 )
 from popcube_server.services.sync.timelines import RoomTask, Timeline, Timelines
+from synapse_like_config.lazy_dataclasses import dataclass
 
 ROOMS_AT_ONCE = 50
 """Read and rendered together: bounds what is in memory at a time."""

@@ -6,7 +6,6 @@ from dataclasses import field
 from federation.rooms.event_store import live_ordering
 from federation.rooms.room_state import EMPTY_STATE, MEMBER, RoomState
 from federation.rooms.stored_event import from_row
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.rooms.membership_history import MembershipHistories, MembershipHistory
 from popcube_server.services.sync.changes import Changes, RoomChanges
 from popcube_server.services.sync.room_states import RoomStates
@@ -14,6 +13,7 @@ from popcube_server.services.sync.timelines import RoomTask
 from storage.database import Database, Transaction
 from storage.events import ORDERING_STEP, EventsRepository
 from storage.memberships import MembershipRow
+from synapse_like_config.lazy_dataclasses import dataclass
 
 NEVER = 2**62
 """As `seen_after`: nothing is seen without asking."""

@@ -8,10 +8,10 @@ between, for whom there are receipts, typing or account data as well.
 
 from collections.abc import Callable, Collection, Hashable
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.sync.request import SyncRequest
 from popcube_server.services.sync.timelines import RoomTask, Timeline
+from synapse_like_config.lazy_dataclasses import dataclass
 
 SIZE = 2_000
 KEPT_FOR_MS = 2_000

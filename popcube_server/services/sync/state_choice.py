@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import field
 
 from federation.rooms.stored_event import StoredEvent
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 StatePair = tuple[str, str]
 Entries = Mapping[StatePair, str]

@@ -6,7 +6,6 @@ from federation.rooms.event_store import live_ordering
 from federation.rooms.history.room_holes import RoomHoles
 from federation.rooms.room_state import RoomState
 from federation.rooms.stored_event import StoredEvent
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import EventJson, EventVisibility, Surroundings
@@ -18,6 +17,7 @@ from popcube_server.services.sync.recent_events import RecentEvents
 from popcube_server.services.sync.request import StateStyle, SyncRequest
 from popcube_server.services.sync.state_choice import cut_contradictions
 from storage.gaps import Hole
+from synapse_like_config.lazy_dataclasses import dataclass
 
 BEGINNING = -(2**62)
 """Before every event of every timeline."""

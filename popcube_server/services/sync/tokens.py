@@ -8,9 +8,9 @@ t7340032.paris  the same, where there are several sites: orderings follow from e
 
 import re
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam
 from storage.events import ORDERING_STEP
+from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_POSITION = 2**43 - 1
 """Times `ORDERING_STEP` this still fits into 63 bits."""

@@ -4,8 +4,8 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import field
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.to_device import Device
+from synapse_like_config.lazy_dataclasses import dataclass
 
 Message = tuple[int, bytes]
 """Position and JSON of the event."""

@@ -8,7 +8,6 @@ from collections.abc import Collection, Coroutine, Sequence
 from dataclasses import field
 from typing import Any, Final
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, NotAllowed
 from popcube_server.services.platform import Platform, Timer
 from popcube_server.services.requester import Requester
@@ -19,6 +18,7 @@ from storage.database import Database, start
 from storage.events import StoreEvent
 from storage.log import Log, LogRepository
 from storage.typing_notices import PeerTyping, TypingChanged
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 

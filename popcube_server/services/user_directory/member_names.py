@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import orjson
 
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

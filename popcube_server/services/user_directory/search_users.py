@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 import orjson
 
 from federation.room_dag.identifiers import domain_of
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.requester import Requester
 from popcube_server.services.user_directory.member_names import read_names
 from popcube_server.services.user_directory.words import typed_words, words_of_user
 from storage.database import Database, Transaction
 from storage.user_directory import DirectorySearch, FoundUser, UserDirectoryRepository
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.profiles import UserDirectoryConfig
 
 MAX_LIMIT = 50

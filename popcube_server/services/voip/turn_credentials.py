@@ -9,9 +9,9 @@ import hashlib
 import hmac
 from collections.abc import Callable
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import WithCode
 from popcube_server.services.requester import Requester
+from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.turn import TurnSection
 
 

@@ -8,7 +8,6 @@ them.
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Self
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.one_time_keys import (
@@ -22,6 +21,7 @@ from storage.one_time_keys import (
 from storage.replication.kinds.keys import is_deleted_device
 from storage.replication.own_site import find_own_site, is_lost
 from storage.replication.record import Combined, Key, Record, Taken, Version
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

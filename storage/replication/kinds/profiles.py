@@ -5,12 +5,12 @@ from typing import Any, Final, Self
 
 import orjson
 
-from popcube_server.lazy_dataclasses import dataclass
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.profiles import DeleteProfileField, ProfilesRepository, SetProfileField, write_fields
 from storage.replication.kinds.last_writer import LastWriterKind
 from storage.replication.record import Key
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, NotFound, TooLarge, WithCode
 from popcube_server.services.keys.backup.versions import parse_version, unknown_version
 from storage.committer import Committer
@@ -18,6 +17,7 @@ from storage.key_backup import (
     SessionKey,
     StoreSessionKeys,
 )
+from synapse_like_config.lazy_dataclasses import dataclass
 
 # With these the endpoints speak of keys.
 __all__ = ["BackupSessionKeys", "BackupSlice", "BackupState", "RoomSessionKey", "SessionKey"]

@@ -1,6 +1,5 @@
 """Versions of a user's key backup: create, read, change, delete."""
 
-from popcube_server.lazy_dataclasses import dataclass
 from popcube_server.services.errors import InvalidParam, NotFound
 from storage.committer import Committer
 from storage.database import Database
@@ -14,6 +13,7 @@ from storage.key_backup import (
     OtherAlgorithm,
     SetBackupAuthData,
 )
+from synapse_like_config.lazy_dataclasses import dataclass
 
 # With these the endpoints speak of versions.
 __all__ = ["BackupDefinition", "BackupRow", "BackupVersions", "parse_version", "unknown_version"]

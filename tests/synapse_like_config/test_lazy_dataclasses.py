@@ -8,7 +8,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from popcube_server.lazy_dataclasses import dataclass
+from synapse_like_config.lazy_dataclasses import dataclass
 
 T = TypeVar("T")
 
