@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import orjson
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.python.failure import Failure
 
 from federation.coalescing import Coalescing
 from federation.room_dag.event import InvalidEvent
@@ -119,8 +120,14 @@ class ReceiveTransaction:
         )
         results: dict[str, dict[str, str]] = {}
         waiting = [ticket.wait() for ticket in tickets.values() if ticket.is_worth_waiting_for]
-        waiting += [Deferred.fromCoroutine(self._take_outside(origin, *pdu, results)) for pdu in outside]
+        failures: list[Failure] = []
+        for room_id, pdu in outside:
+            taking = Deferred.fromCoroutine(self._take_outside(origin, room_id, pdu, results))
+            waiting.append(taking.addErrback(failures.append))
         await self._done_or_late(waiting)
+        if failures:
+            # Not on disk, so not answered with success: the origin sends it again.
+            failures[0].raiseException()
         for succeeded, failure in await receiving:
             if not succeeded:
                 # Not on disk, so not answered with success: the origin sends it again, and all of it may come twice.
@@ -167,6 +174,8 @@ class ReceiveTransaction:
         """The end of an invite, or nothing to us."""
         try:
             retracted = await self._retract.receive(origin, room_id, pdu)
+        except (CommitFailed, StorageError):
+            raise
         except Exception:
             logger.exception("Receiving an event of a room that is not here failed")
             return

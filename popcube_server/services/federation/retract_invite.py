@@ -20,7 +20,7 @@ from federation.rooms.receiving.check_pdu import CheckPdus, parse_pdu
 from federation.rooms.receiving.remote import AskServers
 from federation.rooms.room_state import MEMBER
 from federation.transport.errors import FederationError
-from storage.committer import CommitFailed, Committer
+from storage.committer import Committer
 from storage.database import Database, Transaction
 from storage.events import find_event_ids
 from storage.memberships import MembershipsRepository
@@ -78,7 +78,10 @@ class RetractInvite:
         self._asking: Counter[str] = Counter()
 
     async def receive(self, origin: str, room_id: str, pdu: Any) -> Retracted | None:
-        """None if the event ends no invite and no knock: it is of a room that this server has nothing to do with."""
+        """None if the event ends no invite and no knock: it is of a room that this server has nothing to do with.
+
+        Raises `CommitFailed`: the event is good, and not written.
+        """
         user_id = self._local_target(pdu)
         if user_id is None:
             return None
@@ -133,7 +136,7 @@ class RetractInvite:
             await self._committer.commit(
                 member_outlier(event, membership), DropStripped(event.state_key or "", room_id)
             )
-        except (InvalidEvent, InvalidSignature, FederationError, CommitFailed) as error:
+        except (InvalidEvent, InvalidSignature, FederationError) as error:
             return str(error)
         return None
 

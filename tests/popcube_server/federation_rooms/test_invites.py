@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import quote
 
 import orjson
@@ -9,6 +10,8 @@ import orjson
 from federation.room_dag.event import decode_pdu, parse_event, sign_event
 from federation.room_dag.room_versions import get_room_rules
 from popcube_server.services.federation.retract_invite import ASKED_AT_ONCE
+from storage.committer import CommitFailed, Committer
+from storage.stripped_states import DropStripped
 from tests.federation.room_dag.builders import RoomBuilder, given_room
 from tests.popcube_server.federation_rooms.memberships_case import FAR, ONE, TWO, V1, V3, MembershipsCase
 from tests.popcube_server.server_case import NO_LIMITS
@@ -349,6 +352,29 @@ class RetractedInvitesTests(MembershipsCase):
             results = self.send_as(third, fake)
             self.assertIn("error", results[fake.event_id])
             self.assertIn(room.room_id, self.synced_rooms(self.alice, "invite"))
+
+    def test_what_could_not_be_written_is_not_answered_with_success(self) -> None:
+        far = self.given_far()
+        room = given_room("11", EVE)
+        self.ok(self.invite_as(far, room, room.set_membership(EVE, self.alice.user_id, "invite")))
+        leave = room.set_membership(EVE, self.alice.user_id, "leave")
+        # Its keys are known before.
+        self.send_as(far)
+        body = {"origin": far.name, "origin_server_ts": 1, "pdus": [decode_pdu(leave)]}
+        commit, failures = Committer.commit, [CommitFailed("disk full")]
+
+        async def fail_once(committer: Committer, *changes: Any, **more: Any) -> Any:
+            if failures and any(isinstance(change, DropStripped) for change in changes):
+                raise failures.pop()
+            return await commit(committer, *changes, **more)
+
+        with patch.object(Committer, "commit", fail_once):
+            status, _ = self.ask_as(far, "PUT", f"{V1}send/again", body)
+            self.assertGreaterEqual(status, 500)
+            self.assertIn(room.room_id, self.synced_rooms(self.alice, "invite"))
+            answer = self.ok(self.ask_as(far, "PUT", f"{V1}send/again", body))
+        self.assertEqual(answer["pdus"], {leave.event_id: {}})
+        self.assertNotIn(room.room_id, self.synced_rooms(self.alice, "invite"))
 
     def test_moderator_of_another_server_takes_back(self) -> None:
         far, third = self.given_far(), self.given_far("third.example")
