@@ -59,8 +59,9 @@ class Relay:
         both = {writer, far_writer}
         self._writers |= both
         try:
-            await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+            await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
         finally:
+            # When one direction fails, the connection is over.
             self._writers -= both
             for one in both:
                 one.close()
@@ -69,14 +70,14 @@ class Relay:
         """A connection to what stands behind. Raises OSError."""
         return await asyncio.open_connection("127.0.0.1", self._target_port)
 
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(CHUNK_BYTES):
-            writer.write(data)
-            await writer.drain()
-        if writer.can_write_eof():
-            writer.write_eof()
-    except OSError:
-        # One end is gone, and the other one follows.
-        writer.transport.abort()
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One direction, to its end."""
+        try:
+            while data := await reader.read(CHUNK_BYTES):
+                writer.write(data)
+                await writer.drain()
+            if writer.can_write_eof():
+                writer.write_eof()
+        except OSError:
+            # One end is gone, and the other one follows.
+            writer.transport.abort()

@@ -1,18 +1,15 @@
 """A port that passes connections on to another port, as well as the weather allows: cut, silent, slow, narrow."""
 
 import asyncio
-import threading
 import time
-from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final
 
-T = TypeVar("T")
+from tests.integration.federation.relay import Relay
 
 CHUNK_BYTES: Final = 16 * 1024
 MAX_ON_ITS_WAY: Final = 256
 """Chunks."""
-CALL_DEADLINE_S: Final = 10.0
 
 
 @dataclass(frozen=True)
@@ -31,66 +28,25 @@ FAIR: Final = Weather()
 SILENT: Final = Weather(is_silent=True)
 
 
-class RoughRelay:
-    """Stands before a site's port, where its peers believe it to be. It runs in a thread of its own."""
+class RoughRelay(Relay):
+    """Stands before a site's port, where its peers believe it to be."""
 
     def __init__(self, host: str, port: int, target_port: int) -> None:
-        self._host = host
-        self._port = port
-        self._target_port = target_port
+        super().__init__(host, port, target_port)
         self._weather = FAIR
-        self._loop = asyncio.new_event_loop()
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
         self.passed_bytes = 0
-        threading.Thread(target=self._loop.run_forever, name=f"relay {port}", daemon=True).start()
-
-    def open(self) -> None:
-        """Pass on connections, in fair weather. No error if it does."""
-        self._call(self._open())
-
-    def cut(self) -> None:
-        """End the connections and take no more, as when a cable is pulled out. No error if it is cut."""
-        self._call(self._cut())
 
     def change(self, weather: Weather) -> None:
         """For what comes from now on. What was swallowed in silence is lost, and its connection with it."""
         self._call(self._change(weather))
 
-    def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(CALL_DEADLINE_S)
-
     async def _open(self) -> None:
+        """In fair weather."""
         self._weather = FAIR
-        if self._server is None:
-            self._server = await asyncio.start_server(self._pass_on, self._host, self._port)
-
-    async def _cut(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        for writer in self._writers:
-            writer.transport.abort()
+        await super()._open()
 
     async def _change(self, weather: Weather) -> None:
         self._weather = weather
-
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
-        except OSError:
-            # The site behind is down.
-            writer.transport.abort()
-            return
-        both = {writer, far_writer}
-        self._writers |= both
-        try:
-            await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
-        finally:
-            # When one direction fails, the connection is over.
-            self._writers -= both
-            for one in both:
-                one.close()
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One direction. A queue of what is on its way keeps the delay apart from the throughput."""
