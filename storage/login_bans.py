@@ -39,20 +39,10 @@ class LoginBansRepository:
         )
         return None if row is None else LoginFailures(*row)
 
-    def find_ban_end_ms(self, tx: Transaction, address: str) -> int | None:
-        """Until when the address is or was banned last."""
-        until_ms: int | None = tx.value("SELECT until_ms FROM login_bans WHERE address = ?", (address,))
-        return until_ms
-
-    def has_failures(self, tx: Transaction, address: str, user_id: str) -> bool:
-        """Whether anything counts against the address for this account."""
-        sql = "SELECT 1 FROM login_failures WHERE address = ? AND user_id = ?"
-        return tx.one(sql, (address, user_id)) is not None
-
     def find_ban_end_ms_and_failures(
         self, tx: Transaction, address: str, user_id: str
     ) -> tuple[int | None, bool]:
-        """Both of the above, with one statement."""
+        """Until when the address is or was banned last, and whether anything counts against it for this account."""
         row = tx.one(
             "SELECT (SELECT until_ms FROM login_bans WHERE address = ?),"
             " (SELECT 1 FROM login_failures WHERE address = ? AND user_id = ?)",

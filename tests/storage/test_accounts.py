@@ -246,7 +246,8 @@ class AccountsTests(StorageMixin):
         return bool(banned)
 
     def ban_end(self, address: str = "1.2.3.4") -> int | None:
-        return self.read(lambda tx: LoginBansRepository().find_ban_end_ms(tx, address))
+        found = self.read(lambda tx: LoginBansRepository().find_ban_end_ms_and_failures(tx, address, ALICE))
+        return found[0]
 
     def test_bans_grow(self) -> None:
         self.assertEqual([self.fail_login(0, user) for user in (ALICE, BOB, "")], [False, False, True])

@@ -12,7 +12,6 @@ that does not answer, it goes on as it last knew: without a decision against it,
 
 import logging
 from collections.abc import Callable, Collection, Mapping
-from enum import Enum
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -89,13 +88,6 @@ class DecidedHold:
         self._is_held = False
 
 
-class DecidedState(Enum):
-    STOPPED = "stopped"
-    ASKING = "asking"
-    STANDING_BY = "standing by"
-    HOLDING = "holding"
-
-
 class DecidedDuty:
     """One duty of this site."""
 
@@ -132,14 +124,6 @@ class DecidedDuty:
         self._running: Deferred[None] | None = None
         self._pause: Deferred[None] | None = None
         decisions.follow(duty, self._hear)
-
-    @property
-    def detailed_state(self) -> DecidedState:
-        if self._running is None:
-            return DecidedState.STOPPED
-        if self._hold is not None:
-            return DecidedState.HOLDING
-        return DecidedState.STANDING_BY if self._has_heard else DecidedState.ASKING
 
     @property
     def state(self) -> DutyState:

@@ -71,10 +71,6 @@ class RuleSet:
     rules: Mapping[str, tuple[UserRule, ...]] = field(default_factory=lambda: MappingProxyType({}))
     defaults: Mapping[str, DefaultChange] = field(default_factory=lambda: MappingProxyType({}))
 
-    @property
-    def is_default(self) -> bool:
-        return not self.defaults and not any(self.rules.values())
-
     def of_kind(self, kind: str) -> tuple[UserRule, ...]:
         return self.rules.get(kind, ())
 

@@ -62,11 +62,6 @@ class Notifier:
         log.follow(self._follow)
 
     @property
-    def waiting_count(self) -> int:
-        """How many requests wait."""
-        return sum(len(waiting) for waiting in self._waiting.values())
-
-    @property
     def is_released(self) -> bool:
         """Nobody is to wait any more: the server stops."""
         return self._is_released
