@@ -10,12 +10,13 @@ from pathlib import Path
 from psycopg2 import sql
 
 from benchmarks.database_size import database_bytes
+from benchmarks.load import in_lanes
 from benchmarks.processes import process_tree
 from benchmarks.results import Results
 from benchmarks.servers import OurServer, Process, SynapseServer
 from benchmarks.site import Site, SiteName
 from benchmarks.sizes import Sizes
-from benchmarks.workload import Kind
+from benchmarks.workload import Kind, Workload
 from tests.integration.federation.authority import Authority
 from tests.support.configuration import Database, SqliteFile
 from tests.support.postgres import RunningPostgres, start_postgres
@@ -45,18 +46,22 @@ class Comparison:
             self._run_kind(kind, sites)
 
     def _run_kind(self, kind: Kind, sites: Sequence[Site]) -> None:
-        prepared = []
-        for site in sites:
-            self._say(f"{kind.name}: preparing {site.name}")
-            with self._noting_failure(f"{kind.name} on {site.name}, preparing"):
-                prepared.append((site, kind.prepare(site, self._sizes)))
+        self._say(f"{kind.name}: preparing")
+        # On all of them at once, which takes less of the day: nothing is measured meanwhile.
+        prepared: dict[SiteName, Workload] = {}
+        in_lanes([partial(self._prepare, kind, site, prepared) for site in sites], max(1, len(sites)))
         for turn in range(self._sizes.turns):
             # Whoever is first in one turn is last in the next.
-            for site, workload in prepared if turn % 2 == 0 else reversed(prepared):
-                with self._noting_failure(f"{kind.name} on {site.name}, turn {turn + 1}"):
-                    for row, result in workload.turn():
-                        self.results.add(row, site.name, result)
-                        self._say(f"{kind.name}: turn {turn + 1} {site.name!s:18} {row:52} {result}")
+            names = [site.name for site in sites if site.name in prepared]
+            for name in names if turn % 2 == 0 else reversed(names):
+                with self._noting_failure(f"{kind.name} on {name}, turn {turn + 1}"):
+                    for row, result in prepared[name].turn():
+                        self.results.add(row, name, result)
+                        self._say(f"{kind.name}: turn {turn + 1} {name!s:18} {row:52} {result}")
+
+    def _prepare(self, kind: Kind, site: Site, prepared: dict[SiteName, Workload]) -> None:
+        with self._noting_failure(f"{kind.name} on {site.name}, preparing"):
+            prepared[site.name] = kind.prepare(site, self._sizes)
 
     @contextmanager
     def _noting_failure(self, what: str) -> Iterator[None]:

@@ -30,10 +30,12 @@ class Federating:
         self._sizes = sizes
         self._numbers = count()
         members = site.people("patriot", sizes.federated_members)
-        self._big_room = site.make_room(members)
-        speakers = members[:LANES]
+        speakers, others = members[:LANES], members[LANES:]
+        self._big_room = site.make_room(speakers)
+        # Before the others come: Synapse looks at each member of a room for each message in it.
         each = max(1, (sizes.federated_events - len(members)) // len(speakers))
         side_by_side([sending(site, one, self._big_room, self._numbers) for one in speakers], each)
+        site.join_all(self._big_room, others)
 
     def turn(self) -> Iterator[tuple[str, Result]]:
         with self._site.another() as far:
