@@ -10,7 +10,6 @@ from typing import Any
 
 from federation.keys.verify_events import KeysUnavailable
 from federation.room_dag.event import Event, InvalidEvent
-from federation.room_dag.room_versions import RoomRules
 from federation.room_dag.signing import InvalidSignature
 from federation.rooms.accept_event import MissingEvents, Verdict
 from federation.rooms.accept_run import AcceptRun
@@ -20,7 +19,7 @@ from federation.rooms.receiving.check_pdu import CheckPdus
 from federation.rooms.receiving.fetch_missing import StateUnavailable
 from federation.rooms.receiving.receive_pdu import ReceivePdu
 from federation.transport.errors import FederationError
-from popcube_server.services.federation.retract_invite import Retracted, RetractInvite
+from popcube_server.services.federation.retract_invite import AskedTooMuch, RetractInvite
 from popcube_server.services.federation.room_access import RoomAccess, has_member_of
 from synapse_like_config.lazy_dataclasses import dataclass
 
@@ -86,18 +85,8 @@ class PlacePdu:
     async def place(self, origin: str, room_id: str, pdu: Any) -> Result:
         """What became of it; on disk if it was accepted. Raises `CommitFailed`."""
         try:
-            room = await self._rooms.get(room_id)
-            rules: RoomRules = room.rules
-            if not has_member_of(room.committed, self._server_name):
-                return await self._place_outside(origin, room_id, pdu)
-            if not await self._access.is_allowed(origin, room):
-                # ACLs: "Servers MUST ... reject each PDU" of a server that is denied.
-                return Result(Fate.REFUSED, "Your server is banned from the room.")
-            event = await self._check.check(pdu, rules, room_id)
-            verdict = await self._receive_pdu.receive(origin, event)
-        except UnknownRoom:
-            return await self._place_outside(origin, room_id, pdu)
-        except (KeysUnavailable, StateUnavailable, MissingEvents) as error:
+            return await self._decide(origin, room_id, pdu)
+        except (KeysUnavailable, StateUnavailable, MissingEvents, AskedTooMuch) as error:
             return Result(Fate.UNPLACED, str(error))
         except FederationError as error:
             # What went wrong on the way is not told: it may say what our own network looks like.
@@ -105,7 +94,19 @@ class PlacePdu:
             return Result(Fate.UNPLACED, "What the event stands on could not be fetched.")
         except (InvalidEvent, InvalidSignature) as error:
             return Result(Fate.INVALID, str(error))
-        return _OF_VERDICT[verdict]
+
+    async def _decide(self, origin: str, room_id: str, pdu: Any) -> Result:
+        try:
+            room = await self._rooms.get(room_id)
+        except UnknownRoom:
+            return await self._place_outside(origin, room_id, pdu)
+        if not has_member_of(room.committed, self._server_name):
+            return await self._place_outside(origin, room_id, pdu)
+        if not await self._access.is_allowed(origin, room):
+            # ACLs: "Servers MUST ... reject each PDU" of a server that is denied.
+            return Result(Fate.REFUSED, "Your server is banned from the room.")
+        event = await self._check.check(pdu, room.rules, room_id)
+        return _OF_VERDICT[await self._receive_pdu.receive(origin, event)]
 
     async def place_run(self, origin: str, room_id: str, pdus: Sequence[Any]) -> Sequence[Result]:
         """What became of the first ones, if these are plain messages at the room's end: the others are for `place`.
@@ -139,14 +140,6 @@ class PlacePdu:
         return events
 
     async def _place_outside(self, origin: str, room_id: str, pdu: Any) -> Result:
-        """Of a room that nobody here is in any more."""
-        retracted = await self._retract.receive(origin, room_id, pdu)
-        if retracted is None:
-            return Result(Fate.REFUSED, "This server is not in the room.")
-        return outside_result(retracted)
-
-
-def outside_result(retracted: Retracted) -> Result:
-    """What became of the end of an invite."""
-    fate = Fate.ACCEPTED if retracted.refusal is None else Fate.REFUSED
-    return Result(fate, retracted.refusal)
+        """Of a room that nobody here is in: the end of an invite or a knock, or nothing to us."""
+        refusal = await self._retract.receive(origin, room_id, pdu)
+        return Result(Fate.ACCEPTED if refusal is None else Fate.REFUSED, refusal)

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 import orjson
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.python.failure import Failure
 
 from federation.coalescing import Coalescing
 from federation.room_dag.event import InvalidEvent
@@ -23,7 +22,7 @@ from popcube_server.services.errors import BadJson, LimitExceeded, NotAllowed
 from popcube_server.services.federation.expected_rooms import ExpectedRooms
 from popcube_server.services.federation.inbound_queue import InboundQueue, PduObserver, Ticket
 from popcube_server.services.federation.origin_turns import RefusalObserver
-from popcube_server.services.federation.place_pdu import Fate, outside_result
+from popcube_server.services.federation.place_pdu import Fate
 from popcube_server.services.federation.retract_invite import RetractInvite
 from popcube_server.services.platform import Platform
 from storage.committer import CommitFailed, Committer, CommitterBusy
@@ -111,38 +110,25 @@ class ReceiveTransaction:
             raise
         named = [pdu.get("room_id") for pdu in pdus if isinstance(pdu, dict)]
         await self._expected.wait({room_id for room_id in named if isinstance(room_id, str)})
-        tickets, outside = await self._queued(origin, pdus)
+        tickets = await self._queued(origin, pdus)
         # Receipts may be of events that come beside them; nothing else waits for events.
         receipts = [edu for edu in edus if isinstance(edu, dict) and edu.get("edu_type") == RECEIPT]
         others = [edu for edu in edus if not isinstance(edu, dict) or edu.get("edu_type") != RECEIPT]
         receiving = DeferredList(
             [Deferred.fromCoroutine(self._receive_edus(origin, others))], consumeErrors=True
         )
-        results: dict[str, dict[str, str]] = {}
-        waiting = [ticket.wait() for ticket in tickets.values() if ticket.is_worth_waiting_for]
-        failures: list[Failure] = []
-        for room_id, pdu in outside:
-            taking = Deferred.fromCoroutine(self._take_outside(origin, room_id, pdu, results))
-            waiting.append(taking.addErrback(failures.append))
-        await self._done_or_late(waiting)
-        if failures:
-            # Not on disk, so not answered with success: the origin sends it again.
-            failures[0].raiseException()
+        await self._done_or_late(
+            [ticket.wait() for ticket in tickets.values() if ticket.is_worth_waiting_for]
+        )
         for succeeded, failure in await receiving:
             if not succeeded:
                 # Not on disk, so not answered with success: the origin sends it again, and all of it may come twice.
                 raise failure.value  # type: ignore[attr-defined]
         await self._receive_edus(origin, receipts)
-        return await self._answered(origin, txn_id, tickets, results)
+        return await self._answered(origin, txn_id, tickets)
 
-    async def _queued(
-        self, origin: str, pdus: Sequence[Any]
-    ) -> tuple[dict[str, Ticket], list[tuple[str, Any]]]:
-        """By event ID; and, with the room's ID, those of rooms that this server does not know.
-
-        PDUs of which there is no ID are dropped.
-        """
-        outside: list[tuple[str, Any]] = []
+    async def _queued(self, origin: str, pdus: Sequence[Any]) -> dict[str, Ticket]:
+        """By event ID. PDUs of which there is no ID are dropped."""
         versions: dict[str, RoomRules | None] = {}
         tickets: dict[str, Ticket] = {}
         for pdu in pdus:
@@ -153,10 +139,11 @@ class ReceiveTransaction:
                 continue
             if room_id not in versions:
                 versions[room_id] = await self._rules(room_id)
-            rules = versions[room_id]
+            rules = versions[room_id] or await self._retract.find_rules(room_id, pdu)
             if rules is None:
                 # Without the room nobody knows its version, and so not the event's ID.
-                outside.append((room_id, pdu))
+                logger.info("%s sent an event of an unknown room", origin)
+                self._observer.pdu(Fate.REFUSED.value)
                 continue
             try:
                 event = parse_pdu(pdu, rules, room_id)
@@ -166,26 +153,7 @@ class ReceiveTransaction:
                 continue
             key = InboundPdu(origin, room_id, event.event_id)
             tickets[event.event_id] = self._queue.put(key, pdu, event.json)
-        return tickets, outside
-
-    async def _take_outside(
-        self, origin: str, room_id: str, pdu: Any, results: dict[str, dict[str, str]]
-    ) -> None:
-        """The end of an invite, or nothing to us."""
-        try:
-            retracted = await self._retract.receive(origin, room_id, pdu)
-        except (CommitFailed, StorageError):
-            raise
-        except Exception:
-            logger.exception("Receiving an event of a room that is not here failed")
-            return
-        if retracted is None:
-            logger.info("%s sent an event of an unknown room", origin)
-            self._observer.pdu(Fate.REFUSED.value)
-            return
-        result = outside_result(retracted)
-        self._observer.pdu(result.fate.value)
-        results[retracted.event_id] = {} if result.error is None else {"error": result.error}
+        return tickets
 
     async def _rules(self, room_id: str) -> RoomRules | None:
         try:
@@ -208,14 +176,8 @@ class ReceiveTransaction:
         if timer.active():
             timer.cancel()
 
-    async def _answered(
-        self,
-        origin: str,
-        txn_id: str,
-        tickets: Mapping[str, Ticket],
-        outside: Mapping[str, dict[str, str]],
-    ) -> bytes:
-        results = dict(outside)
+    async def _answered(self, origin: str, txn_id: str, tickets: Mapping[str, Ticket]) -> bytes:
+        results: dict[str, dict[str, str]] = {}
         late = []
         for event_id, ticket in tickets.items():
             if ticket.failure is not None:

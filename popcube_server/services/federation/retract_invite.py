@@ -9,17 +9,15 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from federation.room_dag.event import Event, InvalidEvent
+from federation.room_dag.event import Event
 from federation.room_dag.identifiers import InvalidIdentifier, domain_of
 from federation.room_dag.room_versions import RoomRules, get_room_rules
-from federation.room_dag.signing import InvalidSignature
 from federation.rooms.event_store import EventStore
 from federation.rooms.joining.stripped import member_outlier
 from federation.rooms.receiving.auth_order import judge_by_auth_events
-from federation.rooms.receiving.check_pdu import CheckPdus, parse_pdu
+from federation.rooms.receiving.check_pdu import CheckPdus
 from federation.rooms.receiving.remote import AskServers
 from federation.rooms.room_state import MEMBER
-from federation.transport.errors import FederationError
 from storage.committer import Committer
 from storage.database import Database, Transaction
 from storage.events import find_event_ids
@@ -36,12 +34,8 @@ _TAKEN_BACK = ("leave", "ban")
 _OUTSIDE = ("invite", "knock")
 
 
-@dataclass(frozen=True, slots=True)
-class Retracted:
-    """What becomes of the PDU: `refusal` is None if it was taken, or was here already."""
-
-    event_id: str
-    refusal: str | None
+class AskedTooMuch(Exception):
+    """What allows an event of that server is not asked for now: enough is being asked already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,23 +71,41 @@ class RetractInvite:
         self._server_name = server_name
         self._asking: Counter[str] = Counter()
 
-    async def receive(self, origin: str, room_id: str, pdu: Any) -> Retracted | None:
-        """None if the event ends no invite and no knock: it is of a room that this server has nothing to do with.
+    async def find_rules(self, room_id: str, pdu: Any) -> RoomRules | None:
+        """The room's, if the event may end an invite or a knock of a user of ours there."""
+        found = await self._find_outside(room_id, pdu)
+        return None if found is None else get_room_rules(found.version)
 
-        Raises `CommitFailed`: the event is good, and not written.
+    async def receive(self, origin: str, room_id: str, pdu: Any) -> str | None:
+        """Why the event is refused. None: it is on disk, and the invite or the knock is no more.
+
+        Raises `InvalidEvent`, `InvalidSignature`; `KeysUnavailable`, `FederationError`, `AskedTooMuch` where it may be
+        otherwise later; `CommitFailed`: the event is good, and not written.
         """
+        outside = await self._find_outside(room_id, pdu)
+        if outside is None:
+            return "This server is not in the room."
+        event = await self._check.check(pdu, get_room_rules(outside.version), room_id)
+        member = await self._events.find(outside.member_id)
+        # "The target's current `m.room.member` event, if any" is among the auth events: else this is about an
+        # earlier invite.
+        if member is None or outside.member_id not in event.auth_events:
+            return "The event does not follow the invite that is known here."
+        # Whoever could invite in this server's name can take it back in its name.
+        if domain_of(event.sender) not in outside.servers and not await self._is_shown_to_be_allowed(
+            origin, event, member.event
+        ):
+            return "The event's auth events do not allow it."
+        await self._committer.commit(
+            member_outlier(event, event.membership or ""), DropStripped(event.state_key or "", room_id)
+        )
+        return None
+
+    async def _find_outside(self, room_id: str, pdu: Any) -> _Outside | None:
         user_id = self._local_target(pdu)
         if user_id is None:
             return None
-        found = await self._database.read(lambda tx: self._find(tx, room_id, user_id))
-        if found is None:
-            return None
-        rules = get_room_rules(found.version)
-        try:
-            event_id = parse_pdu(pdu, rules, room_id).event_id
-        except InvalidEvent:
-            return None
-        return Retracted(event_id, await self._decide(origin, pdu, rules, room_id, found))
+        return await self._database.read(lambda tx: self._find(tx, room_id, user_id))
 
     def _local_target(self, pdu: Any) -> str | None:
         """The user of this server who is put out, or kept out, by somebody else."""
@@ -117,33 +129,10 @@ class RetractInvite:
         member_id = find_event_ids(tx, (row.event_nid,))[row.event_nid]
         return _Outside(room.version, member_id, () if shown is None else shown.servers)
 
-    async def _decide(
-        self, origin: str, pdu: Any, rules: RoomRules, room_id: str, outside: _Outside
-    ) -> str | None:
-        try:
-            event = await self._check.check(pdu, rules, room_id)
-            member = await self._events.find(outside.member_id)
-            # "The target's current `m.room.member` event, if any" is among the auth events: else this is about an
-            # earlier invite.
-            if member is None or outside.member_id not in event.auth_events:
-                return "The event does not follow the invite that is known here."
-            # Whoever could invite in this server's name can take it back in its name.
-            if domain_of(event.sender) not in outside.servers and not await self._is_shown_to_be_allowed(
-                origin, event, member.event
-            ):
-                return "The event's auth events do not allow it, or too much is asked of your server already."
-            membership = event.membership or ""
-            await self._committer.commit(
-                member_outlier(event, membership), DropStripped(event.state_key or "", room_id)
-            )
-        except (InvalidEvent, InvalidSignature, FederationError) as error:
-            return str(error)
-        return None
-
     async def _is_shown_to_be_allowed(self, origin: str, event: Event, member: Event) -> bool:
         if self._asking[origin] >= ASKED_AT_ONCE or self._asking.total() >= ALL_ASKED_AT_ONCE:
             # It sends such events as quickly as it likes, and answers as slowly.
-            return False
+            raise AskedTooMuch("Too much is asked of your server already.")
         self._asking[origin] += 1
         try:
             pdus = await self._ask.event_auth(origin, event.room_id, event.event_id)

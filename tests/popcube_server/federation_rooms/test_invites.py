@@ -6,8 +6,10 @@ from unittest.mock import patch
 from urllib.parse import quote
 
 import orjson
+from twisted.internet.defer import Deferred
+from twisted.web.iweb import IResponse
 
-from federation.room_dag.event import decode_pdu, parse_event, sign_event
+from federation.room_dag.event import Event, decode_pdu, parse_event, sign_event
 from federation.room_dag.room_versions import get_room_rules
 from popcube_server.services.federation.retract_invite import ASKED_AT_ONCE
 from storage.committer import CommitFailed, Committer
@@ -322,6 +324,10 @@ class ClosedDoorTests(MembershipsCase):
 
 
 class RetractedInvitesTests(MembershipsCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.chains: dict[str, list[dict[str, Any]]] = {}
+
     def test_invite_taken_back_is_gone_from_sync(self) -> None:
         for version in ("1", "6", "12"):
             for verb in ("kick", "ban"):
@@ -391,26 +397,45 @@ class RetractedInvitesTests(MembershipsCase):
             self.assertEqual(self.send_as(third, leave), {leave.event_id: {}})
             self.assertNotIn(room.room_id, self.synced_rooms(self.alice, "invite"))
 
+    def given_leave_by_a_moderator(self, far: FarServer, number: int = 0) -> Event:
+        """Of another server than the one that invited; who sends it is asked what allows it."""
+        room = given_room("12", EVE, "public", number=number)
+        room.join(MALLORY)
+        room.set_power_levels(EVE, {MALLORY: 90})
+        self.ok(self.invite_as(far, room, room.set_membership(EVE, self.alice.user_id, "invite")))
+        leave = room.set_membership(MALLORY, self.alice.user_id, "leave")
+        self.chains[leave.event_id] = [decode_pdu(event) for event in room.events.by_id.values()]
+        return leave
+
+    def begin_sending(self, far: FarServer, *events: Event) -> "Deferred[IResponse]":
+        # Its keys are known before.
+        self.send_as(far)
+        self.network.silent.add(far.name)
+        body = {"origin": far.name, "origin_server_ts": 1, "pdus": [decode_pdu(one) for one in events]}
+        headers = far.authorization(ONE, "PUT", f"{V1}send/late", body)
+        return self.begin("PUT", f"{V1}send/late", body, headers=headers)
+
     def test_server_that_does_not_answer_is_asked_a_few_times_at_once(self) -> None:
         far, third = self.given_far(), self.given_far("third.example")
-        room = given_room("11", EVE, "public")
-        room.join(MALLORY)
-        room.set_power_levels(EVE, {EVE: 100, MALLORY: 90})
-        self.ok(self.invite_as(far, room, room.set_membership(EVE, self.alice.user_id, "invite")))
-        leaves = [
-            room.build("m.room.member", MALLORY, {"membership": "leave", "n": number}, self.alice.user_id)
-            for number in range(2 * ASKED_AT_ONCE)
-        ]
-        # Its keys are known before.
-        self.send_as(third)
-        self.network.silent.add("third.example")
-        body = {"origin": third.name, "origin_server_ts": 1, "pdus": [decode_pdu(one) for one in leaves]}
-        headers = third.authorization(ONE, "PUT", f"{V1}send/many", body)
-        pending = self.begin("PUT", f"{V1}send/many", body, headers=headers)
+        leaves = [self.given_leave_by_a_moderator(far, number) for number in range(2 * ASKED_AT_ONCE)]
+        pending = self.begin_sending(third, *leaves)
         self.assertEqual(sum("event_auth" in uri for _, _, uri in self.network.requests), ASKED_AT_ONCE)
         self.wait(70)
-        refused = self.finish(pending)[1]["pdus"]
-        self.assertEqual(len(refused), ASKED_AT_ONCE)
+        answers = self.finish(pending)[1]["pdus"]
+        self.assertEqual(sum("error" in answer for answer in answers.values()), ASKED_AT_ONCE)
+
+    def test_what_was_answered_before_it_was_done_outlives_a_restart(self) -> None:
+        far, third = self.given_far(), self.given_far("third.example")
+        leave = self.given_leave_by_a_moderator(far)
+        third.answers["v1/event_auth"] = given_chain(self.chains[leave.event_id])
+        pending = self.begin_sending(third, leave)
+        self.wait(6)
+        self.assertEqual(self.finish(pending)[1]["pdus"], {leave.event_id: {}})
+        self.assertIn(leave.room_id, self.synced_rooms(self.alice, "invite"))
+        self.network.silent.clear()
+        self.restart()
+        self.wait(70)
+        self.assertNotIn(leave.room_id, self.synced_rooms(self.alice, "invite"))
 
     def test_leave_of_an_earlier_invite_does_not_end_a_later_one(self) -> None:
         far = self.given_far()
