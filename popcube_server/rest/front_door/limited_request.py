@@ -10,6 +10,7 @@ from twisted.web.http import Request, datetimeToString
 
 from popcube_server.rest.errors import error_answer
 from popcube_server.rest.front_door.answer_head import CORS
+from popcube_server.rest.front_door.request_target import split_absolute_form
 
 SMALL_BODY_BYTES = 100_000
 """Bodies up to here are always in memory: twisted.web's own limit."""
@@ -67,7 +68,9 @@ class LimitedRequest(Request):
         transport = self.channel.transport
         # The request line was read, and is given to the request only with its last byte. What is no upload need not
         # be taken in to be refused.
-        if getattr(self.channel, "_path", b"").startswith(_SIGNED_PATHS):
+        target = getattr(self.channel, "_path", b"")
+        absolute = None if target.startswith(b"/") else split_absolute_form(target)
+        if (target if absolute is None else absolute[1]).startswith(_SIGNED_PATHS):
             self.max_body_bytes = self.max_signed_bytes
         self.watch.began(transport)
         self.notifyFinish().addBoth(lambda _: self.watch.ended(transport))
@@ -100,6 +103,12 @@ class LimitedRequest(Request):
         # no token; and what stands in the query. All that is left to those whom the request is for.
         if self.content is not None:
             self.content.seek(0)
+        absolute = None if path.startswith(b"/") else split_absolute_form(path)
+        if absolute is not None:
+            # RFC 9112, 3.2.2: "an origin server MUST ignore the received Host header field (if any) and instead use the
+            # host information of the request-target".
+            host, path = absolute
+            self.requestHeaders.setRawHeaders(b"Host", [host])
         self.method, self.uri, self.clientproto = command, path, version
         self.process()
 

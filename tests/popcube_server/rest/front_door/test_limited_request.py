@@ -1,5 +1,6 @@
 """How requests are read from the wire before anything looks at them."""
 
+from collections.abc import Sequence
 from io import BytesIO
 
 from twisted.internet.error import ConnectionDone
@@ -25,11 +26,13 @@ class Recorder:
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
         self.kinds: list[type] = []
+        self.targets: list[tuple[bytes, Sequence[bytes] | None]] = []
 
     def render(self, request: Request) -> None:
         assert request.content is not None and request.method == b"POST"
         self.bodies.append(request.content.read())
         self.kinds.append(type(request.content))
+        self.targets.append((request.uri, request.requestHeaders.getRawHeaders(b"Host")))
         request.finish()
 
 
@@ -63,6 +66,27 @@ class LimitedRequestTests(SynchronousTestCase):
             # Refused before a byte of the body came.
             self.channel.dataReceived(head.encode())
             self.assertTrue(self.transport.value().startswith(b"HTTP/1.1 413 "), path)
+
+    def test_target_may_be_a_whole_url_whose_host_counts(self) -> None:
+        targets = {
+            "http://b.example/_matrix/x?y=z": (b"/_matrix/x?y=z", [b"b.example"]),
+            "HTTPS://b.example:8448/a://b": (b"/a://b", [b"b.example:8448"]),
+            "http://[::1]:80?y=/": (b"/?y=/", [b"[::1]:80"]),
+            "http://b.example": (b"/", [b"b.example"]),
+            "/http://b.example/": (b"/http://b.example/", [b"a.example"]),
+            "gopher://b.example/": (b"gopher://b.example/", [b"a.example"]),
+            "*": (b"*", [b"a.example"]),
+        }
+        for target in targets:
+            self.channel.dataReceived(
+                f"POST {target} HTTP/1.1\r\nHost: a.example\r\nContent-Length: 0\r\n\r\n".encode()
+            )
+        self.assertEqual(self.recorder.targets, [*targets.values()])
+
+    def test_request_of_a_server_that_names_its_host_is_as_limited(self) -> None:
+        head = "PUT http://a/_matrix/federation/v1/send/1 HTTP/1.1\r\nHost: a\r\nContent-Length: 51\r\n\r\n"
+        self.channel.dataReceived(head.encode())
+        self.assertTrue(self.transport.value().startswith(b"HTTP/1.1 413 "))
 
     def test_rest_of_a_body_that_is_too_large_is_not_taken_either(self) -> None:
         chunked = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
