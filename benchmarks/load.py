@@ -66,12 +66,7 @@ class Watched:
 
     def settle(self) -> None:
         """Wait until the server has done what it does after its answers, or for a while at most."""
-        deadline_s = time.monotonic() + QUIET_DEADLINE_S
-        while time.monotonic() < deadline_s:
-            before_s = tree_cpu_s(self.server_pid)
-            time.sleep(QUIET_WINDOW_S)
-            if tree_cpu_s(self.server_pid) - before_s < QUIET_CPU_S:
-                return
+        settle_all([self])
 
     def measure(self, work: Callable[[], Sequence[float]]) -> Result:
         """Do a piece of work that tells the seconds each of its operations took.
@@ -82,10 +77,22 @@ class Watched:
         return result
 
 
+def settle_all(watched: Sequence[Watched]) -> None:
+    """Until all are quiet in the same moment: while one waits for another, the work is not over."""
+    deadline_s = time.monotonic() + QUIET_DEADLINE_S
+    while time.monotonic() < deadline_s:
+        before_s = [tree_cpu_s(one.server_pid) for one in watched]
+        time.sleep(QUIET_WINDOW_S)
+        if all(
+            tree_cpu_s(one.server_pid) - used_s < QUIET_CPU_S
+            for one, used_s in zip(watched, before_s, strict=True)
+        ):
+            return
+
+
 def measure_all(watched: Sequence[Watched], work: Callable[[], Sequence[float]]) -> Sequence[Result]:
     """As `Watched.measure`, for several servers that take part: what each of them used."""
-    for one in watched:
-        one.settle()
+    settle_all(watched)
     before = []
     for one in watched:
         forget_peak(one.server_pid)
@@ -93,8 +100,7 @@ def measure_all(watched: Sequence[Watched], work: Callable[[], Sequence[float]])
     begun_s = time.perf_counter()
     latencies_s = work()
     elapsed_s = time.perf_counter() - begun_s
-    for one in watched:
-        one.settle()
+    settle_all(watched)
     return [
         Result(
             operations=len(latencies_s),

@@ -9,7 +9,7 @@ from contextlib import closing
 from functools import partial
 from itertools import count
 
-from benchmarks.client import Account, Client
+from benchmarks.client import V3, Account, Client
 from benchmarks.load import Result, in_lanes, measure_all, side_by_side, timed
 from benchmarks.site import Site
 from benchmarks.sizes import Sizes
@@ -46,7 +46,7 @@ class Federating:
     def _join(self, far: Site) -> Iterator[tuple[str, Result]]:
         (account,) = far.people("joiner", 1)
         with closing(far.client(account)) as client:
-            joining = partial(client.join_through, self._site.server_name, self._big_room)
+            joining = partial(self._join_big_room, client)
             joiner, resident = measure_all([far.watched, self._site.watched], lambda: [timed(joining)])
             # The server is about to go for ever: nothing should be sent to it then.
             client.leave(self._big_room)
@@ -54,6 +54,13 @@ class Federating:
         title = f"join a room of {sizes.federated_members:,} on another server"
         yield f"{title}, joining", joiner
         yield f"{title}, resident", resident
+
+    def _join_big_room(self, client: Client) -> None:
+        """Until all the members are known, for whom Synapse asks after it has answered the join."""
+        client.join_through(self._site.server_name, self._big_room)
+        members = client.call("GET", f"{V3}/rooms/{self._big_room}/members")["chunk"]
+        if len(members) <= self._sizes.federated_members:
+            raise RuntimeError(f"{len(members)} members are known")
 
     def _send(self, far: Site) -> Iterator[tuple[str, Result]]:
         (room,) = self._shared_rooms(far, 1)
