@@ -58,6 +58,16 @@ class AccountsRepository:
         row = tx.one(f"SELECT {_COLUMNS} WHERE user_id = ?", (user_id,))
         return None if row is None else _row(row)
 
+    def get(self, tx: Transaction, user_ids: Sequence[str]) -> Mapping[str, AccountRow]:
+        """Those of the users who have an account."""
+        found: dict[str, AccountRow] = {}
+        for start in range(0, len(user_ids), IN_LIST_LIMIT):
+            rows = tx.all(
+                f"SELECT {_COLUMNS} WHERE user_id IN (??)", (user_ids[start : start + IN_LIST_LIMIT],)
+            )
+            found.update((row[0], _row(row)) for row in rows)
+        return found
+
     def find_incarnation(self, tx: Transaction, user_id: str) -> str | None:
         """Which of the accounts that sites apart may have made with this name this is; None: there is none."""
         incarnation: str | None = tx.value("SELECT incarnation FROM accounts WHERE user_id = ?", (user_id,))

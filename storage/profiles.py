@@ -24,6 +24,17 @@ class ProfilesRepository:
         value = tx.value("SELECT value FROM profiles WHERE user_id = ? AND field = ?", (user_id, field))
         return None if value is None else bytes(value)
 
+    def get_field(self, tx: Transaction, user_ids: Sequence[str], field: str) -> Mapping[str, bytes]:
+        """One field of each of these users who has it."""
+        found: dict[str, bytes] = {}
+        for start in range(0, len(user_ids), IN_LIST_LIMIT):
+            rows = tx.all(
+                "SELECT user_id, value FROM profiles WHERE field = ? AND user_id IN (??)",
+                (field, user_ids[start : start + IN_LIST_LIMIT]),
+            )
+            found.update((user_id, bytes(value)) for user_id, value in rows)
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class SetProfileField(Change):
@@ -49,6 +60,18 @@ class SetProfileField(Change):
         users = sorted({change.user_id for _, change in changes})
         for at in range(0, len(users), IN_LIST_LIMIT):
             _check_sizes(tx, users[at : at + IN_LIST_LIMIT])
+
+
+@dataclass(frozen=True, slots=True)
+class NameNewAccount(SetProfileField):
+    """The display name that an account begins with, made of its localpart.
+
+    No room shows an older one, and a profile that has nothing else cannot be too large.
+    """
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        write_fields(tx, changes)
 
 
 def _check_sizes(tx: Transaction, user_ids: Sequence[str]) -> None:

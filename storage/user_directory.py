@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 from storage.change import Change
-from storage.database import Transaction, WriteTransaction
+from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 from synapse_like_config.lazy_dataclasses import dataclass
 
 
@@ -25,14 +25,16 @@ class IndexUser(Change):
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         newest = {change.user_id: change for _, change in changes}
         nids = tx.intern(newest)
-        gone = [(nids[user_id],) for user_id in newest]
-        tx.many("DELETE FROM directory_words WHERE user_nid = ?", gone)
-        tx.many("DELETE FROM directory_users WHERE user_nid = ?", gone)
-        tx.many(
+        gone = list(nids.values())
+        for start in range(0, len(gone), IN_LIST_LIMIT):
+            chunk = gone[start : start + IN_LIST_LIMIT]
+            tx.run("DELETE FROM directory_words WHERE user_nid IN (??)", (chunk,))
+            tx.run("DELETE FROM directory_users WHERE user_nid IN (??)", (chunk,))
+        tx.later(
             "INSERT INTO directory_users (user_nid, is_locked) VALUES (?, ?)",
             [(nids[user_id], int(change.is_locked)) for user_id, change in newest.items() if change.words],
         )
-        tx.many(
+        tx.later(
             "INSERT INTO directory_words (word, user_nid) VALUES (?, ?)",
             [
                 (word.encode(), nids[user_id])

@@ -17,6 +17,9 @@ from storage.followers import FollowersRepository
 from storage.log import LogRepository
 from synapse_like_config.lazy_dataclasses import dataclass
 
+COLLECT_S = 0.25
+"""Accounts and rooms that are made one after the other get into the directory together, at most this much later."""
+
 
 @dataclass(frozen=True, slots=True)
 class Search:
@@ -36,7 +39,7 @@ def build_search(core: Core, base: RoomBase, reads: RoomReads) -> Search:
         Reports(_report_content(core, base, reads)),
         Users(SearchUsers(core.server_name, core.database, directory, limiter)),
     )
-    return Search(servlets, (DurableFollower(source, index_users),))
+    return Search(servlets, (DurableFollower(source, index_users, COLLECT_S),))
 
 
 def _report_content(core: Core, base: RoomBase, reads: RoomReads) -> ReportContent:

@@ -73,6 +73,15 @@ class AccountsTests(StorageMixin):
         self.assertFalse(self.read(lambda tx: AccountsRepository().exists(tx, BOB)))
         self.assertTrue(self.read(lambda tx: AccountsRepository().exists(tx, ALICE)))
 
+    def test_many_are_read_together(self) -> None:
+        self.commit(account(ALICE), account(BOB), SetAccountFlag(BOB, AccountFlag.LOCKED, True))
+        self.commit(SetProfileField(ALICE, "a.b", b"1"), SetProfileField(ALICE, "a.c", b"2"))
+        asked = [*(f"@user{number}:one.example" for number in range(2000)), ALICE, BOB]
+        rows = self.read(lambda tx: AccountsRepository().get(tx, asked))
+        self.assertEqual({key: row.is_locked for key, row in rows.items()}, {ALICE: False, BOB: True})
+        fields = self.read(lambda tx: ProfilesRepository().get_field(tx, asked, "a.b"))
+        self.assertEqual(fields, {ALICE: b"1"})
+
     def test_flags_are_set_one_by_one(self) -> None:
         self.commit(account(ALICE), account(BOB))
         for flag in AccountFlag:

@@ -12,7 +12,7 @@ from storage.accounts import AccountExists, AccountsRepository, CreateAccount
 from storage.change import Change
 from storage.committer import Committer
 from storage.database import Database
-from storage.profiles import SetProfileField
+from storage.profiles import NameNewAccount, SetProfileField
 from synapse_like_config.lazy_dataclasses import dataclass
 
 RANDOM_NAME_LENGTH = 12
@@ -86,12 +86,18 @@ class RegisterAccount:
             *also,
         ]
         if not new.is_guest:
-            name = new.display_name if new.display_name is not None else new.user_id[1:].partition(":")[0]
-            changes.append(SetProfileField(new.user_id, "displayname", orjson.dumps(name)))
+            changes.append(_name(new))
         try:
             await self._committer.commit(*changes)
         except AccountExists as error:
             raise _in_use() from error
+
+
+def _name(new: NewAccount) -> SetProfileField:
+    if new.display_name is not None:
+        return SetProfileField(new.user_id, "displayname", orjson.dumps(new.display_name))
+    localpart = new.user_id[1:].partition(":")[0]
+    return NameNewAccount(new.user_id, "displayname", orjson.dumps(localpart))
 
 
 def _in_use() -> WithCode:

@@ -80,9 +80,12 @@ class State(Enum):
 class DurableFollower:
     """Runs one `LogWork`: an organisation's part, with `start` and `stop`."""
 
-    def __init__(self, source: FollowedLog, work: LogWork) -> None:
+    def __init__(self, source: FollowedLog, work: LogWork, collect_s: float = 0.0) -> None:
+        """`collect_s`: work that is cheaper for many entries together begins at most this often."""
         self._source = source
         self._work = work
+        self._collect_s = collect_s
+        self._not_before_s = 0.0
         self._state = State.NEW
         self._position: int | None = None
         self._saved = 0
@@ -131,9 +134,12 @@ class DurableFollower:
         newest = entries[-1].position
         if newest - self._saved >= SAVE_EVERY or any(self._work.concerns(entry) for entry in entries):
             # Not from within the log: its other followers, and whoever wrote, come first.
-            self._schedule(State.SCHEDULED, 0)
+            self._schedule(State.SCHEDULED, self._pause_s())
         else:
             self._position = newest
+
+    def _pause_s(self) -> float:
+        return max(0.0, self._not_before_s - self._source.platform.elapsed_s()) if self._collect_s else 0.0
 
     def _schedule(self, state: State, delay_s: float) -> None:
         self._state = state
@@ -145,10 +151,14 @@ class DurableFollower:
         start(self._run(), self._failed)
 
     async def _run(self) -> None:
+        if self._collect_s:
+            self._not_before_s = self._source.platform.elapsed_s() + self._collect_s
         await self._catch_up()
         self._retry_s = FIRST_RETRY_S
         self._state = State.IDLE
         self._wake_resting()
+        if not self._stopping and self.position < self._source.log.position:
+            self._schedule(State.SCHEDULED, self._pause_s())
 
     def _failed(self, failure: Failure) -> None:
         logger.error("%s failed and tries again in %.0f s: %s", self._work.name, self._retry_s, failure.value)
@@ -170,6 +180,9 @@ class DurableFollower:
             self._position = batch[-1].position
             if mine or self._position - self._saved >= SAVE_EVERY:
                 self._save_after(SAVE_AFTER_S)
+            if mine and self._collect_s and len(batch) < BATCH:
+                # What was written meanwhile is collected.
+                return
 
     async def _load(self) -> int:
         name, first = self._work.name, self._saved

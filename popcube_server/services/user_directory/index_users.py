@@ -49,9 +49,7 @@ class IndexUsers:
         room_ids = list(dict.fromkeys(entry.key[0] for entry in entries if entry.kind == StoreEvent.kind))
         changes: list[Change] = []
         if user_ids:
-            changes += await self._database.read(
-                lambda tx: [self._indexed(tx, user_id) for user_id in user_ids]
-            )
+            changes += await self._database.read(lambda tx: self._index(tx, user_ids))
         changes += await self._of_other_servers(entries)
         rooms = await self._summaries.of(room_ids)
         changes += [
@@ -92,14 +90,18 @@ class IndexUsers:
             if one.membership == "join" and domain_of(one.user_id) != self._server_name
         ]
 
-    def _indexed(self, tx: Transaction, user_id: str) -> IndexUser:
-        account = self._accounts.find(tx, user_id)
-        if account is None or not _can_be_found(account):
-            return IndexUser(user_id, frozenset(), is_locked=False)
-        field = self._profiles.find_field(tx, user_id, "displayname")
-        name = None if field is None else orjson.loads(field)
-        words = words_of_user(user_id, name if isinstance(name, str) else None)
-        return IndexUser(user_id, words, account.is_locked)
+    def _index(self, tx: Transaction, user_ids: Sequence[str]) -> list[IndexUser]:
+        accounts = self._accounts.get(tx, user_ids)
+        names = self._profiles.get_field(tx, user_ids, "displayname")
+        return [_indexed(user_id, accounts.get(user_id), names.get(user_id)) for user_id in user_ids]
+
+
+def _indexed(user_id: str, account: AccountRow | None, field: bytes | None) -> IndexUser:
+    if account is None or not _can_be_found(account):
+        return IndexUser(user_id, frozenset(), is_locked=False)
+    name = None if field is None else orjson.loads(field)
+    words = words_of_user(user_id, name if isinstance(name, str) else None)
+    return IndexUser(user_id, words, account.is_locked)
 
 
 def _words_of_member(user_id: str, events: Sequence[bytes]) -> frozenset[str]:

@@ -1,5 +1,8 @@
 """New names and pictures show up in rooms."""
 
+from unittest.mock import patch
+
+from popcube_server.services.rooms.followers.propagate_profile import PropagateProfile
 from tests.popcube_server.followers.followers_case import V3, FollowersCase
 
 
@@ -19,6 +22,15 @@ class PropagateProfileTests(FollowersCase):
             )
             self.assertEqual(self.member_events(bob, room)[-1]["displayname"], "bob")
         self.assertEqual(self.member_events(alice, left)[-1], {"membership": "leave"})
+
+    def test_rooms_of_somebody_who_has_just_got_an_account_are_not_looked_for(self) -> None:
+        with patch.object(PropagateProfile, "handle", autospec=True) as handle:
+            alice = self.given_user("alice")
+            self.settle()
+            handle.assert_not_called()
+            self.set_profile(alice, "displayname", "Alice Cooper")
+            self.settle()
+            handle.assert_called_once()
 
     def test_quick_changes_end_in_one_event(self) -> None:
         alice = self.given_user("alice")

@@ -18,6 +18,7 @@ from popcube_server.services.rooms.followers.room_events import MEMBER
 from popcube_server.services.rooms.membership_content import MemberProfiles
 from popcube_server.services.rooms.user_rooms import UserRooms
 from storage.change import LogEntry
+from storage.profiles import NameNewAccount
 
 ROOMS_AT_ONCE: Final = 8
 MAX_TRIES: Final = 5
@@ -47,7 +48,9 @@ class PropagateProfile:
         self._profiles = profiles
 
     def concerns(self, entry: LogEntry) -> bool:
-        return entry.kind == "profile" and entry.key[1] in _FIELDS
+        # Who has just got an account is in no room.
+        is_new = isinstance(entry.change, NameNewAccount)
+        return entry.kind == "profile" and entry.key[1] in _FIELDS and not is_new
 
     async def handle(self, entries: Sequence[LogEntry]) -> None:
         for user_id in dict.fromkeys(entry.key[0] for entry in entries):

@@ -47,6 +47,7 @@ class Reader:
 
     def __init__(self) -> None:
         self.read: list[str] = []
+        self.batches: list[int] = []
         self.raises: list[Exception] = []
 
     def concerns(self, entry: LogEntry) -> bool:
@@ -56,6 +57,7 @@ class Reader:
         if self.raises:
             raise self.raises.pop(0)
         self.read += [entry.key[0] for entry in entries]
+        self.batches.append(len(entries))
 
 
 class DurableFollowerTests(StorageMixin):
@@ -64,12 +66,12 @@ class DurableFollowerTests(StorageMixin):
         self.clock = Clock()
         self.reader = Reader()
 
-    def follow(self) -> DurableFollower:
+    def follow(self, collect_s: float = 0.0) -> DurableFollower:
         platform = Platform(self.clock, bytes, synchronous)
         source = FollowedLog(
             self.log, self.database, self.committer, platform, LogRepository(), FollowersRepository()
         )
-        follower = DurableFollower(source, self.reader)
+        follower = DurableFollower(source, self.reader, collect_s)
         follower.start()
         self.clock.advance(0)
         return follower
@@ -113,6 +115,40 @@ class DurableFollowerTests(StorageMixin):
                 [(MoveCursor("reader", 3),)],
             )
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_work_that_is_collected_begins_at_once_and_then_for_all_that_came_meanwhile(self) -> None:
+        follower = self.follow(collect_s=1.0)
+        self.clock.advance(5)
+        for text in ("one", "two", "three"):
+            self.note(text)
+            self.clock.advance(0)
+        self.assertEqual(self.reader.read, ["one"])
+        self.clock.advance(1.0)
+        self.assertEqual((self.reader.read, self.reader.batches), (["one", "two", "three"], [1, 2]))
+        self.note("four")
+        self.result(follower.stop())
+        self.assertEqual((self.reader.read, self.cursor()), (["one", "two", "three"], 3))
+        self.follow(collect_s=1.0)
+        self.assertEqual(self.reader.read[3:], ["four"])
+        self.clock.advance(SAVE_AFTER_S)
+
+    def test_what_is_written_during_collected_work_is_collected_too(self) -> None:
+        handle = self.reader.handle
+
+        async def writing(entries: Sequence[LogEntry]) -> None:
+            await handle(entries)
+            if self.reader.read == ["one"]:
+                self.note("two", "three")
+
+        with patch.object(self.reader, "handle", writing):
+            self.follow(collect_s=1.0)
+            self.clock.advance(5)
+            self.note("one")
+            self.clock.advance(0)
+            self.assertEqual(self.reader.batches, [1])
+            self.clock.advance(1.0)
+            self.assertEqual(self.reader.batches, [1, 2])
+        self.clock.advance(SAVE_AFTER_S)
 
     def test_cursor_that_was_not_saved_is_saved_later(self) -> None:
         follower = self.follow()
