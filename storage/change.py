@@ -40,6 +40,9 @@ class Change:
     area: ClassVar[str]
     """Changes of one area are written in the order of submission; areas may be reordered within a commit."""
 
+    is_barrier: ClassVar[bool] = False
+    """Whether nothing of any area is reordered across it: it takes away what changes of other areas look for."""
+
     logged: ClassVar[bool] = True
     """False for bookkeeping that no follower ever needs: it takes no position."""
 

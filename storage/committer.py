@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import ClassVar, Final, Protocol, Self
 
 import orjson
@@ -503,11 +504,16 @@ def _busy() -> CommitterBusy:
 
 def _runs(changes: Sequence[Change]) -> list[list[int]]:
     """Indexes of changes to be written together: per area in order, neighbours of one type in one run."""
+    runs_before: list[list[int]] = []
     by_area: dict[str, list[list[int]]] = {}
     for at, change in enumerate(changes):
+        is_neighbor = at > 0 and type(changes[at - 1]) is type(change)
+        if change.is_barrier and not is_neighbor:
+            runs_before += chain.from_iterable(by_area.values())
+            by_area = {}
         runs = by_area.setdefault(change.area, [])
         if runs and type(changes[runs[-1][-1]]) is type(change):
             runs[-1].append(at)
         else:
             runs.append([at])
-    return [run for runs in by_area.values() for run in runs]
+    return [*runs_before, *chain.from_iterable(by_area.values())]

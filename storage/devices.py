@@ -124,6 +124,7 @@ class DeleteDevice(Change):
 
     kind: ClassVar[str] = "device"
     area: ClassVar[str] = "devices"
+    is_barrier: ClassVar[bool] = True
 
     user_id: str
     device_id: str

@@ -37,6 +37,7 @@ class WipeUser(Change):
 
     kind: ClassVar[str] = "account_wiped"
     area: ClassVar[str] = "accounts"
+    is_barrier: ClassVar[bool] = True
 
     user_id: str
 

@@ -2,6 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from storage.committer import Committed
 from storage.cross_signing import (
     MASTER,
     MAX_SIGNATURES_PER_KEY,
@@ -15,6 +16,7 @@ from storage.cross_signing import (
     Signature,
     TooManySignatures,
 )
+from storage.database import Waiter
 from storage.device_keys import (
     DeviceGone,
     DeviceKeysRepository,
@@ -24,6 +26,7 @@ from storage.device_keys import (
     SetDeviceKeys,
     SetFirstDeviceKeys,
 )
+from storage.devices import DeleteDevice
 from tests.storage.keys_case import ALICE, BOB, KeysMixin
 from tests.storage.storage_case import PostgresStorage, SqliteStorage
 
@@ -60,6 +63,14 @@ class DeviceKeysTests(KeysMixin):
         self.failure(self.committer.commit(SetDeviceKeys(ALICE, "A3", b"{}")), DeviceGone)
         self.failure(self.committer.commit(SetDeviceKeys(ALICE, "A\0", b"{}")), DeviceGone)
         self.assertEqual(self.count("device_keys"), 0)
+
+    def test_device_that_goes_in_the_same_commit_publishes_nothing(self) -> None:
+        with self.committer.together():
+            self.committer.submit((SetDeviceKeys(BOB, "B1", b"{}"),))
+            self.committer.submit((DeleteDevice(ALICE, "A1"), RemoveDeviceKeys(ALICE, ("A1",))))
+            late = self.committer.submit((SetDeviceKeys(ALICE, "A1", b"{}"),))
+        self.failure(_until(late), DeviceGone)
+        self.assertEqual(self.count("device_keys"), 1)
 
     def test_first_keys_are_first_and_not_called_like_a_cross_signing_key(self) -> None:
         self.commit(SetFirstDeviceKeys(ALICE, "A1", b'{"a":1}'), SetFirstDeviceKeys(BOB, "B1", b'{"b":1}'))
@@ -147,6 +158,10 @@ class DeviceKeysTests(KeysMixin):
     def test_names_of_devices(self) -> None:
         names = self.read(lambda tx: DeviceKeysRepository().get_device_names(tx, [ALICE, CAROL, "@\0"]))
         self.assertEqual(names, {ALICE: {"A1": None, "A2": None}})
+
+
+async def _until(waiter: Waiter[Committed]) -> Committed:
+    return await waiter
 
 
 class SqliteDeviceKeysTests(SqliteStorage, DeviceKeysTests, SynchronousTestCase):

@@ -123,6 +123,20 @@ class ToDeviceTests(KeysMixin):
         self.send_known(known_at, A1, B1)
         self.assertEqual((self.after(A1), self.after(B1)), ([], [b"known"]))
 
+    def test_device_that_goes_in_the_same_commit_leaves_nothing_behind(self) -> None:
+        known_at = self.log.position
+        sent = [
+            SendToDevice((ToDeviceMessage(event, devices),), known_at)
+            for event, devices in ((b"1", (B1,)), (b"2", (A1, A2)), (b"3", (A1, A2)), (b"4", (A2,)))
+        ]
+        gone = (DeleteDevice(ALICE, "A1"), DeleteDevice(ALICE, "A2"))
+        messages = RemoveToDeviceMessages(ALICE, ("A1", "A2"))
+        with self.committer.together():
+            for changes in (sent[:2], (*gone, messages), sent[2:]):
+                self.committer.submit(changes)
+        self.assertEqual((self.count("to_device_inbox"), self.count("to_device_shared")), (1, 0))
+        self.assertEqual(self.after(B1), [b"1"])
+
     def send_known(self, known_at: int, *devices: tuple[str, str]) -> None:
         self.result(self.committer.commit(SendToDevice((ToDeviceMessage(b"known", devices),), known_at)))
 
