@@ -24,6 +24,7 @@ from popcube_server.connections import Connections, WatchedFactory
 from popcube_server.logs import start_logging
 from popcube_server.organisation import Organisation, Threads, build_core, build_organisation
 from popcube_server.pid_file import remove_pid_file, write_pid_file
+from popcube_server.request_context import RequestIds
 from popcube_server.rest.front_door.door import FrontDoor, JsonLimits
 from popcube_server.rest.front_door.limited_request import MAX_SIGNED_BYTES, limited_request
 from popcube_server.rest.front_door.root import RootResource
@@ -83,6 +84,7 @@ class Server:
         self._threads: list[WorkThreads] = []
         self._ports: list[Any] = []
         self._roots: list[RootResource] = []
+        self._request_ids = RequestIds(secrets.token_hex(3))
         self._connections = Connections()
         self._organisation: Organisation | None = None
         self._network: Network | None = None
@@ -154,7 +156,7 @@ class Server:
             is_served=lambda path: is_served(names, path),
             json_limits=JsonLimits(limits.max_body_size_bytes, limits.max_json_depth, max_signed_bytes),
             timer_s=time.perf_counter,
-            new_request_id=lambda: secrets.token_hex(4),
+            new_request_id=self._request_ids.new,
             request_id_header=listener.request_id_header,
         )
         largest = max(self._config.media.max_upload_size_bytes, limits.max_body_size_bytes)
@@ -177,7 +179,7 @@ class Server:
                 MAX_LINK_BYTES, self._config.popcube.limits.max_json_depth, MAX_LINK_BYTES
             ),
             timer_s=time.perf_counter,
-            new_request_id=lambda: secrets.token_hex(4),
+            new_request_id=self._request_ids.new,
         )
         assert organisation.site_peers is not None
         try:

@@ -72,16 +72,14 @@ class Call:
     json: Any
     content: IO[bytes]
     content_length: int
-    headers: Mapping[str, str]
-    """Lower-case names; the last value if a header was repeated."""
+    content_type: str | None
+    """What the client says that the body is."""
     client_address: str
     """The client's IP address (behind a configured proxy, what the proxy says)."""
     maybe_requester: Requester | None
     endpoint_name: str
     """The method and path template: what a transaction id is unique within."""
     access_token: str | None
-    organisation_url: str
-    """Scheme and host that the client used, without a slash at the end."""
     maybe_origin: str | None = None
     """The server that signed the request."""
 

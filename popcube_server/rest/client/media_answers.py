@@ -66,7 +66,7 @@ def parse_upload(call: Call) -> Upload:
     if file_name is not None:
         check_file_name(file_name)
     # Defaults to application/octet-stream if it is not set.
-    content_type = clean_content_type(call.headers.get("content-type"))
+    content_type = clean_content_type(call.content_type)
     return Upload(call.content, call.content_length, content_type, file_name)
 
 

@@ -1,4 +1,4 @@
-"""Names and addresses of a request: the host it is for, where it comes from, the URL that its client used.
+"""Names and addresses of a request: the host it is for, where it comes from.
 
 What a proxy says counts only if it is one of ours.
 """
@@ -41,14 +41,3 @@ def _ip_address(peer: str) -> IPAddress:
     # What a socket for both families calls an IPv4 address.
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address
-
-
-def own_url(request: Request, door: FrontDoor) -> str:
-    """Scheme and host that the client used, without a slash at the end."""
-    host = (request.requestHeaders.getRawHeaders(b"Host") or [b""])[0].decode("latin-1")
-    scheme = "https" if request.isSecure() else "http"
-    if door.x_forwarded:
-        forwarded = request.requestHeaders.getRawHeaders(b"X-Forwarded-Proto")
-        if forwarded and forwarded[-1].lower() in (b"http", b"https"):
-            scheme = forwarded[-1].decode("latin-1").lower()
-    return f"{scheme}://{host}"

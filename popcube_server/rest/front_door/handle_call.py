@@ -6,7 +6,7 @@ from typing import IO, Any, cast
 from twisted.web.http import Request
 
 from popcube_server.rest.endpoint import Access, Answer, Call, FileAnswer, Payload
-from popcube_server.rest.front_door.addresses import client_address, own_url
+from popcube_server.rest.front_door.addresses import client_address
 from popcube_server.rest.front_door.authenticate import authenticate, find_access_token
 from popcube_server.rest.front_door.body import SignedBody, content_length, read_json
 from popcube_server.rest.front_door.door import FrontDoor
@@ -39,12 +39,12 @@ async def handle(
     token = None if route.mark.access is Access.OPEN else find_access_token(request, query)
     # The token is checked before the body is even looked at.
     requester = await authenticate(site.authenticator, route.mark.access, token)
+    address = client_address(request, door)
     if requester is not None:
-        address = client_address(request, door)
-        site.authenticator.saw(requester, address, _user_agent(request))
+        site.authenticator.saw(requester, address, _header(request, b"User-Agent") or "")
     json = read_json(request, route.mark.payload, door.json_limits)
     caller = _Caller(requester, token, None)
-    return await route.handler(_parsed(request, door, route, path, query, json, caller))
+    return await route.handler(_parsed(request, address, route, path, query, json, caller))
 
 
 async def _handle_signed(
@@ -63,9 +63,10 @@ async def _handle_signed(
         body.read,
     )
     origin = await site.server_authenticator.authenticate(signed)
+    address = client_address(request, door)
     if route.mark.access is Access.SERVER_WAITS:
         return await route.handler(
-            _parsed(request, door, route, path, query, {}, _Caller(None, None, origin))
+            _parsed(request, address, route, path, query, {}, _Caller(None, None, origin))
         )
     async with site.server_turns.turn(origin, body.size_bytes):
         content = body.read()
@@ -73,13 +74,13 @@ async def _handle_signed(
             raise NotJson("The body is missing.")
         json = {} if content is None else content
         return await route.handler(
-            _parsed(request, door, route, path, query, json, _Caller(None, None, origin))
+            _parsed(request, address, route, path, query, json, _Caller(None, None, origin))
         )
 
 
 def _parsed(
     request: Request,
-    door: FrontDoor,
+    address: str,
     route: Route,
     path: Mapping[str, str],
     query: Mapping[str, tuple[str, ...]],
@@ -93,19 +94,16 @@ def _parsed(
         json=json,
         content=cast(IO[bytes], request.content),
         content_length=content_length(request),
-        headers={
-            name.decode("latin-1").lower(): values[-1].decode("latin-1")
-            for name, values in request.requestHeaders.getAllRawHeaders()
-        },
-        client_address=client_address(request, door),
+        content_type=_header(request, b"Content-Type"),
+        client_address=address,
         maybe_requester=caller.requester,
         endpoint_name=route.name,
         access_token=caller.access_token,
-        organisation_url=own_url(request, door),
         maybe_origin=caller.origin,
     )
 
 
-def _user_agent(request: Request) -> str:
-    values = request.requestHeaders.getRawHeaders(b"User-Agent")
-    return values[-1].decode("latin-1") if values else ""
+def _header(request: Request, name: bytes) -> str | None:
+    """The last value if it was repeated."""
+    values = request.requestHeaders.getRawHeaders(name)
+    return values[-1].decode("latin-1") if values else None
