@@ -1,19 +1,31 @@
-"""What peer sites sent and this one could not make use of, kept until it can: see migrations/0275_held_back.sql."""
+"""What peer sites sent and this one could not make use of, kept until it can: see migrations/0275_held_back.sql.
+
+There is a bound to it. Beyond that a batch of which something would have to be kept is refused as a whole: its sender
+keeps it, and tries again.
+"""
 
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Sequence
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 import orjson
 
-from storage.change import Change
+from storage.change import Change, Conflict
 from storage.database import Transaction, WriteTransaction
 from storage.replication.hybrid_clock import MAX_CLOCK
 from storage.replication.record import Record, Version
 from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_REASON = 300
+MAX_HELD: Final = 100_000
+"""Events and records that are kept at a time, about: what one batch has may come on top."""
+MAX_HELD_BYTES: Final = 1024 * 1024 * 1024
+"""And so much of them."""
+
+
+class NoRoomToHold(Conflict):
+    """As much is kept for later as may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +58,16 @@ class HeldCounts:
 
     records: int
     events: int
+    size_bytes: int
+
+    @property
+    def is_full(self) -> bool:
+        return self.records + self.events >= MAX_HELD or self.size_bytes >= MAX_HELD_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class HoldRecord(Change):
-    """A record is kept for later. Of one site's versions, the latest."""
+    """A record is kept for later. Of one site's versions, the latest. Raises `NoRoomToHold`."""
 
     kind: ClassVar[str] = "held_record"
     area: ClassVar[str] = "held_back"
@@ -61,6 +78,7 @@ class HoldRecord(Change):
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        _check_room(tx)
         for _, change in changes:
             record = change.record
             tx.run(
@@ -108,7 +126,7 @@ class ReleaseRecord(Change):
 
 @dataclass(frozen=True, slots=True)
 class HoldEvent(Change):
-    """An event is kept for later. One that waits already waits on as it is."""
+    """An event is kept for later. One that waits already waits on as it is. Raises `NoRoomToHold`."""
 
     kind: ClassVar[str] = "held_event"
     area: ClassVar[str] = "held_back"
@@ -121,6 +139,7 @@ class HoldEvent(Change):
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        _check_room(tx)
         for _, change in changes:
             event = change.event
             tx.run(
@@ -179,9 +198,12 @@ class ReleaseEvent(Change):
 
 class HeldBackRepository:
     def count(self, tx: Transaction) -> HeldCounts:
-        return HeldCounts(
-            tx.value("SELECT COUNT(*) FROM held_records"), tx.value("SELECT COUNT(*) FROM held_events")
+        rows = tx.all(
+            "SELECT 0, COUNT(*), COALESCE(SUM(LENGTH(value)), 0) FROM held_records"
+            " UNION ALL SELECT 1, COUNT(*), COALESCE(SUM(LENGTH(pdu)), 0) FROM held_events"
         )
+        (_, records, record_bytes), (_, events, event_bytes) = sorted(rows)
+        return HeldCounts(records, events, int(record_bytes) + int(event_bytes))
 
     def get_rooms(self, tx: Transaction) -> set[str]:
         """The rooms of events that wait."""
@@ -251,3 +273,12 @@ class HeldBackRepository:
             TriedEvent(HeldEvent(names[row[0]], row[1], row[2], bool(row[3]), bytes(row[4])), row[5])
             for row in rows
         ]
+
+
+def _check_room(tx: Transaction) -> None:
+    counts = HeldBackRepository().count(tx)
+    if counts.is_full:
+        raise NoRoomToHold(
+            f"{counts.records} records and {counts.events} events of other sites are kept for later already"
+            f" ({counts.size_bytes} bytes), and nothing more is, until some of them can be taken"
+        )

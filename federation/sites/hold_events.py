@@ -45,12 +45,12 @@ class HoldEvents:
             self._failed_ms.pop((site, placing.event.event_id), None)
 
     async def hold(self, site: str, placing: CheckedEvent, reason: str) -> None:
-        """On disk when it returns. Raises `CommitFailed`."""
+        """On disk when it returns. Raises `CommitFailed`, `NoRoomToHold`."""
         event = placing.event
-        self._failed_ms.pop((site, event.event_id), None)
         await self._hold(
             HeldEvent(site, event.room_id, event.rules.version, placing.is_soft_failed, event.json), reason
         )
+        self._failed_ms.pop((site, event.event_id), None)
 
     async def hold_unchecked(self, site: str, event: ReceivedEvent, reason: str) -> None:
         """The same for what is no event, as far as this site can tell."""
@@ -60,8 +60,8 @@ class HoldEvents:
         )
 
     async def _hold(self, event: HeldEvent, reason: str) -> None:
-        logger.error("An event of %s from site %s is kept for later: %s", event.room_id, event.site, reason)
         now_ms = self._now_ms()
         change = HoldEvent(event, reason, now_ms, now_ms + FIRST_PAUSE_MS)
         await PeerCommitter(self._committer, event.site).commit(change)
+        logger.error("An event of %s from site %s is kept for later: %s", event.room_id, event.site, reason)
         self._rooms.add(event.room_id)

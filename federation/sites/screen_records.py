@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from storage.committer import Arrival, CommitFailed, Committer, CommitterBusy, PeerCommitter
 from storage.engines.engine import Unavailable
-from storage.held_back import HoldRecord
+from storage.held_back import HoldRecord, NoRoomToHold
 from storage.replication.apply_records import ApplyRecords
 from storage.replication.record import Record
 
@@ -21,7 +21,7 @@ class ScreenRecords:
         self._apply = apply
 
     async def screen(self, site: str, records: Sequence[Record], error: Exception) -> None:
-        """`error` is why they were not taken together. Raises `CommitFailed`."""
+        """`error` is why they were not taken together. Raises `CommitFailed`, `NoRoomToHold`."""
         if _is_temporary(error):
             return
         for record in records:
@@ -45,7 +45,7 @@ class ScreenRecords:
 
 
 def _is_temporary(error: Exception) -> bool:
-    """The database was at fault, and not what was to be written."""
-    return isinstance(error, CommitterBusy) or (
+    """The database was at fault, and not what was to be written; or nothing more can be kept."""
+    return isinstance(error, (CommitterBusy, NoRoomToHold)) or (
         isinstance(error, CommitFailed) and isinstance(error.__cause__, Unavailable)
     )

@@ -97,7 +97,9 @@ class TakeBatch:
         return await self._database.read(lambda tx: self._links.get_cursor(tx, log))
 
     async def take(self, batch: Batch) -> Acknowledgement:
-        """On disk when it returns. Raises `InvalidBatch`, `CommitFailed` and what fetching from the peer raises.
+        """On disk when it returns.
+
+        Raises `InvalidBatch`, `CommitFailed`, `NoRoomToHold` and what fetching from the peer raises.
 
         A peer that lost patience sends again while the first batch is still being taken in: the second one waits for
         it, and of several that wait only the newest is of use.

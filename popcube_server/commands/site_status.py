@@ -43,4 +43,9 @@ def _text(status: Mapping[str, Any]) -> str:
     if status["held_records"] or status["held_events"]:
         waiting = f"{status['held_records']} records and {status['held_events']} events of other sites"
         lines.append(f"  {waiting} wait until this one can make use of them")
+    # An older server, still running, does not say.
+    if status.get("is_held_full"):
+        lines.append(
+            "  nothing more is kept: a site that sends more of what cannot be made use of has to wait"
+        )
     return "\n".join(lines)

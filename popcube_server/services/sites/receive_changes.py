@@ -11,6 +11,7 @@ from federation.sites.link import SiteLink
 from federation.sites.take_batch import TakeBatch
 from federation.transport.errors import FederationError
 from popcube_server.services.errors import BadJson, NotAllowed, WithCode
+from storage.held_back import NoRoomToHold
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,9 @@ class ReceiveChanges:
         except (FederationError, StateUnavailable, MissingEvents) as error:
             logger.warning("What site %s sent stands on what cannot be had: %s", site, error)
             raise WithCode(503, "M_UNKNOWN", str(error)) from None
+        except NoRoomToHold as error:
+            logger.error("What site %s sent is not taken: %s", site, error)
+            raise WithCode(503, "M_RESOURCE_LIMIT_EXCEEDED", str(error)) from None
 
     def _heard_of(self, site: str) -> None:
         link = self._links.get(site)

@@ -42,6 +42,7 @@ class SiteStatus:
             "taken_in": dict(cursors),
             "held_records": held.records,
             "held_events": held.events,
+            "is_held_full": held.is_full,
             "peers": [self._peer(link) for link in self._links.values()],
         }
 

@@ -1,5 +1,6 @@
 """An event that cannot become part of its room does not hold up its link: it is kept, and tried again."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -11,6 +12,7 @@ from federation.sites.site_client import LINK, SiteClient
 from federation.transport.errors import HttpRefusal
 from federation.transport.https import HttpRequest, HttpResponse
 from federation.transport.route import Route
+from storage import held_back
 from storage.held_back import HeldBackRepository
 from storage.site_links import MoveSiteCursor, SiteLinksRepository
 from tests.popcube_server.federation_receiving.far_server import found
@@ -19,6 +21,7 @@ from tests.popcube_server.sites.sites_case import ANNA, BERTA, SitesTestCase
 
 ROOM = "!far:one.example"
 RETRY_S = 31
+ANNA_LINK, BERTA_LINK = "https://link-anna.example:8449", "https://link-berta.example:8449"
 
 
 class HeldEventsTests(SitesTestCase):
@@ -32,9 +35,7 @@ class HeldEventsTests(SitesTestCase):
         # The link of the site itself is silent from here on; the test speaks in its place.
         self.kill(ANNA)
         self.dead.clear()
-        self.client = SiteClient(
-            "berta", "https://link-berta.example:8449", self.signer_of(ANNA), self.network
-        )
+        self.client = SiteClient("berta", BERTA_LINK, self.signer_of(ANNA), self.network)
         self.position = self.ask(self.client.get("", LINK + "cursor", {"log": "anna"}))["position"]
 
     def ask(self, work: Any) -> Any:
@@ -45,8 +46,8 @@ class HeldEventsTests(SitesTestCase):
             self.network.flush()
         return self.successResultOf(asking)
 
-    def send(self, *events: dict[str, Any]) -> Any:
-        """A batch with these events; the answer, or the status of a refusal."""
+    def send(self, *events: dict[str, Any], records: Sequence[dict[str, Any]] = ()) -> Any:
+        """A batch with these events and records; the answer, or the status of a refusal."""
         body = {
             "site": "anna",
             "log": "anna",
@@ -54,7 +55,7 @@ class HeldEventsTests(SitesTestCase):
             "upto": self.position + len(events),
             "seen": 0,
             "events": list(events),
-            "records": [],
+            "records": list(records),
         }
 
         async def post() -> Any:
@@ -88,6 +89,12 @@ class HeldEventsTests(SitesTestCase):
         database = self.organisations[BERTA].core.database
         return database.read_now(HeldBackRepository().count).events
 
+    def is_full(self) -> bool:
+        """As `site status` says."""
+        own = SiteClient("berta", BERTA_LINK, self.signer_of(BERTA), self.network)
+        full: bool = self.ask(own.get("berta", LINK + "status"))["is_held_full"]
+        return full
+
     def metric(self) -> bool:
         page = self.call("GET", "/metrics", headers={"Host": BERTA})[1]
         return f"popcube_site_held_events {self.held()}.0".encode() in page
@@ -109,6 +116,30 @@ class HeldEventsTests(SitesTestCase):
         self.send(self.event(self.room_id, "forged", "12"))
         self.assertEqual(self.held(), 1)
         self.assertNotIn("forged", self.texts())
+
+    def test_beyond_what_may_be_kept_a_batch_waits(self) -> None:
+        unknown = {"clock": "1", "key": ["x"], "kind": "no.such", "owner": None, "site": "anna", "value": 1}
+        patch = self.patch(held_back, "MAX_HELD", 2)
+        self.send(self.event(ROOM, "1", "999"), self.event(ROOM, "2", "999"))
+        upto = self.position
+        self.assertEqual(self.send(self.event(ROOM, "3", "999")), 503)
+        self.assertEqual(self.send(records=[unknown]), 503)
+        self.assertEqual((self.position, self.held()), (upto, 2))
+        self.assertTrue(self.is_full())
+        # What need not be kept is taken.
+        self.assertEqual(self.send()["position"], upto)
+        patch.restore()
+        self.assertIn("position", self.send(self.event(ROOM, "3", "999"), records=[unknown]))
+        self.assertEqual(self.held(), 3)
+        self.assertFalse(self.is_full())
+
+    def test_the_bound_is_one_of_bytes_too(self) -> None:
+        patch = self.patch(held_back, "MAX_HELD_BYTES", 100)
+        self.send(self.event(ROOM, "1" * 100, "999"))
+        self.assertEqual(self.send(self.event(ROOM, "2", "999")), 503)
+        patch.restore()
+        self.send(self.event(ROOM, "2", "999"))
+        self.assertEqual(self.held(), 2)
 
     def texts(self) -> list[str]:
         path = f"/_matrix/client/v3/rooms/{self.room_id}/messages?dir=b&limit=50"
@@ -191,10 +222,11 @@ class MissingTests(SitesTestCase):
 class UnexpectedTests(SitesTestCase):
     """An event of which nobody had thought."""
 
-    def test_it_is_waited_for_and_then_kept(self) -> None:
-        alice = self.given_user("alice")
-        there = self.at_berta(alice)
-        room_id, other_room = self.given_room(alice), self.given_room(alice)
+    def setUp(self) -> None:
+        super().setUp()
+        self.alice = self.given_user("alice")
+        self.there = self.at_berta(self.alice)
+        self.room_id, self.other_room = self.given_room(self.alice), self.given_room(self.alice)
         self.settle()
         accept = AcceptEvent.accept
 
@@ -203,22 +235,48 @@ class UnexpectedTests(SitesTestCase):
                 raise AttributeError("of a library")
             return await accept(self, event)
 
-        patch = self.patch(AcceptEvent, "accept", accept_or_fail)
-        self.given_message(alice, other_room, "odd")
-        self.given_message(alice, room_id, "behind it")
-        path = f"/_matrix/client/v3/user/{alice.user_id}/account_data/com.example.last"
-        self.ok(self.put(path, {"number": 1}, alice))
-        for _ in range(round(1.5 * PATIENCE_MS / 1000)):
+        self.mended = self.patch(AcceptEvent, "accept", accept_or_fail)
+
+    def test_it_is_waited_for_and_then_kept(self) -> None:
+        self.given_message(self.alice, self.other_room, "odd")
+        self.given_message(self.alice, self.room_id, "behind it")
+        path = f"/_matrix/client/v3/user/{self.alice.user_id}/account_data/com.example.last"
+        self.ok(self.put(path, {"number": 1}, self.alice))
+        self.wait(round(1.5 * PATIENCE_MS / 1000))
+        self.assertEqual(self.texts(self.there, self.room_id), ["behind it"])
+        self.assertEqual(self.texts(self.there, self.other_room), [])
+        self.assertEqual(self.ok(self.get(path, self.there)), {"number": 1})
+        self.mended.restore()
+        self.wait(100)
+        self.assertEqual(self.texts(self.there, self.other_room), ["odd"])
+
+    def test_its_link_waits_and_says_so_while_nothing_more_can_be_kept(self) -> None:
+        bound = self.patch(held_back, "MAX_HELD", 0)
+        self.given_message(self.alice, self.other_room, "odd")
+        self.wait(round(1.5 * PATIENCE_MS / 1000))
+        link = self.link_at_anna()
+        self.assertEqual((link["state"], link["backlog"] > 0), ("waiting", True))
+        self.assertIn("kept for later already", link["last_error"])
+        bound.restore()
+        self.wait(15)
+        link = self.link_at_anna()
+        self.assertEqual((link["state"], link["backlog"], link["last_error"]), ("idle", 0, None))
+        self.mended.restore()
+        self.wait(100)
+        self.assertEqual(self.texts(self.there, self.other_room), ["odd"])
+
+    def link_at_anna(self) -> Any:
+        """As `site status` shows it."""
+        client = SiteClient("anna", ANNA_LINK, self.signer_of(ANNA), self.network)
+        asking = Deferred.fromCoroutine(client.get("anna", LINK + "status"))
+        self.wait(1)
+        (link,) = self.successResultOf(asking)["peers"]
+        return link
+
+    def wait(self, duration_s: int) -> None:
+        for _ in range(duration_s):
             self.clock.advance(1)
             self.network.flush()
-        self.assertEqual(self.texts(there, room_id), ["behind it"])
-        self.assertEqual(self.texts(there, other_room), [])
-        self.assertEqual(self.ok(self.get(path, there)), {"number": 1})
-        patch.restore()
-        for _ in range(100):
-            self.clock.advance(1)
-            self.network.flush()
-        self.assertEqual(self.texts(there, other_room), ["odd"])
 
     def texts(self, user: TestUser, room_id: str) -> list[str]:
         chunk = self.ok(self.get(f"/_matrix/client/v3/rooms/{room_id}/messages?dir=b&limit=50", user))[
