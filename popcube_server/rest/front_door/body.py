@@ -89,13 +89,12 @@ def _read(request: Request) -> bytes:
 def _is_too_deep(value: Any, max_depth: int) -> bool:
     level = [value]
     for _ in range(max_depth):
-        below: list[Any] = []
-        for item in level:
-            if isinstance(item, dict):
-                below.extend(child for child in item.values() if isinstance(child, (dict, list)))
-            else:
-                below.extend(child for child in item if isinstance(child, (dict, list)))
-        if not below:
+        level = [
+            child
+            for item in level
+            for child in (item.values() if type(item) is dict else item)
+            if type(child) is dict or type(child) is list
+        ]
+        if not level:
             return False
-        level = below
     return True
