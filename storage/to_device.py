@@ -21,8 +21,9 @@ from synapse_like_config.lazy_dataclasses import dataclass
 MAX_PENDING = 10_000
 """Messages that wait for one device; of more, the oldest are dropped, sooner or later. A device that comes back after
 so many has lost sessions anyway, and gets the rest from key backup or key requests."""
-LOOK_EVERY = 64
-"""A device's messages are counted once in about so many."""
+LOOK_EVERY = 512
+"""A device's messages are counted once in about so many. A look reads all that waits, and what one finds too much is
+dropped at once: with 512 a device seldom has more than a tenth beyond the cap."""
 
 TO_DEVICE: Final = "to_device"
 """The record of a message: (user ID, device ID, log, position)."""
@@ -78,26 +79,25 @@ class SendToDevice(Change):
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[object]:
         """On several sites, the keys of the messages' records."""
         log, is_checked = _look_around(tx, [change.known_at for _, change in changes])
-        devices = {device for _, change in changes for device in change.recipients}
-        existing = find_existing_devices(tx, devices) if is_checked else devices
-        names = tx.intern(user for user, _ in existing)
-        inbox, shared = [], []
+        present = _without_gone(tx, changes) if is_checked else changes
+        names = tx.intern(user for _, change in present for user, _ in change.recipients)
+        inbox: list[tuple[int, bytes, int, bytes | None, int | None]] = []
+        shared: list[tuple[int, int, bytes, int]] = []
         keys: list[object] = []
         watched: list[tuple[int, bytes]] = []
-        for position, change in changes:
+        for position, change in present:
             places: list[tuple[int, bytes]] = []
             for number, message in enumerate(change.messages):
-                recipients = [device for device in message.recipients if device in existing]
-                alone = len(recipients) == 1
+                recipients = message.recipients
+                at = [(names[user], device.encode()) for user, device in recipients]
                 if len(recipients) > 1:
                     shared.append((position, number, message.event, len(recipients)))
-                event, number_if_shared = (message.event, None) if alone else (None, number)
-                for user, device in recipients:
-                    at = (names[user], device.encode())
-                    places.append(at)
-                    inbox.append((*at, position, event, number_if_shared))
+                    inbox += [(*device, position, None, number) for device in at]
+                else:
+                    inbox += [(*device, position, message.event, None) for device in at]
+                places += at
             watched += _sample(position, places)
-            named = [device for device in change.recipients if device in existing] if log else []
+            named = change.recipients if log else ()
             keys.append(tuple((*device, log, str(position)) for device in named))
         tx.later(
             "INSERT INTO to_device_shared (position, number, event, waiting) VALUES (?, ?, ?, ?)", shared
@@ -110,10 +110,31 @@ class SendToDevice(Change):
         return keys
 
 
-def _look_around(tx: Transaction, known_at: Sequence[int | None]) -> tuple[str, bool]:
+def _without_gone(
+    tx: Transaction, changes: Sequence[tuple[int, SendToDevice]]
+) -> list[tuple[int, SendToDevice]]:
+    """The same without devices that are not there, and without events that are for nobody then."""
+    existing = find_existing_devices(tx, {device for _, change in changes for device in change.recipients})
+    return [
+        (
+            position,
+            SendToDevice(
+                tuple(
+                    ToDeviceMessage(message.event, recipients)
+                    for message in change.messages
+                    if (recipients := tuple(device for device in message.recipients if device in existing))
+                )
+            ),
+        )
+        for position, change in changes
+    ]
+
+
+def _look_around(tx: WriteTransaction, known_at: Sequence[int | None]) -> tuple[str, bool]:
     """This site's log (empty: there is one site), and whether devices may have gone since they were looked at."""
     since = None if None in known_at else min(at for at in known_at if at is not None)
-    kinds = list(tx.name_ids((DEVICE, WIPED)).values())
+    # Of a name that has no number yet it would be asked each time.
+    kinds = list(tx.intern((DEVICE, WIPED)).values())
     rows = tx.all(
         "SELECT log, 0 FROM own_site UNION ALL SELECT '', 1 FROM log WHERE position > ? AND kind IN (??)",
         (since or 0, kinds if since is not None else []),

@@ -97,15 +97,15 @@ class ToDeviceTests(KeysMixin):
             changes = [SendToDevice((ToDeviceMessage(b"%d" % (start + n), (A1,)),)) for n in range(batch)]
             self.result(self.committer.commit(*changes))
         self.assertEqual(len(self.after(A1, limit=2 * MAX_PENDING)), MAX_PENDING)
-        for start in range(0, 10 * LOOK_EVERY, LOOK_EVERY):
+        for start in range(0, 3 * LOOK_EVERY, LOOK_EVERY):
             changes = [
                 SendToDevice((ToDeviceMessage(b"+%d" % (start + n), (A1,)),)) for n in range(LOOK_EVERY)
             ]
             self.result(self.committer.commit(*changes))
         self.send((b"shared", (A1, A2)), (b"last", (B1,)))
         waiting = self.after(A1, limit=2 * MAX_PENDING)
-        self.assertTrue(MAX_PENDING < len(waiting) < MAX_PENDING + 5 * LOOK_EVERY, len(waiting))
-        self.assertEqual(waiting[-2:], [b"+%d" % (10 * LOOK_EVERY - 1), b"shared"])
+        self.assertTrue(MAX_PENDING < len(waiting) < MAX_PENDING + 2 * LOOK_EVERY, len(waiting))
+        self.assertEqual(waiting[-2:], [b"+%d" % (3 * LOOK_EVERY - 1), b"shared"])
         self.assertEqual(self.after(A2), [b"shared"])
 
     def test_device_that_went_after_it_was_looked_at_gets_nothing(self) -> None:
