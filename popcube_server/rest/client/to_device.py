@@ -17,11 +17,10 @@ class ToDevice:
 
     @endpoint("PUT", "/_matrix/client/v3/sendToDevice/{event_type}/{txn_id}", Access.GUEST)
     async def send(self, call: Call) -> Mapping[str, Any]:
-        messages = {}
-        for user_id, devices in get_object(call.body, "messages").items():
+        messages = get_object(call.body, "messages")
+        for user_id, devices in messages.items():
             if not isinstance(devices, dict) or not all(isinstance(one, dict) for one in devices.values()):
                 raise BadJson(f"The messages for '{user_id}' must be an object of objects.")
-            messages[user_id] = devices
         await self._send_to_device.send(
             call.requester, call.path["event_type"], call.path["txn_id"], messages
         )

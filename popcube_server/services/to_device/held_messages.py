@@ -43,10 +43,11 @@ class HeldMessages:
     def add(self, devices: Iterable[Device], position: int, event: bytes) -> None:
         """A message for devices; those that were not begun are passed over."""
         size_bytes = len(event)
+        message = (position, event)
         for device in devices:
             held = self._devices.get(device)
             if held is not None:
-                held.messages.append((position, event))
+                held.messages.append(message)
                 held.size_bytes += size_bytes
                 self._size_bytes += size_bytes
         while self._size_bytes > self._max_bytes:

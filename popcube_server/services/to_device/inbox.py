@@ -1,7 +1,7 @@
 """What waits for a device: read by /sync, deleted once the client has it."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from popcube_server.services.bounded_cache import BoundedCache
@@ -173,12 +173,7 @@ class ToDeviceInbox:
                 self._drop((entry.key[0], entry.key[1]))
 
     def _arrived(self, entry: LogEntry) -> None:
-        newest = entry.position
-        only = PendingRange(newest, newest)
-        for device in pairs(entry.key):
-            known = self.ranges.peek(device)
-            if known is not None:
-                self.ranges.put(device, only if known == NOTHING else PendingRange(known.oldest, newest))
+        self._widen(pairs(entry.key), entry.position)
         match entry.change:
             case SendToDevice(messages=messages):
                 for message in messages:
@@ -188,6 +183,15 @@ class ToDeviceInbox:
             case _:
                 for device in pairs(entry.key):
                     self._held.drop(device)
+
+    def _widen(self, devices: Iterable[Device], newest: int) -> None:
+        ranges = self.ranges
+        only = PendingRange(newest, newest)
+        for device in devices:
+            known = ranges.peek(device)
+            if known is not None:
+                # Nothing waited, usually.
+                ranges.put(device, PendingRange(known.oldest, newest) if known.newest else only)
 
     def _drop(self, device: Device) -> None:
         self.ranges.drop(device)

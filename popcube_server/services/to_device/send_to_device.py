@@ -104,26 +104,30 @@ def make_messages(
     sender: str, event_type: str, messages: Messages, existing: Mapping[str, Collection[str]]
 ) -> tuple[ToDeviceMessage, ...]:
     """One for each different content; `existing`: devices by user ID. Raises `TooLarge`."""
-    beginning = b'{"type":%b,"sender":%b,"content":' % (orjson.dumps(event_type), orjson.dumps(sender))
     recipients: dict[bytes, list[Device]] = {}
     count = 0
     for user_id, contents in messages.items():
         devices = existing.get(user_id, ())
-        # A device that is named gets what is for it, not what is for all.
-        unnamed = [device_id for device_id in devices if device_id not in contents]
         for device_id, content in contents.items():
-            wanted = unnamed if device_id == ALL_DEVICES else [device_id] if device_id in devices else ()
-            if wanted:
-                event = _event(beginning, content)
-                recipients.setdefault(event, []).extend((user_id, each) for each in wanted)
-                count += len(wanted)
+            if device_id in devices:
+                recipients.setdefault(orjson.dumps(content), []).append((user_id, device_id))
+                count += 1
+        if ALL_DEVICES in contents:
+            # A device that is named gets what is for it, not what is for all.
+            unnamed = [(user_id, device_id) for device_id in devices if device_id not in contents]
+            if unnamed:
+                recipients.setdefault(orjson.dumps(contents[ALL_DEVICES]), []).extend(unnamed)
+                count += len(unnamed)
         if count > MAX_RECIPIENTS:
             raise _too_many()
-    return tuple(ToDeviceMessage(event, tuple(devices)) for event, devices in recipients.items())
+    beginning = b'{"type":%b,"sender":%b,"content":' % (orjson.dumps(event_type), orjson.dumps(sender))
+    return tuple(
+        ToDeviceMessage(_event(beginning, content), tuple(devices)) for content, devices in recipients.items()
+    )
 
 
-def _event(beginning: bytes, content: Mapping[str, Any]) -> bytes:
-    event = b"%b%b}" % (beginning, orjson.dumps(content))
+def _event(beginning: bytes, content: bytes) -> bytes:
+    event = b"%b%b}" % (beginning, content)
     if len(event) > MAX_EVENT_BYTES:
         raise TooLarge(f"A message may have at most {MAX_EVENT_BYTES} bytes.")
     return event
