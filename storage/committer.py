@@ -9,7 +9,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import chain
 from typing import ClassVar, Final, Protocol, Self
 
@@ -22,6 +22,7 @@ from storage.log import Log, LogRepository
 from storage.replication.own_records import NoRecords
 from storage.replication.record import Version
 from storage.replication.record_index import RecordIndex
+from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
 
@@ -177,6 +178,7 @@ class PeerCommitter:
         self._committer.check_not_busy()
 
 
+_USUAL_LIMITS: Final = CommitLimits()
 _ON_ONE_SITE: Final = NoRecords()
 _ON_THIS_DISK: Final = OnThisDisk()
 
@@ -191,7 +193,7 @@ class Committer:
         observer: CommitObserver,
         clock_ms: Callable[[], int],
         timer_s: Callable[[], float],
-        limits: CommitLimits = CommitLimits(),
+        limits: CommitLimits = _USUAL_LIMITS,
         records: TouchedRecords = _ON_ONE_SITE,
         durability: Durability = _ON_THIS_DISK,
     ) -> None:

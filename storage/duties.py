@@ -1,11 +1,11 @@
 """Duties that one site at a time has: votes, decisions, and how far the work has come."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
+from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +18,7 @@ class StoredVote:
     term_ms: int
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Decision:
+class Decision(NamedTuple):
     """Who has a duty: of two decisions the larger one counts, on every site."""
 
     epoch: int

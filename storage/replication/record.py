@@ -7,17 +7,16 @@ order, and more than once.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from storage.change import Change
 from storage.database import Transaction
+from synapse_like_config.lazy_dataclasses import dataclass
 
 Key = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Version:
+class Version(NamedTuple):
     """When and where a value was written. Versions are totally ordered, the same on every site."""
 
     clock: int
