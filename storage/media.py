@@ -132,17 +132,19 @@ class StoreMedia(Change):
         for position, change in changes:
             owner = owners[change.owner]
             _check_limits(tx, owner, change.content, change.limits)
-            tx.run(
+            tx.later(
                 "INSERT INTO media (media_id, position, owner, created_ms, uploaded_ms, content_type, file_name,"
                 " size_bytes, sha256, file_key, frozen, used_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    change.media_id,
-                    position,
-                    owner,
-                    change.content.uploaded_ms,
-                    *content_columns(change.content),
-                    change.content.uploaded_ms,
-                ),
+                [
+                    (
+                        change.media_id,
+                        position,
+                        owner,
+                        change.content.uploaded_ms,
+                        *content_columns(change.content),
+                        change.content.uploaded_ms,
+                    )
+                ],
             )
 
 

@@ -7,7 +7,6 @@ The same keys serve for a bucket, and for another site's copy. Everything here b
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -35,8 +34,8 @@ class LocalMediaFiles:
         self._files = folder / "files"
         self._remote = folder / "remote"
         self._incoming = folder / "incoming"
-        # Folders whose own entry is known to be on disk. Threads share it: adding twice does no harm.
-        self._durable: set[Path] = set()
+        # Which of `files` and `remote` have all folders for keys, on disk. Threads share it: adding twice does no harm.
+        self._filled: set[Path] = set()
 
     def prepare(self) -> None:
         """Make the folders. Raises `OSError` if that cannot be."""
@@ -54,16 +53,17 @@ class LocalMediaFiles:
         """
         path = self._path(key)
         # A name of its own: what was fetched from another site is fetched again under the same key after a crash.
-        descriptor, name = tempfile.mkstemp(prefix=key.removeprefix(REMOTE_PREFIX) + ".", dir=self._incoming)
-        temporary = Path(name)
+        temporary = f"{self._incoming}/{path.name}.{os.urandom(8).hex()}"
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            with open(descriptor, "wb") as target:
-                stored = _copy(source, target, max_bytes)
-                target.flush()
-                os.fsync(target.fileno())
+            try:
+                stored = _copy(source, descriptor, max_bytes)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
             self._publish(temporary, path)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            Path(temporary).unlink(missing_ok=True)
             raise
         return stored
 
@@ -91,13 +91,12 @@ class LocalMediaFiles:
                 continue
         return removed
 
-    def _publish(self, temporary: Path, path: Path) -> None:
+    def _publish(self, temporary: str, path: Path) -> None:
         folder = path.parent
-        if folder not in self._durable:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            _sync_folder(folder.parent)
-            self._durable.add(folder)
-        temporary.rename(path)
+        if folder.parent not in self._filled:
+            _fill(folder.parent)
+            self._filled.add(folder.parent)
+        os.rename(temporary, path)
         # The name must outlive a power cut as the bytes do.
         _sync_folder(folder)
 
@@ -109,7 +108,18 @@ class LocalMediaFiles:
         return (self._files if digits == key else self._remote) / digits[:2] / digits[2:]
 
 
-def _copy(source: IO[bytes], target: IO[bytes], max_bytes: int) -> StoredFile:
+def _fill(folder: Path) -> None:
+    """Make all folders for keys at once: one by one, each would have to be waited for until it is on disk."""
+    there = set(os.listdir(folder))
+    for number in range(256):
+        name = f"{number:02x}"
+        if name not in there:
+            (folder / name).mkdir(mode=0o700, exist_ok=True)
+    # Also those that were there: who made them may have died before this.
+    _sync_folder(folder)
+
+
+def _copy(source: IO[bytes], target: int, max_bytes: int) -> StoredFile:
     digest = hashlib.sha256()
     size_bytes = 0
     for chunk in _chunks(source):
@@ -117,8 +127,16 @@ def _copy(source: IO[bytes], target: IO[bytes], max_bytes: int) -> StoredFile:
         if size_bytes > max_bytes:
             raise SourceTooLarge(f"more than {max_bytes} bytes")
         digest.update(chunk)
-        target.write(chunk)
+        _write(target, chunk)
     return StoredFile(size_bytes, digest.digest())
+
+
+def _write(target: int, data: bytes | memoryview) -> None:
+    written = os.write(target, data)
+    while written < len(data):
+        # A signal came, or the disk is full: the next call says which.
+        data = data[written:]
+        written = os.write(target, data)
 
 
 def _chunks(source: IO[bytes]) -> Iterator[bytes | memoryview]:

@@ -55,6 +55,18 @@ class LocalMediaFilesTests(SynchronousTestCase):
         with again.open(KEY) as file:
             self.assertEqual(file.read(), b"data")
 
+    def test_folders_for_keys_are_made_at_once_and_those_that_are_missing_at_the_next_start(self) -> None:
+        self.store.put(KEY, BytesIO(b"data"), 4)
+        folders = sorted(path.name for path in (self.folder / "files").iterdir())
+        self.assertEqual(folders, [f"{number:02x}" for number in range(256)])
+        self.assertEqual(list((self.folder / "remote").iterdir()), [])
+        # An earlier process died while it made them.
+        (self.folder / "files" / "ff").rmdir()
+        again = LocalMediaFiles(self.folder)
+        again.put("f" * 32, BytesIO(b"more"), 4)
+        with again.open("f" * 32) as file:
+            self.assertEqual(file.read(), b"more")
+
     def test_source_is_taken_from_where_it_stands(self) -> None:
         source = BytesIO(b"header\nrest")
         source.readline()
