@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 from storage.change import Change, Conflict
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
@@ -30,13 +30,15 @@ class AccountRow:
     is_suspended: bool
 
 
-_COLUMNS = (
-    "user_id, password_hash, created_ms, is_guest, is_admin, user_type,"
-    " is_deactivated, is_erased, is_locked, is_suspended FROM accounts"
+ACCOUNT_COLUMNS: Final = (
+    "accounts.user_id, accounts.password_hash, accounts.created_ms, accounts.is_guest, accounts.is_admin,"
+    " accounts.user_type, accounts.is_deactivated, accounts.is_erased, accounts.is_locked, accounts.is_suspended"
 )
+_COLUMNS = f"{ACCOUNT_COLUMNS} FROM accounts"
 
 
-def _row(row: Row) -> AccountRow:
+def account_row(row: Row) -> AccountRow:
+    """What `ACCOUNT_COLUMNS` gave."""
     user_id, password_hash, created_ms, is_guest, is_admin, user_type, *flags = row
     is_deactivated, is_erased, is_locked, is_suspended = map(bool, flags)
     return AccountRow(
@@ -56,7 +58,7 @@ def _row(row: Row) -> AccountRow:
 class AccountsRepository:
     def find(self, tx: Transaction, user_id: str) -> AccountRow | None:
         row = tx.one(f"SELECT {_COLUMNS} WHERE user_id = ?", (user_id,))
-        return None if row is None else _row(row)
+        return None if row is None else account_row(row)
 
     def get(self, tx: Transaction, user_ids: Sequence[str]) -> Mapping[str, AccountRow]:
         """Those of the users who have an account."""
@@ -65,7 +67,7 @@ class AccountsRepository:
             rows = tx.all(
                 f"SELECT {_COLUMNS} WHERE user_id IN (??)", (user_ids[start : start + IN_LIST_LIMIT],)
             )
-            found.update((row[0], _row(row)) for row in rows)
+            found.update((row[0], account_row(row)) for row in rows)
         return found
 
     def find_incarnation(self, tx: Transaction, user_id: str) -> str | None:

@@ -90,6 +90,27 @@ class Transaction:
         return self.names.get_names(self, ids)
 
 
+class Question(Transaction):
+    """What reads with a single statement. That is a transaction by itself: nothing has to begin or end one."""
+
+    def __init__(self, connection: Connection, names: Names) -> None:
+        super().__init__(connection, names)
+        self._is_asked = False
+
+    def all(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        """Raises `StorageError` the second time: two statements may see different data."""
+        if self._is_asked:
+            raise StorageError("more than one statement needs a transaction around them")
+        self._is_asked = True
+        if "??" in sql:
+            sql, parameters = _expand_lists(sql, parameters)
+        return self._connection.execute_alone(sql, parameters)
+
+    def each(self, select: str, rows: Sequence[Sequence[int]]) -> list[Row]:
+        """Raises `StorageError`: on some engines these are several statements."""
+        raise StorageError("statements for several sets of integers need a transaction around them")
+
+
 class WriteTransaction(Transaction):
     """What a change writes with: only the committer makes one (and migrations)."""
 
@@ -164,6 +185,10 @@ class Database:
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` in a transaction that sees one snapshot of the data."""
         return await self._run_read(lambda: self._read(work))
+
+    async def ask(self, work: Callable[[Transaction], T]) -> T:
+        """`read` for work of one statement: half the ways to the database. Raises `StorageError` at a second one."""
+        return await self._run_read(lambda: work(Question(self._thread_connection(), self._names)))
 
     async def write(self, work: Callable[[WriteTransaction], T]) -> T:
         """Run `work` in the writing transaction; on disk when this returns, undone if it raises."""

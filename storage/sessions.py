@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, Self
 
+from storage.accounts import ACCOUNT_COLUMNS, AccountRow, account_row
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
 from storage.engines.engine import Row
@@ -24,12 +25,23 @@ class SessionRow:
 
 _COLUMNS = "session_id, user_id, device_id, created_ms, generation, nonce, next_nonce FROM sessions"
 
+_WITH_ACCOUNT = (
+    "SELECT s.session_id, s.user_id, s.device_id, s.created_ms, s.generation, s.nonce, s.next_nonce,"  # noqa: S608
+    f" {ACCOUNT_COLUMNS} FROM sessions AS s"
+    " JOIN accounts ON accounts.user_id = s.user_id WHERE s.session_id = ? AND s.ended_ms IS NULL"
+)
+
 
 class SessionsRepository:
     def find(self, tx: Transaction, session_id: str) -> SessionRow | None:
         """The session, or None if it was ended or never was."""
         row = tx.one(f"SELECT {_COLUMNS} WHERE session_id = ? AND ended_ms IS NULL", (session_id,))
         return None if row is None else SessionRow(*row)
+
+    def find_with_account(self, tx: Transaction, session_id: str) -> tuple[SessionRow, AccountRow] | None:
+        """The session and whose it is, or None if it was ended or never was."""
+        row = tx.one(_WITH_ACCOUNT, (session_id,))
+        return None if row is None else (SessionRow(*row[:7]), account_row(row[7:]))
 
     def find_any(self, tx: Transaction, session_id: str) -> tuple[SessionRow, int | None] | None:
         """The session, also if it was ended, and when it was."""

@@ -30,6 +30,9 @@ class Connection(Protocol):
     def execute(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
         """The rows of the answer; an empty list for statements that return none."""
 
+    def execute_alone(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
+        """As `execute`, for a reading statement outside of any transaction: it is one by itself."""
+
     def execute_each(self, select: str, rows: Sequence[Sequence[int]]) -> list[Row]:
         """The rows of a SELECT with each of several sets of parameters, which are integers: one answer, in no order."""
 

@@ -90,6 +90,12 @@ class PostgresConnection:
             return self._execute_first(self._statement(sql), parameters)
         return self._execute(self._statement(sql), parameters)
 
+    def execute_alone(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
+        if self._connection.closed:
+            self._open()
+        # Nothing is there that would begin a transaction.
+        return self._execute_first(self._statement(sql), parameters)
+
     def _execute_first(self, statement: str, parameters: Sequence[Any] | None) -> list[Row]:
         """Begin the transaction and run its first statement in one message: most that read have one or two."""
         statement, self._beginning = self._beginning + statement, ""

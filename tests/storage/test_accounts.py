@@ -5,6 +5,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from storage.accounts import (
     AccountExists,
     AccountFlag,
+    AccountRow,
     AccountsRepository,
     CreateAccount,
     DeactivateAccount,
@@ -13,6 +14,7 @@ from storage.accounts import (
 )
 from storage.change import Change
 from storage.devices import AddDevice, DeleteDevice, DevicesRepository, RenameDevice, SeeDevice
+from storage.login_attempts import LoginAttempt, LoginAttemptsRepository
 from storage.login_bans import BanRules, ForgetLoginFailures, LoginBansRepository, RecordLoginFailure
 from storage.login_tokens import CreateLoginToken, TakeLoginToken
 from storage.profiles import (
@@ -38,6 +40,7 @@ from storage.sessions import (
     EndSessionsOfDevice,
     EndSessionsOfUser,
     IssueNextTokens,
+    SessionRow,
     SessionsRepository,
     UseNextTokens,
 )
@@ -110,6 +113,19 @@ class AccountsTests(StorageMixin):
 
     def session_is_live(self, session_id: str) -> bool:
         return self.read(lambda tx: SessionsRepository().find(tx, session_id)) is not None
+
+    def with_account(self, session_id: str) -> tuple[SessionRow, AccountRow] | None:
+        return self.read(lambda tx: SessionsRepository().find_with_account(tx, session_id))
+
+    def test_session_is_read_with_its_account(self) -> None:
+        self.commit(account(ALICE), account(BOB), SetAccountFlag(BOB, AccountFlag.LOCKED, True))
+        self.commit(CreateSession("a", ALICE, "A", 7, "n"), CreateSession("b", BOB, "B", 8, "m"))
+        session = self.read(lambda tx: SessionsRepository().find(tx, "b"))
+        row = self.read(lambda tx: AccountsRepository().find(tx, BOB))
+        self.assertEqual(self.with_account("b"), (session, row))
+        self.assertIsNotNone(self.with_account("a"))
+        self.commit(EndSession("a", ALICE, 9))
+        self.assertEqual([self.with_account("a"), self.with_account("c")], [None, None])
 
     def test_sessions_end_by_session_device_and_user(self) -> None:
         for session_id, user_id, device_id in (
@@ -281,6 +297,37 @@ class AccountsTests(StorageMixin):
         self.fail_login(0, BOB)
         self.fail_login(0, BOB)
         self.assertEqual(both(""), (100, False))
+
+    def test_account_and_what_counts_against_an_address_are_read_together(self) -> None:
+        def attempt(*user_ids: str, address: str = "1.2.3.4") -> tuple[str | None, int | None, bool]:
+            found = self.result(
+                self.database.ask(
+                    lambda tx: LoginAttemptsRepository().get(tx, user_ids, address, user_ids[-1])
+                )
+            )
+            user_id = None if found.account is None else found.account.user_id
+            return user_id, found.banned_until_ms, found.is_counted
+
+        self.commit(account(ALICE), account(BOB), SetAccountFlag(BOB, AccountFlag.LOCKED, True))
+        old = "@Alice:one.example"
+        # Of several who may be meant the first: a name in another spelling is another account.
+        self.assertEqual(attempt(old, ALICE), (ALICE, None, False))
+        self.commit(account(old))
+        self.assertEqual(attempt(old, ALICE), (old, None, False))
+        self.assertEqual(attempt("@nobody:one.example"), (None, None, False))
+        self.fail_login(0, ALICE)
+        self.assertEqual(attempt(old, ALICE), (old, None, True))
+        self.assertEqual(
+            [attempt(BOB), attempt(ALICE, address="5.6.7.8")], [(BOB, None, False), (ALICE, None, False)]
+        )
+        self.fail_login(0)
+        self.fail_login(0)
+        self.assertEqual(attempt(BOB), (BOB, 100, False))
+        self.assertEqual(attempt("@nobody:one.example"), (None, 100, False))
+        found = self.read(lambda tx: LoginAttemptsRepository().get(tx, (), "1.2.3.4", ""))
+        self.assertEqual(found, LoginAttempt(None, 100, False))
+        row = self.read(lambda tx: AccountsRepository().find(tx, BOB))
+        self.assertEqual(self.read(lambda tx: LoginAttemptsRepository().get(tx, (BOB,), "", "")).account, row)
 
     def test_old_failures_and_old_bans_are_forgotten(self) -> None:
         self.fail_login(0)

@@ -1,8 +1,9 @@
 """What the database does to us: restarts, locks, damage, rolled back transactions."""
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg2
 from twisted.internet.defer import Deferred
@@ -28,6 +29,8 @@ from tests.storage.test_committer import Note
 from tests.support.gated_runner import GatedRunner
 from tests.support.postgres import postgres_database
 
+T = TypeVar("T")
+
 
 class DatabaseTests(StorageMixin):
     def test_name_that_was_rolled_back_is_not_remembered(self) -> None:
@@ -46,6 +49,30 @@ class DatabaseTests(StorageMixin):
     def test_newer_schema_is_refused_and_left_alone(self) -> None:
         self.database.write_now(lambda tx: tx.run("INSERT INTO schema_changes (number) VALUES (?)", (9999,)))
         self.assertRaises(SchemaTooNew, migrate, self.engine, self.database, lambda number: None)
+
+    def test_question_is_one_statement_and_leaves_no_transaction_open(self) -> None:
+        def ask_twice(tx: Transaction) -> None:
+            tx.value("SELECT position FROM log_head")
+            tx.value("SELECT position FROM log_head")
+
+        def ask_for_each(tx: Transaction) -> None:
+            tx.each("SELECT nid FROM names WHERE nid = ?", [(1,), (2,)])
+
+        self.assertEqual(
+            self.ask(lambda tx: tx.all("SELECT position FROM log_head WHERE 1 IN (??)", ([1, 2],))), [(0,)]
+        )
+        for work in (ask_twice, ask_for_each):
+            self.failureResultOf(Deferred.fromCoroutine(self.database.ask(work)), StorageError)
+        self.failureResultOf(
+            Deferred.fromCoroutine(self.database.ask(lambda tx: tx.value("SELECT nonsense"))), StorageError
+        )
+        # It sees what was committed meanwhile: no snapshot is left over.
+        self.result(self.committer.commit(Note("one")))
+        self.assertEqual(self.ask(LogRepository().get_position), 1)
+        self.assertEqual(self.read(LogRepository().get_position), 1)
+
+    def ask(self, work: Callable[[Transaction], T]) -> T:
+        return self.result(self.database.ask(work))
 
     def test_no_event_has_an_id_with_nul(self) -> None:
         self.assertEqual(self.read(lambda tx: EventsRepository().get_by_id(tx, ["$a\x00b"])), [])
@@ -179,6 +206,8 @@ class PostgresDatabaseTests(PostgresStorage, DatabaseTests, SynchronousTestCase)
         self.assertEqual(self.result(self.committer.commit(Note("after"))).position, 2)
         self._cut_connections()
         self.assertEqual(self.read(LogRepository().get_position), 2)
+        self._cut_connections()
+        self.assertEqual(self.ask(LogRepository().get_position), 2)
 
     def test_no_processes_are_started_and_nothing_is_compiled_for_a_statement(self) -> None:
         def ask(tx: Transaction) -> list[object]:

@@ -77,6 +77,10 @@ class MortalConnection:
         self._step()
         return self._connection.execute(sql, parameters)
 
+    def execute_alone(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
+        self._step()
+        return self._connection.execute_alone(sql, parameters)
+
     def execute_each(self, select: str, rows: Sequence[Sequence[int]]) -> list[Row]:
         self._step()
         return self._connection.execute_each(select, rows)

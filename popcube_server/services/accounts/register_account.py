@@ -59,7 +59,7 @@ class RegisterAccount:
     async def check_available(self, name: str) -> str:
         """The user ID that `name` would give. Raises if it is impossible, reserved or taken."""
         user_id = self.check_possible(name)
-        if await self._database.read(lambda tx: self._accounts.exists(tx, user_id)):
+        if await self._database.ask(lambda tx: self._accounts.exists(tx, user_id)):
             raise _in_use()
         return user_id
 

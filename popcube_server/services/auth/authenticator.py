@@ -7,10 +7,10 @@ from popcube_server.services.auth.session_tokens import Purpose, SessionTokens, 
 from popcube_server.services.auth.token_cache import KnownToken, TokenCache
 from popcube_server.services.errors import UnknownToken
 from popcube_server.services.requester import Requester
-from storage.accounts import AccountRow, AccountsRepository
+from storage.accounts import AccountRow
 from storage.change import LogEntry
 from storage.committer import Committer
-from storage.database import Database, Transaction
+from storage.database import Database
 from storage.sessions import SessionRow, SessionsRepository, UseNextTokens
 
 # Kinds of log entries, whose key begins with the user, that say that what is known of a token may be wrong now.
@@ -35,7 +35,6 @@ class TokenAuthenticator:
         self._database = database
         self._committer = committer
         self._now_ms = now_ms
-        self._accounts = AccountsRepository()
         self._sessions = SessionsRepository()
 
     def follow(self, entries: Sequence[LogEntry]) -> None:
@@ -58,9 +57,12 @@ class TokenAuthenticator:
         if claims is None or claims.purpose is not Purpose.ACCESS:
             raise UnknownToken("The access token is not known.")
         drops = self._cache.drops
-        session, account = await self._database.read(lambda tx: self._read(tx, claims))
-        if session is None or account is None or account.is_deactivated or not is_current(claims, session):
-            raise UnknownToken("The access token is not known, or was logged out.")
+        found = await self._database.ask(lambda tx: self._sessions.find_with_account(tx, claims.session_id))
+        if found is None:
+            raise _logged_out()
+        session, account = found
+        if session.user_id != claims.user_id or account.is_deactivated or not is_current(claims, session):
+            raise _logged_out()
         if claims.until_ms is not None and claims.until_ms <= self._now_ms():
             raise UnknownToken("The access token has expired.", soft_logout=True)
         if claims.nonce == session.next_nonce:
@@ -74,18 +76,16 @@ class TokenAuthenticator:
             self._cache.put(token, KnownToken(requester, claims.until_ms))
         return requester
 
-    def _read(self, tx: Transaction, claims: TokenClaims) -> tuple[SessionRow | None, AccountRow | None]:
-        session = self._sessions.find(tx, claims.session_id)
-        if session is None or session.user_id != claims.user_id:
-            return None, None
-        return session, self._accounts.find(tx, session.user_id)
-
 
 def is_current(claims: TokenClaims, session: SessionRow) -> bool:
     """Whether a token is of the session's present generation, or of the next one."""
     if claims.generation == session.generation:
         return claims.nonce == session.nonce
     return claims.generation == session.generation + 1 and claims.nonce == session.next_nonce
+
+
+def _logged_out() -> UnknownToken:
+    return UnknownToken("The access token is not known, or was logged out.")
 
 
 def _requester(session: SessionRow, account: AccountRow) -> Requester:

@@ -1,13 +1,14 @@
 """Whether somebody knows an account's password, for logins and confirmations alike."""
 
 from popcube_server.services.accounts.user_names import possible_user_ids
-from popcube_server.services.auth.login_bans import LoginBans, SeenFailures
+from popcube_server.services.auth.login_bans import LoginBans, SeenFailures, address_key
 from popcube_server.services.auth.passwords import Passwords
 from popcube_server.services.errors import NotAllowed
 from popcube_server.services.rate_limits import RateLimiter
-from storage.accounts import AccountRow, AccountsRepository, SetPasswordHash
+from storage.accounts import AccountRow, SetPasswordHash
 from storage.committer import Committer
-from storage.database import Database, Transaction
+from storage.database import Database
+from storage.login_attempts import LoginAttemptsRepository
 
 
 class CheckPassword:
@@ -28,7 +29,7 @@ class CheckPassword:
         self._passwords = passwords
         self._bans = bans
         self._failed_attempts = failed_attempts
-        self._accounts = AccountsRepository()
+        self._attempts = LoginAttemptsRepository()
 
     async def check(self, name: str, password: str, address: str) -> AccountRow:
         """The account, if the password is right. Raises `NotAllowed` without saying what is wrong.
@@ -38,7 +39,11 @@ class CheckPassword:
         candidates = possible_user_ids(name, self._server_name)
         key = candidates[-1] if candidates else ""
         changes = self._bans.changes
-        account, is_counted = await self._database.read(lambda tx: self._read(tx, candidates, address, key))
+        attempt = await self._database.ask(
+            lambda tx: self._attempts.get(tx, candidates, address_key(address), key)
+        )
+        self._bans.check_ended(attempt.banned_until_ms)
+        account = attempt.account
         # Spent before the slow part and given back after a success: a guess sent many times at once is many guesses.
         self._failed_attempts.spend(key)
         password_hash = None if account is None or account.is_deactivated else account.password_hash
@@ -46,18 +51,10 @@ class CheckPassword:
             await self._bans.record_failure(address, key)
             # The same for a wrong password, a wrong name and a deactivated account.
             raise NotAllowed("The user name or the password is wrong.")
-        await self._bans.forget_failures(address, key, SeenFailures(changes, is_counted))
+        await self._bans.forget_failures(address, key, SeenFailures(changes, attempt.is_counted))
         self._failed_attempts.give_back(key)
         await self._renew_hash(account, password)
         return account
-
-    def _read(
-        self, tx: Transaction, candidates: tuple[str, ...], address: str, key: str
-    ) -> tuple[AccountRow | None, bool]:
-        """The account, and whether failures are counted."""
-        is_counted = self._bans.check(tx, address, key)
-        found = (self._accounts.find(tx, user_id) for user_id in candidates)
-        return next((account for account in found if account is not None), None), is_counted
 
     async def _renew_hash(self, account: AccountRow, password: str) -> None:
         if account.password_hash is not None and self._passwords.is_outdated(account.password_hash):

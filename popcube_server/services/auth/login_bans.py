@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from popcube_server.services.errors import LimitExceeded
 from storage.change import LogEntry
 from storage.committer import Committer
-from storage.database import Database, Transaction
+from storage.database import Database
 from storage.log import Log
 from storage.login_bans import (
     BanRules,
@@ -59,13 +59,8 @@ class LoginBans:
         """How often something was counted or banned since the start, on this site or, as far as it heard, elsewhere."""
         return self._changes
 
-    def check(self, tx: Transaction, address: str, user_id: str) -> bool:
-        """Raise `LimitExceeded` if the address is banned. Whether failures of this account are counted for it."""
-        until_ms, is_counted = self._bans.find_ban_end_ms_and_failures(tx, address_key(address), user_id)
-        self._check_ended(until_ms)
-        return is_counted
-
-    def _check_ended(self, until_ms: int | None) -> None:
+    def check_ended(self, until_ms: int | None) -> None:
+        """Raise `LimitExceeded` before `until_ms`, when the ban of an address ends; None: it never had one."""
         if until_ms is not None and until_ms > self._now_ms():
             raise LimitExceeded("Too many failed logins from this address.", until_ms - self._now_ms())
 
@@ -80,7 +75,10 @@ class LoginBans:
         """
         is_counted = seen.is_counted
         if seen.changes != self._changes:
-            is_counted = await self._database.read(lambda tx: self.check(tx, address, user_id))
+            until_ms, is_counted = await self._database.ask(
+                lambda tx: self._bans.find_ban_end_ms_and_failures(tx, address_key(address), user_id)
+            )
+            self.check_ended(until_ms)
         if is_counted:
             await self._committer.commit(ForgetLoginFailures(address_key(address), user_id))
 
