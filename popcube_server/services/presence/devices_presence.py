@@ -47,9 +47,15 @@ class DevicesPresence:
     """What was told last."""
     devices: dict[str, _Device] = field(default_factory=dict)
 
-    def hear(self, device_id: str, state: str, now_ms: int) -> None:
-        """A device is there, in this state."""
-        self.devices[device_id] = _Device(state, now_ms + DEVICE_TIMEOUT_MS)
+    def hear(self, device_id: str, state: str, now_ms: int) -> bool:
+        """A device is there, in this state. Whether that is anything new."""
+        until_ms = now_ms + DEVICE_TIMEOUT_MS
+        device = self.devices.get(device_id)
+        if device is not None and device.state == state and device.until_ms > now_ms:
+            device.until_ms = until_ms
+            return False
+        self.devices[device_id] = _Device(state, until_ms)
+        return True
 
     def act(self, now_ms: int) -> None:
         """The user did something."""

@@ -90,7 +90,7 @@ class Presence:
         await self._show(user_id, user)
 
     def note_sync(self, user_id: str, device_id: str, set_presence: str = ONLINE) -> None:
-        """A device syncs: to be called when a sync begins, and when it ends if it took long.
+        """A device syncs: to be called when a sync begins, and when it goes on after a long wait.
 
         `set_presence` is the query parameter: `online`, `unavailable`, or `offline` for a sync that says nothing.
         """
@@ -102,8 +102,8 @@ class Presence:
             self._in_background(self._arrive(user_id, device_id, set_presence))
             return
         now_ms = self._platform.now_ms()
-        user.hear(device_id, set_presence, now_ms)
-        if user.now(now_ms) != user.shown:
+        # What only time changes is looked at when its time comes.
+        if user.hear(device_id, set_presence, now_ms) and user.now(now_ms) != user.shown:
             self._in_background(self._show(user_id, user))
 
     def note_active(self, user_id: str, device_id: str) -> None:

@@ -7,6 +7,7 @@ of members; each reader catches up by itself when asked.
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from dataclasses import field
+from itertools import takewhile
 from typing import Final
 
 from storage.events import StoreEvent
@@ -59,7 +60,10 @@ class RoomTails:
             return []
         if position < tail.since:
             return None
-        return [event for event in tail.events if event.position > position]
+        # From their end: who asks knows most of them.
+        found = list(takewhile(lambda event: event.position > position, reversed(tail.events)))
+        found.reverse()
+        return found
 
     def add(self, change: StoreEvent, position: int) -> None:
         """An event was committed."""

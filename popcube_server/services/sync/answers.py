@@ -53,10 +53,10 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a client is told. If there is nothing new it may be thrown away, and the search go on from `upto`."""
+    """What a client is told."""
 
-    body: bytes
-    has_news: bool
+    body: bytes | None
+    """None: there is nothing new. The search may go on from `upto`, or `Answers.nothing` say so."""
     upto: int
 
 
@@ -95,6 +95,10 @@ class Answers:
 
     async def make(self, request: SyncRequest, since: int | None, to_device_since: int) -> Answer:
         """What happened after `since` (None: everything from the beginning)."""
+        is_lagging = to_device_since < (since or 0)
+        if since == self._log.position and not request.is_full_state and not is_lagging:
+            # So begins every wait.
+            return Answer(None, since)
         requester = request.requester
         user_id = requester.user_id
         rooms = self._user_rooms.find_cached(user_id)
@@ -104,11 +108,14 @@ class Answers:
         upto = self._log.position
         entries = None if since is None else self._log.since(since)
         changes = find_changes(entries, user_id, requester.device_id, rooms)
-        is_lagging = to_device_since < (since or 0)
         if changes.is_nothing and not request.is_full_state and not is_lagging:
-            return Answer(await self._body(request, upto, None, []), False, upto)
+            return Answer(None, upto)
         plan = self._plan(request, rooms, changes, since)
         return await self._make(request, Span(since, upto), to_device_since, changes, plan)
+
+    async def nothing(self, request: SyncRequest, upto: int) -> bytes:
+        """The JSON for who knows everything up to a position."""
+        return await self._body(request, upto, None, [])
 
     def _plan(
         self,
@@ -152,9 +159,9 @@ class Answers:
             parts.append(b'"presence":{"events":[%b]}' % b",".join(presence))
         await self._add_device_lists(parts, user_id, span, changes)
         to_device = await self._add_to_device(parts, request, span, to_device_since)
-        has_news = bool(parts) or changes.may_have("one_time_keys")
-        body = await self._body(request, span.upto, to_device, parts)
-        return Answer(body, has_news, span.upto)
+        if not parts and not changes.may_have("one_time_keys"):
+            return Answer(None, span.upto)
+        return Answer(await self._body(request, span.upto, to_device, parts), span.upto)
 
     async def _body(
         self, request: SyncRequest, upto: int, to_device: int | None, parts: Sequence[bytes]
@@ -235,7 +242,8 @@ class Answers:
         user_id = request.requester.user_id
         view = request.view
         new = [task.room_id for task in tasks if task.changes is None and not _is_old(request, task, span)]
-        old = [task.room_id for task in tasks if task.room_id not in set(new)]
+        known = set(new)
+        old = [task.room_id for task in tasks if task.room_id not in known]
         entries = {room_id: list(found) for room_id, found in data.rooms.items()}
         if new and span.since is not None:
             of_new = await self._sources.user_data.of_rooms(user_id, new)

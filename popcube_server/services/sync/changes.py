@@ -28,7 +28,7 @@ class RoomChanges:
 
     @property
     def has_member_changes(self) -> bool:
-        return any(pair[0] == "m.room.member" for pair in self.pairs)
+        return bool(self.pairs) and any(pair[0] == "m.room.member" for pair in self.pairs)
 
     def add_event(self, change: StoreEvent, position: int) -> None:
         if change.ordering is not None:

@@ -11,6 +11,8 @@ MAX_TIMEOUT_MS = 10 * 60 * 1000
 CATCH_UP_S = 1.0
 """How long a request with a token ahead of the log waits for the log to get there."""
 CATCH_UP_STEP_S = 0.1
+LONG_WAIT_S = 10.0
+"""Who waited so long is told to be there once more: presence counts from the beginning of a sync for longer."""
 
 
 class Sync:
@@ -50,19 +52,24 @@ class Sync:
                 )
         while True:
             answer = await self._answers.make(request, since, to_device_since)
-            if since is None or request.is_full_state or answer.has_news:
+            if answer.body is not None:
                 return answer.body
+            if since is None or request.is_full_state:
+                break
             # Up to here there is nothing: the search goes on from there.
             since = answer.upto
             to_device_since = max(to_device_since, since)
             if self._log.position > since:
                 continue
-            left_s = deadline_s - self._platform.now_s()
+            now_s = self._platform.now_s()
+            left_s = deadline_s - now_s
             if left_s <= 0 or self._notifier.is_released:
-                return answer.body
+                break
             if not await self._notifier.wait(requester.user_id, requester.device_id, left_s):
-                return answer.body
-            await self._tell_presence(request)
+                break
+            if self._platform.now_s() - now_s >= LONG_WAIT_S:
+                await self._tell_presence(request)
+        return await self._answers.nothing(request, answer.upto)
 
     async def _tell_presence(self, request: SyncRequest) -> None:
         # "If this parameter is omitted then the client is automatically marked as online when it uses this API."

@@ -203,9 +203,10 @@ class ForkTests(SqliteStorage, EngineMixin, SynchronousTestCase):
         view = SyncView(timeline_limit=client.limit)
         request = SyncRequest(requester, None, view, state_style=client.style)
         answer = self.result(self.answers.make(request, client.since, client.since or 0))
-        body = orjson.loads(answer.body)
         client.since = answer.upto
-        part = body.get("rooms", {}).get("join", {}).get(room_id)
+        if answer.body is None:
+            return
+        part = orjson.loads(answer.body).get("rooms", {}).get("join", {}).get(room_id)
         if part is None:
             return
         for event in part[client.style.value.decode()]["events"]:

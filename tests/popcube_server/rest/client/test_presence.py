@@ -95,6 +95,20 @@ class PresenceTests(PresenceCase):
         self.assertEqual(self.status(), {"presence": "offline", "last_active_ago": 80_000})
         self.assertEqual(self.told(self.sync(self.alice, token))[self.bob.user_id]["presence"], "offline")
 
+    def test_who_waited_long_is_there_until_later(self) -> None:
+        since = self.sync(self.bob, self.sync(self.bob)["next_batch"])["next_batch"]
+        path = f"/_matrix/client/v3/sync?timeout=60000&since={since}"
+        waiting = self.begin("GET", path, None, self.bob)
+        self.clock.advance(50)
+        self.assert_waiting(waiting)
+        self.given_message(self.alice, self.room)
+        self.clock.advance(0)
+        self.finish(waiting)
+        self.clock.advance(60)
+        self.assertEqual(self.status()["presence"], "online")
+        self.clock.advance(20)
+        self.assertEqual(self.status()["presence"], "offline")
+
     def test_status_is_set_and_told(self) -> None:
         token = self.sync(self.alice)["next_batch"]
         self.assertEqual(self.ok(self.set({"presence": "unavailable", "status_msg": "lunch \0"})), {})
