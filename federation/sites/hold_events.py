@@ -1,8 +1,9 @@
 """Keeps events of peers that cannot become part of their rooms, so that a link does not wait for one of them for ever.
 
 What can never be had (no event, not signed, of an unknown room version) is kept at once. What stands on something that
-the peer does not give is tried for a while first, with its batch: the peer may be about to have it. Of a room of which
-something is kept already nothing is waited for. `retry_held.py` tries them again.
+the peer does not give is tried for a while first, with its batch: the peer may be about to have it; so is what the
+database does not take. Of a room of which something is kept already nothing is waited for. `retry_held.py` tries them
+again.
 """
 
 import logging
@@ -26,18 +27,35 @@ class HoldEvents:
     """Says when to wait no longer, and writes down."""
 
     def __init__(self, database: Database, committer: Committer, now_ms: Callable[[], int]) -> None:
+        self._database = database
         self._committer = committer
         self._now_ms = now_ms
         self._rooms = database.read_now(HeldBackRepository().get_rooms)
         self._failed_ms: dict[tuple[str, str], int] = {}
         """Site and event ID: since when it is tried in vain."""
+        self._unwritten_ms: dict[tuple[str, str], int] = {}
+        """Those that are placed each time, and then not taken by the database."""
 
     def is_enough(self, site: str, placing: CheckedEvent) -> bool:
         """An event failed: whether the link has waited for it long enough."""
+        return self._is_enough(self._failed_ms, site, placing)
+
+    def is_enough_writing(self, site: str, placing: CheckedEvent) -> bool:
+        """The same for one that was placed and could not be written."""
+        return self._is_enough(self._unwritten_ms, site, placing)
+
+    def _is_enough(self, since_ms: dict[tuple[str, str], int], site: str, placing: CheckedEvent) -> bool:
         if placing.event.room_id in self._rooms:
             return True
         now_ms = self._now_ms()
-        return now_ms - self._failed_ms.setdefault((site, placing.event.event_id), now_ms) >= PATIENCE_MS
+        return now_ms - since_ms.setdefault((site, placing.event.event_id), now_ms) >= PATIENCE_MS
+
+    async def has(self, site: str, placing: CheckedEvent) -> bool:
+        """Whether it is kept already."""
+        if placing.event.room_id not in self._rooms:
+            return False
+        digest = _held(site, placing).digest
+        return await self._database.read(lambda tx: HeldBackRepository().has_event(tx, digest))
 
     def placed(self, site: str, placing: CheckedEvent) -> None:
         """It was part of its room after all."""
@@ -46,11 +64,9 @@ class HoldEvents:
 
     async def hold(self, site: str, placing: CheckedEvent, reason: str) -> None:
         """On disk when it returns. Raises `CommitFailed`, `NoRoomToHold`."""
-        event = placing.event
-        await self._hold(
-            HeldEvent(site, event.room_id, event.rules.version, placing.is_soft_failed, event.json), reason
-        )
-        self._failed_ms.pop((site, event.event_id), None)
+        await self._hold(_held(site, placing), reason)
+        self._failed_ms.pop((site, placing.event.event_id), None)
+        self._unwritten_ms.pop((site, placing.event.event_id), None)
 
     async def hold_unchecked(self, site: str, event: ReceivedEvent, reason: str) -> None:
         """The same for what is no event, as far as this site can tell."""
@@ -65,3 +81,8 @@ class HoldEvents:
         await PeerCommitter(self._committer, event.site).commit(change)
         logger.error("An event of %s from site %s is kept for later: %s", event.room_id, event.site, reason)
         self._rooms.add(event.room_id)
+
+
+def _held(site: str, placing: CheckedEvent) -> HeldEvent:
+    event = placing.event
+    return HeldEvent(site, event.room_id, event.rules.version, placing.is_soft_failed, event.json)

@@ -1,26 +1,35 @@
 """What a batch of a peer writes, waited for at its end: events of one room need not wait for each other's disk."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from federation.sites.write_faults import is_at_fault
 from storage.change import Change
 from storage.committer import Commits, Committed, Fence
 from storage.database import Waiter
+from storage.events import StoreEvent
 
 
 class Placed:
     """What became of the events of a batch that were submitted."""
 
-    def __init__(self, waiters: Iterable[Waiter[Committed]]) -> None:
+    def __init__(self, submitted: Iterable[tuple[Waiter[Committed], Sequence[str]]]) -> None:
+        """Each with the rooms of its events."""
         self._failure: Failure | None = None
+        self.unwritable: dict[str, str] = {}
+        """Rooms of which there is an event that the database does not take, whatever is beside it, with the reason."""
         self._watching = [
-            Deferred.fromCoroutine(_until(waiter)).addErrback(self._note_failure) for waiter in waiters
+            Deferred.fromCoroutine(_until(waiter)).addErrback(self._note_failure, rooms)
+            for waiter, rooms in submitted
         ]
 
-    def _note_failure(self, failure: Failure) -> None:
+    def _note_failure(self, failure: Failure, rooms: Sequence[str]) -> None:
         self._failure = self._failure or failure
+        error = failure.value
+        if error is not None and is_at_fault(error):
+            self.unwritable |= dict.fromkeys(rooms, str(error) or type(error).__name__)
 
     def check(self) -> None:
         """Raises the first failure so far: what is written behind them, in another transaction, must not be."""
@@ -43,14 +52,16 @@ class PeerPipeline:
 
     def __init__(self, committer: Commits) -> None:
         self._committer = committer
-        self._under_way: list[Waiter[Committed]] = []
+        self._under_way: list[tuple[Waiter[Committed], Sequence[str]]] = []
 
     async def commit(self, *changes: Change, fence: Fence | None = None) -> Committed:
         return await self._committer.commit(*changes, fence=fence)
 
     def submit(self, changes: Iterable[Change], fence: Fence | None = None) -> Waiter[Committed]:
         """The answer comes at once, and says nothing: it is in the queue, before what is submitted later."""
-        self._under_way.append(self._committer.submit(changes, fence))
+        changes = tuple(changes)
+        rooms = [change.room_id for change in changes if isinstance(change, StoreEvent)]
+        self._under_way.append((self._committer.submit(changes, fence), rooms))
         queued: Waiter[Committed] = Waiter()
         queued.succeed(Committed(0, ()))
         return queued

@@ -9,8 +9,6 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 
-from twisted.internet.defer import CancelledError
-
 from federation.room_dag.auth_rules.auth_state_keys import CREATE_PAIR
 from federation.room_dag.event import Event, InvalidEvent
 from federation.room_dag.room_versions import RoomRules, UnknownRoomVersion, get_room_rules
@@ -30,9 +28,9 @@ from federation.sites.checked_event import CheckedEvent
 from federation.sites.hold_events import HoldEvents
 from federation.sites.peer_verdicts import PeerVerdicts
 from federation.sites.pipeline import PeerPipeline, Placed
+from federation.sites.write_faults import is_at_fault
 from federation.transport.errors import Unreachable
-from storage.committer import CommitFailed
-from storage.engines.engine import StorageError
+from storage.events import OUTLIER
 from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
@@ -103,17 +101,34 @@ class PlaceSiteEvent:
         Raises `FederationError`, `MissingEvents`, `StateUnavailable`, `CommitFailed`, and what nobody has thought
         of: it is to be tried again.
         """
+        if await self._hold.has(site, placing):
+            # It came in a batch of which something else failed.
+            return
         try:
             await self._place_now(site, placing)
-        except (Unreachable, CommitFailed, StorageError, CancelledError):
-            # It may have what is missing; or the event is not at fault.
+        except Unreachable:
+            # It may have what is missing.
             raise
         except Exception as error:
-            if not self._hold.is_enough(site, placing):
+            if not is_at_fault(error) or not self._hold.is_enough(site, placing):
                 raise
             await self._hold.hold(site, placing, str(error) or type(error).__name__)
         else:
             self._hold.placed(site, placing)
+
+    async def keep_unwritable(self, site: str, received: Iterable[ReceivedEvent], placed: Placed) -> None:
+        """Of rooms of which an event could not be written: keep for later what is not here, once it was tried in vain
+        for long enough. What of it only stands on that event is not told apart: trying again shows.
+
+        Raises `CommitFailed`, `NoRoomToHold`.
+        """
+        for each in await self.check(site, received):
+            reason = placed.unwritable.get(each.event.room_id)
+            if reason is None or not self._hold.is_enough_writing(site, each):
+                continue
+            stored = await self._events.find(each.event.event_id)
+            if stored is None or stored.flags & OUTLIER:
+                await self._hold.hold(site, each, reason)
 
     async def place_again(self, site: str, received: ReceivedEvent) -> None:
         """An event that was kept: on disk when it returns, or refused by its room.

@@ -6,9 +6,9 @@ The peer sends the batch again; then the others go in together, without those th
 import logging
 from collections.abc import Sequence
 
-from storage.committer import Arrival, CommitFailed, Committer, CommitterBusy, PeerCommitter
-from storage.engines.engine import Unavailable
-from storage.held_back import HoldRecord, NoRoomToHold
+from federation.sites.write_faults import is_at_fault
+from storage.committer import Arrival, Committer, PeerCommitter
+from storage.held_back import HoldRecord
 from storage.replication.apply_records import ApplyRecords
 from storage.replication.record import Record
 
@@ -22,7 +22,7 @@ class ScreenRecords:
 
     async def screen(self, site: str, records: Sequence[Record], error: Exception) -> None:
         """`error` is why they were not taken together. Raises `CommitFailed`, `NoRoomToHold`."""
-        if _is_temporary(error):
+        if not is_at_fault(error):
             return
         for record in records:
             reason = await self._try(site, record)
@@ -38,14 +38,7 @@ class ScreenRecords:
             await self._committer.take_in(Arrival(site, lambda tx: self._apply.arrive(tx, (record,))))
         except Exception as error:
             # Whatever it is that a newer version has put into it: it must not end the link.
-            if _is_temporary(error):
+            if not is_at_fault(error):
                 raise
             return f"{type(error).__name__}: {error}"
         return None
-
-
-def _is_temporary(error: Exception) -> bool:
-    """The database was at fault, and not what was to be written; or nothing more can be kept."""
-    return isinstance(error, (CommitterBusy, NoRoomToHold)) or (
-        isinstance(error, CommitFailed) and isinstance(error.__cause__, Unavailable)
-    )

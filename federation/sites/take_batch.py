@@ -52,6 +52,12 @@ class PlaceEvent(Protocol):
     def take_placed(self, site: str) -> Placed:
         """What was placed since the last call."""
 
+    async def keep_unwritable(self, site: str, received: Sequence[ReceivedEvent], placed: Placed) -> None:
+        """Keep for later what cannot be written, and what stands on it, once it was tried in vain for long enough.
+
+        Raises `CommitFailed`, `NoRoomToHold`.
+        """
+
 
 class _Line:
     """Batches of one log, in the order of the log."""
@@ -111,10 +117,10 @@ class TakeBatch:
             try:
                 if line.newest.get(batch.after) is not batch:
                     raise InvalidBatch("the peer has sent a later one meanwhile")
-                arriving = await self._submit(line, batch)
+                arriving, placed = await self._submit(line, batch)
             finally:
                 line.turns.release()
-            committed = await self._arrived(batch, arriving)
+            committed = await self._arrived(batch, arriving, placed)
             # Another batch may have failed meanwhile, and the disk been asked too early.
             line.reach(max(batch.upto, line.reached or 0))
         except BaseException:
@@ -126,14 +132,17 @@ class TakeBatch:
                 del line.newest[batch.after]
         return Acknowledgement(batch.upto, committed.position)
 
-    async def _arrived(self, batch: Batch, arriving: Waiter[Committed]) -> Committed:
+    async def _arrived(self, batch: Batch, arriving: Waiter[Committed], placed: Placed) -> Committed:
         try:
             return await arriving
         except InvalidBatch:
             raise
         except Exception as error:
             # The peer will send it again: then without what cannot be written.
-            await self._screen.screen(batch.site, batch.records, error)
+            if placed.unwritable:
+                await self._place.keep_unwritable(batch.site, batch.events, placed)
+            else:
+                await self._screen.screen(batch.site, batch.records, error)
             raise
 
     async def _until_its_turn(self, line: _Line, batch: Batch) -> None:
@@ -161,7 +170,7 @@ class TakeBatch:
                 if moved in line.moved:
                     line.moved.remove(moved)
 
-    async def _submit(self, line: _Line, batch: Batch) -> Waiter[Committed]:
+    async def _submit(self, line: _Line, batch: Batch) -> tuple[Waiter[Committed], Placed]:
         """Place the events; when this returns the batch is in the committer's queue, as a whole."""
         await self._see_log(batch)
         *slices, last = _slices(batch.events)
@@ -171,7 +180,7 @@ class TakeBatch:
             return await self._place_slice(batch.site, last, lambda: self._arrive(line, batch))
         except BaseException:
             # The next try must not meet what is still under way.
-            await self._let_settle(batch.site)
+            await self._let_settle(batch)
             raise
 
     async def _see_log(self, batch: Batch) -> None:
@@ -202,7 +211,7 @@ class TakeBatch:
         for event in events:
             await self._place.place(site, event)
 
-    def _arrive(self, line: _Line, batch: Batch) -> Waiter[Committed]:
+    def _arrive(self, line: _Line, batch: Batch) -> tuple[Waiter[Committed], Placed]:
         placed = self._place.take_placed(batch.site)
         moved = MoveSiteCursor(batch.log, batch.upto, batch.seen)
 
@@ -216,14 +225,17 @@ class TakeBatch:
 
         arriving = self._committer.submit_arrival(Arrival(batch.site, decide))
         line.reach(max(batch.upto, line.reached or 0))
-        return arriving
+        return arriving, placed
 
-    async def _let_settle(self, site: str) -> None:
+    async def _let_settle(self, batch: Batch) -> None:
+        placed = self._place.take_placed(batch.site)
         try:
-            await self._place.take_placed(site).settled()
+            await placed.settled()
         except Exception:
             # Why the batch failed is told by what it failed of first.
-            logger.info("Of a batch of site %s not all events were written", site, exc_info=True)
+            logger.info("Of a batch of site %s not all events were written", batch.site, exc_info=True)
+        if placed.unwritable:
+            await self._place.keep_unwritable(batch.site, batch.events, placed)
 
 
 def _slices(events: Sequence[ReceivedEvent]) -> Sequence[Sequence[ReceivedEvent]]:

@@ -57,6 +57,9 @@ class NoRooms:
     def take_placed(self, site: str) -> Placed:
         return Placed(())
 
+    async def keep_unwritable(self, site: str, received: Sequence[ReceivedEvent], placed: Placed) -> None:
+        raise AssertionError("an event was sent")
+
 
 class OnceDeaf(TakeBatch):
     """Its database fails when the first batch begins."""

@@ -13,6 +13,9 @@ from federation.transport.errors import HttpRefusal
 from federation.transport.https import HttpRequest, HttpResponse
 from federation.transport.route import Route
 from storage import held_back
+from storage.database import WriteTransaction
+from storage.engines.engine import StorageError, Unavailable
+from storage.events import StoreEvent
 from storage.held_back import HeldBackRepository
 from storage.site_links import MoveSiteCursor, SiteLinksRepository
 from tests.popcube_server.federation_receiving.far_server import found
@@ -217,6 +220,75 @@ class MissingTests(SitesTestCase):
         self.assertEqual(self.held(), 0)
         self.assertEqual(self.texts(self.room_id), ["behind it"])
         self.assertEqual(self.texts(self.other_room), ["on nothing"])
+
+
+class UnwritableTests(SitesTestCase):
+    """An event that the database of one site does not take, for a reason of its own."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.alice = self.given_user("alice")
+        self.there = self.at_berta(self.alice)
+        self.room_id, self.other_room = self.given_room(self.alice), self.given_room(self.alice)
+        self.settle()
+        self.cut()
+        self.given_message(self.alice, self.other_room, "odd")
+        self.given_message(self.alice, self.other_room, "on it")
+        self.given_message(self.alice, self.room_id, "behind it")
+        path = f"/_matrix/client/v3/user/{self.alice.user_id}/account_data/com.example.last"
+        self.ok(self.put(path, {"number": 1}, self.alice))
+        self.account_data = path
+
+    def refuse_with(self, kind: type[Exception], reason: str) -> Any:
+        write = StoreEvent.write
+
+        def write_or_fail(tx: WriteTransaction, changes: Sequence[tuple[int, StoreEvent]]) -> Any:
+            if any(b'"odd"' in change.json for _, change in changes):
+                raise kind(reason)
+            return write(tx, changes)
+
+        return self.patch(StoreEvent, "write", write_or_fail)
+
+    def test_it_is_tried_for_a_while_and_then_kept(self) -> None:
+        refusing = self.refuse_with(StorageError, "invalid byte sequence")
+        self.heal()
+        self.assertEqual((self.texts(self.other_room), self.has_account_data()), ([], False))
+        self.wait(2 * PATIENCE_MS // 1000)
+        self.assertEqual((self.texts(self.other_room), self.has_account_data()), ([], True))
+        self.assertEqual(self.texts(self.room_id), ["behind it"])
+        refusing.restore()
+        self.wait(300)
+        self.assertEqual(self.texts(self.other_room), ["on it", "odd"])
+
+    def test_so_is_one_that_does_not_get_as_far_as_the_database(self) -> None:
+        self.refuse_with(ValueError, "a string cannot contain NUL")
+        self.heal()
+        self.wait(2 * PATIENCE_MS // 1000)
+        self.assertEqual((self.texts(self.other_room), self.has_account_data()), ([], True))
+
+    def test_nothing_is_kept_because_the_database_is_away(self) -> None:
+        away = self.refuse_with(Unavailable, "away")
+        self.heal()
+        self.wait(3 * PATIENCE_MS // 1000)
+        self.assertEqual((self.texts(self.other_room), self.has_account_data()), ([], False))
+        away.restore()
+        self.wait(15)
+        self.assertEqual(self.texts(self.other_room), ["on it", "odd"])
+        database = self.organisations[BERTA].core.database
+        self.assertEqual(database.read_now(HeldBackRepository().count).events, 0)
+
+    def has_account_data(self) -> bool:
+        return self.get(self.account_data, self.there)[0] == 200
+
+    def texts(self, room_id: str) -> list[str]:
+        path = f"/_matrix/client/v3/rooms/{room_id}/messages?dir=b&limit=50"
+        events = self.ok(self.get(path, self.there))["chunk"]
+        return [event["content"]["body"] for event in events if event["type"] == "m.room.message"]
+
+    def wait(self, duration_s: int) -> None:
+        for _ in range(duration_s):
+            self.clock.advance(1)
+            self.network.flush()
 
 
 class UnexpectedTests(SitesTestCase):
