@@ -20,6 +20,7 @@ from popcube_server.services.media.fetch_remote_media import FetchRemoteMedia, R
 from popcube_server.services.media.fill_media import FillMedia
 from popcube_server.services.media.find_media import FindMedia, FindThawedMedia, MediaFinder, RemoteMedia
 from popcube_server.services.media.get_thumbnail import GetThumbnail
+from popcube_server.services.media.known_contents import KnownContents
 from popcube_server.services.media.make_thumbnail import MakeThumbnail
 from popcube_server.services.media.media_uses import MediaUses
 from popcube_server.services.media.receive_content import ReceiveContent
@@ -88,10 +89,12 @@ def build_media(core: Core, federation: Federation, network: Network, peers: Sit
     )
     fetch = _build_fetch(core, federation, files, cached)
 
+    known = KnownContents(core.database, MediaRepository(), core.log)
+    contents = known.contents
+    core.metrics.cache("media", lambda: len(contents), lambda: contents.hits, lambda: contents.misses)
+
     def finder(remote: RemoteMedia) -> FindMedia:
-        return FindMedia(
-            core.server_name, core.platform, core.database, MediaRepository(), awaited, remote, sites.others
-        )
+        return FindMedia(core.server_name, core.platform, known, awaited, remote, sites.others)
 
     find = finder(fetch)
     # Nothing is fetched for those who would not get it.

@@ -5,11 +5,11 @@ from typing import Protocol
 
 from popcube_server.services.errors import NotFound, WithCode
 from popcube_server.services.media.awaited_uploads import AwaitedUploads
+from popcube_server.services.media.known_contents import KnownContents
 from popcube_server.services.media.media_address import MediaRequest
 from popcube_server.services.media.other_sites import OtherSites
 from popcube_server.services.platform import Platform
-from storage.database import Database
-from storage.media import ContentRecord, MediaRepository, MediaRow
+from storage.media import ContentRecord, MediaRow
 
 logger = logging.getLogger(__name__)
 
@@ -44,16 +44,14 @@ class FindMedia:
         self,
         server_name: str,
         platform: Platform,
-        database: Database,
-        media: MediaRepository,
+        known: KnownContents,
         awaited: AwaitedUploads,
         remote: RemoteMedia,
         others: OtherSites,
     ) -> None:
         self._server_name = server_name
         self._platform = platform
-        self._database = database
-        self._media = media
+        self._known = known
         self._awaited = awaited
         self._remote = remote
         self._others = others
@@ -63,6 +61,9 @@ class FindMedia:
         if request.address.server_name != self._server_name:
             return await self._get_remote(request)
         media_id = request.address.media_id
+        content = self._known.find(media_id)
+        if content is not None:
+            return content
         row = await self._find_row(media_id)
         if row is None:
             return await self._wait(media_id, min(request.timeout_ms / 1000, self._others.record_delay_s))
@@ -85,7 +86,7 @@ class FindMedia:
         return not is_own
 
     async def _find_row(self, media_id: str) -> MediaRow | None:
-        row = await self._database.read(lambda tx: self._media.find(tx, media_id))
+        row = await self._known.read(media_id)
         return None if row is None or row.is_expired(self._platform.now_ms()) else row
 
     async def _wait(self, media_id: str, timeout_s: float) -> ContentRecord:
