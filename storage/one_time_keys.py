@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from itertools import chain, islice
+from operator import itemgetter
 from typing import ClassVar, Final, Self
 
 from storage.change import Change, Conflict
@@ -22,6 +23,8 @@ from synapse_like_config.lazy_dataclasses import dataclass
 MAX_PER_DEVICE = 1000
 """One-time keys that a device may have on the server; clients keep 50 to 100."""
 MAX_FALLBACK_ALGORITHMS = 10
+_PLACES_PER_POSITION: Final = 1024
+"""How many keys of one upload have a place of their own: more than a device may have."""
 CLAIMED_REMEMBERED = 500
 """Of how many claims per device it is remembered that they happened."""
 
@@ -85,8 +88,8 @@ class DeviceKeyCounts:
     """Unclaimed one-time keys by algorithm; without those of which there are none."""
     unused_fallback_types: tuple[str, ...]
     """Algorithms whose fallback key was not given out yet."""
-    added: tuple[str, ...] = field(default=(), compare=False)
-    """After an upload: digests (hex) of the one-time keys that were new."""
+    added: tuple[OneTimeKey, ...] = field(default=(), compare=False)
+    """After an upload: the one-time keys that were new."""
     replaced_fallback: tuple[str, ...] = field(default=(), compare=False)
     """After an upload: algorithms with a new fallback key."""
 
@@ -110,7 +113,7 @@ class AddOneTimeKeys(Change):
     def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
         assert isinstance(result, DeviceKeyCounts)
         return (
-            *((ONE_TIME_KEY, (*self.key(), digest)) for digest in result.added),
+            *((ONE_TIME_KEY, (*self.key(), key.digest.hex())) for key in result.added),
             *((FALLBACK_KEY, (*self.key(), algorithm)) for algorithm in result.replaced_fallback),
         )
 
@@ -174,27 +177,43 @@ class _Upload:
                     there.fallback_keys[first.decode()] = _FallbackKey(second, third, what == 5)
         return there
 
-    def _write_keys(self, there: "_There") -> tuple[str, ...]:
-        rows, added = [], []
+    def _write_keys(self, there: "_There") -> tuple[OneTimeKey, ...]:
+        fresh, added = [], []
         for key in self._change.keys:
             name = (key.algorithm.encode(), key.key_id.encode())
-            digest = key.digest
-            old = there.present.get(name)
-            if (old is not None and old != key.json) or there.elsewhere.get(name, digest) != digest:
-                raise KeyExists(key.name)
-            # "each one-time key is returned at most once": also if the client, having lost our answer, repeats itself,
-            # perhaps to another site.
-            if old is None and digest not in there.claimed and name not in there.elsewhere:
+            if self._is_new(there, name, key):
                 there.present[name] = key.json
                 there.count(name[0])
-                rows.append((*self._of, *name, self._position, key.json))
-                added.append(digest.hex())
+                fresh.append((*name, key.json))
+                added.append(key)
+        if len(fresh) > MAX_PER_DEVICE:
+            # Before they take places of another upload.
+            raise TooManyKeys("the device has too many keys")
+        first = self._position * _PLACES_PER_POSITION
+        # Of the keys of one upload, those whose IDs are lower go first: clients count.
+        fresh.sort(key=itemgetter(1, 0))
         self._tx.later(
-            "INSERT INTO one_time_keys (user_nid, device, algorithm, key_id, position, json)"
+            "INSERT INTO one_time_keys (place, user_nid, device, algorithm, key_id, json)"
             " VALUES (?, ?, ?, ?, ?, ?)",
-            rows,
+            [(first + number, *self._of, *key) for number, key in enumerate(fresh)],
         )
         return tuple(added)
+
+    def _is_new(self, there: "_There", name: tuple[bytes, bytes], key: OneTimeKey) -> bool:
+        """Whether it is not there, and was not. Raises `KeyExists`."""
+        old = there.present.get(name)
+        if old is not None:
+            if old != key.json:
+                raise KeyExists(key.name)
+            return False
+        elsewhere = there.elsewhere.get(name)
+        if elsewhere is not None:
+            if elsewhere != key.digest:
+                raise KeyExists(key.name)
+            return False
+        # "each one-time key is returned at most once": also if the client, having lost our answer, repeats itself,
+        # perhaps to another site.
+        return not there.claimed or key.digest not in there.claimed
 
     def _write_fallback_keys(self, there: "_There") -> None:
         for key in self._change.fallback_keys:
@@ -351,25 +370,18 @@ def _claim(
 def _take_oldest(tx: WriteTransaction, pools: Sequence[_Pool]) -> dict[_Pool, OneTimeKey]:
     """Remove the oldest key of each pool that has one."""
     # "One-time keys are given out in the order that they were uploaded"
-    # One look into the index for each: joined, the database would look at all keys of a pool.
-    oldest = (
-        "k WHERE k.user_nid = given.user_nid AND k.device = given.device AND k.algorithm = given.algorithm"
-        " ORDER BY k.position, k.key_id LIMIT 1"
-    )
+    # One look into the index for each, and once: joined, the database would look at all keys of a pool.
     rows = tx.all(
-        f"WITH given (user_nid, device, algorithm) AS (VALUES {_marks(pools)})"  # noqa: S608
-        " SELECT given.user_nid, given.device, given.algorithm,"
-        f" (SELECT k.key_id FROM one_time_keys {oldest}), (SELECT k.json FROM one_time_keys {oldest}) FROM given",
+        f"WITH given (user_nid, device, algorithm) AS (VALUES {_marks(pools)}),"  # noqa: S608
+        " oldest AS MATERIALIZED (SELECT (SELECT MIN(k.place) FROM one_time_keys k WHERE k.user_nid = given.user_nid"
+        " AND k.device = given.device AND k.algorithm = given.algorithm) AS place FROM given)"
+        " DELETE FROM one_time_keys WHERE place IN (SELECT place FROM oldest)"
+        " RETURNING user_nid, device, algorithm, key_id, json",
         [value for pool in pools for value in pool],
-    )
-    found = [row for row in rows if row[3] is not None]
-    tx.later(
-        "DELETE FROM one_time_keys WHERE (user_nid, device, algorithm, key_id) IN (VALUES (?, ?, ?, ?))",
-        [row[:4] for row in found],
     )
     return {
         (user, device, algorithm): OneTimeKey(algorithm.decode(), key_id.decode(), json)
-        for user, device, algorithm, key_id, json in found
+        for user, device, algorithm, key_id, json in rows
     }
 
 
