@@ -10,6 +10,7 @@ import psycopg2.extensions
 import psycopg2.extras
 
 from storage.engines.engine import Connection, Row, StorageError, Unavailable, UniqueViolation
+from storage.engines.postgres_arrays import is_plain, select_rows
 from synapse_like_config.database import DatabaseConfig
 
 BULK_PAGE_ROWS = 1000
@@ -165,11 +166,14 @@ class PostgresConnection:
             pieces = sql.split("?")
             self._later += ["".join(self._filled(pieces, row)) for row in rows]
         else:
-            beginning, end = sql[: match.start()] + "VALUES ", sql[match.end() :]
+            beginning, end = sql[: match.start()], sql[match.end() :]
             for start in range(0, len(rows), BULK_PAGE_ROWS):
                 page = rows[start : start + BULK_PAGE_ROWS]
-                values = [f"({','.join(map(self._literal, row))})" for row in page]
-                self._later.append(f"{beginning}{','.join(values)}{end}")
+                given = select_rows(page, self._literal)
+                if given is None:
+                    values = [f"({','.join(map(self._literal, row))})" for row in page]
+                    given = f"VALUES {','.join(values)}"
+                self._later.append(f"{beginning}{given}{end}")
         if taken is not None:
             self._taken = taken
 
@@ -185,6 +189,8 @@ class PostgresConnection:
         if kind is int:
             return str(value)
         if kind is bytes:
+            if is_plain(value):
+                return f"""'{value.decode().replace("'", "''")}'::bytea"""
             return f"'\\x{value.hex()}'::bytea"
         if value is None:
             return "NULL"

@@ -128,6 +128,57 @@ class DatabaseTests(StorageMixin):
         insert = "INSERT INTO log (position, kind, at_ms, entry_key, origin) VALUES (?, ?, ?, ?, ?)"
         self.database.write_now(lambda tx: tx.later(insert, [(2**40, 1, 0, b"", 0)]))
 
+    def test_many_values_written_later_are_what_they_were(self) -> None:
+        """So many that PostgreSQL takes whole columns."""
+        texts = [
+            "it's",
+            "100%",
+            "a\\'b",
+            "?",
+            "\U0001f600",
+            "-- ;",
+            "%s",
+            '{"a": "b\\\\"}',
+            "{,}",
+            "NULL",
+            "",
+            " ",
+            "\n\x01",
+        ]
+        bytes_ = [*(text.encode() for text in texts), b"\\x41", b"\0", bytes(range(256))]
+        rows = [
+            (f"@{number}", "A", None if number % 3 == 0 else value, number - 5, None, 2**40)
+            for number, value in enumerate(bytes_)
+        ]
+        insert = (
+            "INSERT INTO devices (user_id, device_id, display_name, created_ms, last_seen_address, position)"
+            " VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (user_id, device_id) DO UPDATE SET position = excluded.position + 1"
+        )
+        select = (
+            "SELECT user_id, device_id, display_name, created_ms, last_seen_address, position FROM devices"
+            " ORDER BY created_ms"
+        )
+        for number in range(2):
+            self.database.write_now(lambda tx: tx.later(insert, rows))
+            expected = [(*row[:5], 2**40 + number) for row in rows]
+            self.assertEqual(self.read(lambda tx: tx.all(select)), expected)
+        changes = [(text + "!", bytes(range(256)), text[::-1], -number) for number, text in enumerate(texts)]
+        self.database.write_now(
+            lambda tx: tx.later(
+                "INSERT INTO transactions (scope, request, event_id, at_ms) VALUES (?, ?, ?, ?)", changes
+            )
+        )
+        found = self.read(lambda tx: tx.all("SELECT scope, request, event_id, at_ms FROM transactions"))
+        self.assertEqual(sorted(found), sorted(changes))
+
+    def test_many_values_of_several_kinds_are_written_one_by_one(self) -> None:
+        rows = [
+            (901 + number, memoryview(b"%d" % number) if number % 2 else b"x%d" % number)
+            for number in range(20)
+        ]
+        self.database.write_now(lambda tx: tx.later("INSERT INTO names (nid, name) VALUES (?, ?)", rows))
+        self.assertEqual(self.names(), [bytes(name) for _, name in rows])
+
     def test_what_is_left_for_later_goes_with_a_rollback(self) -> None:
         def write(tx: WriteTransaction) -> None:
             tx.later("INSERT INTO names (nid, name) VALUES (?, ?)", [(901, b"1")])
