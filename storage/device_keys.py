@@ -5,6 +5,7 @@ from typing import ClassVar, Final, Self
 
 from storage.change import Change, Conflict
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
+from storage.device_list_updates import note_with_keys
 from storage.replication.record_index import RecordIndex
 from synapse_like_config.lazy_dataclasses import dataclass
 
@@ -53,6 +54,9 @@ class SetDeviceKeys(Change):
     device_id: str
     json: bytes
     """Canonical JSON without `unsigned`."""
+    is_noted: bool = False
+    """Whether the update that tells other servers of them is noted with them, which is so on one site. Of several, the
+    one that sends to others notes it, with the number of its lease."""
 
     def key(self) -> tuple[str, ...]:
         return (self.user_id, self.device_id)
@@ -81,6 +85,8 @@ class SetDeviceKeys(Change):
                 raise DeviceGone("the device was deleted")
             old = next((json for is_key, json in rows if is_key), None)
             results.append(_write_keys(tx, (user, device), position, old, change.json))
+            if change.is_noted:
+                note_with_keys(tx, user, device, position)
         return results
 
 
@@ -122,6 +128,8 @@ class SetFirstDeviceKeys(SetDeviceKeys):
             if len(found) > 1:
                 raise NotFirstKeys("the device has keys, or is called like one")
             _write_keys(tx, of, position, None, change.json)
+            if change.is_noted:
+                note_with_keys(tx, *of, position)
         return [True] * len(changes)
 
 

@@ -14,6 +14,11 @@ CROSS_SIGNING = ""
 """In place of a device ID: the user's cross-signing keys."""
 EPOCH_SHIFT: Final = 36
 """Stream IDs are numbers of JSON, below 2**53: enough for 10**5 leases and 6 * 10**10 positions."""
+_INSERT: Final = "INSERT INTO device_list_updates (user_nid, device, position, previous, stream_id)"
+_IF_LATER: Final = (
+    "ON CONFLICT (user_nid, device) DO UPDATE SET position = excluded.position, previous = excluded.previous,"
+    " stream_id = excluded.stream_id WHERE excluded.stream_id > device_list_updates.stream_id"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +52,42 @@ class NoteDeviceChange(Change):
         results: list[object] = []
         for _, change in changes:
             user = users[change.user_id]
-            # Updates of devices form a chain; those of cross-signing keys are not part of it.
-            previous = tx.value(
-                "SELECT MAX(stream_id) FROM device_list_updates"
-                " WHERE user_nid = ? AND device <> ? AND stream_id < ?",
-                (user, CROSS_SIGNING.encode(), change.stream_id),
-            )
-            _write_device_update(
-                tx, (user, change.device_id.encode(), change.position, previous, change.stream_id)
-            )
+            device = change.device_id.encode()
+            previous, newest, noted_previous, is_noted = tx.all(
+                "SELECT MAX(CASE WHEN stream_id < ? THEN stream_id END), MAX(stream_id),"
+                " MAX(CASE WHEN stream_id = ? AND device = ? THEN previous END),"
+                " COUNT(CASE WHEN stream_id = ? AND device = ? THEN 1 END)"
+                # Updates of devices form a chain; those of cross-signing keys are not part of it.
+                " FROM device_list_updates WHERE user_nid = ? AND device <> ?",
+                (*[change.stream_id] * 2, device, change.stream_id, device, user, CROSS_SIGNING.encode()),
+            )[0]
+            if is_noted:
+                # With the keys, or before a crash: it took the place of what it refers to.
+                results.append(noted_previous)
+                continue
+            if newest is not None and newest > change.stream_id and not change.epoch:
+                _link_next(tx, user, change.stream_id)
+            _write_device_update(tx, (user, device, change.position, previous, change.stream_id))
             results.append(previous)
         return results
+
+
+def _link_next(tx: WriteTransaction, user: int, stream_id: int) -> None:
+    """An update that was noted already, with the keys that it tells of, comes behind this one."""
+    tx.later(
+        "UPDATE device_list_updates SET previous = ? WHERE user_nid = ? AND device <> ? AND stream_id > ?"
+        " AND (previous IS NULL OR previous < ?)",
+        [(stream_id, user, CROSS_SIGNING.encode(), stream_id, stream_id)],
+    )
+
+
+def note_with_keys(tx: WriteTransaction, user: int, device: bytes, position: int) -> None:
+    """For the change at a position that sets a device's keys: what `NoteDeviceChange` writes on one site."""
+    tx.later(
+        f"{_INSERT} SELECT ?, ?, ?, MAX(stream_id), ? FROM device_list_updates"  # noqa: S608
+        f" WHERE user_nid = ? AND device <> ? AND stream_id < ? {_IF_LATER}",
+        [(user, device, position, position, user, CROSS_SIGNING.encode(), position)],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +114,7 @@ class MergeDeviceUpdate(Change):
 
 def _write_device_update(tx: WriteTransaction, row: tuple[int, bytes, int, int | None, int]) -> None:
     tx.later(
-        "INSERT INTO device_list_updates (user_nid, device, position, previous, stream_id)"
-        " VALUES (?, ?, ?, ?, ?)"
-        " ON CONFLICT (user_nid, device) DO UPDATE SET position = excluded.position,"
-        " previous = excluded.previous, stream_id = excluded.stream_id"
-        " WHERE excluded.stream_id > device_list_updates.stream_id",
+        f"{_INSERT} VALUES (?, ?, ?, ?, ?) {_IF_LATER}",
         [row],
     )
 

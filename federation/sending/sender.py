@@ -26,6 +26,7 @@ from storage.change import LogEntry
 from storage.committer import CommitFailed, Committer
 from storage.database import Database, Waiter, start
 from storage.destinations import DestinationBack
+from storage.device_keys import SetDeviceKeys
 from storage.device_list_updates import DeviceUpdate
 from storage.duties import SaveProgress
 from storage.engines.engine import StorageError
@@ -316,6 +317,10 @@ class Sender:
     async def _devices(self, entry: LogEntry) -> None:
         changes = await self._sources.devices.find(entry)
         if not changes:
+            return
+        is_noted = isinstance(entry.change, SetDeviceKeys) and entry.change.is_noted
+        if is_noted and not await self._sources.sharing.of_user(entry.key[0]) - {self._server_name}:
+            # Nobody is to be told, and there is nothing to be written.
             return
         committed = await self._sources.committer.commit(*changes)
         destinations = await self._sources.sharing.of_user(entry.key[0])

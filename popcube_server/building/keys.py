@@ -75,7 +75,7 @@ def build_keys(core: Core, needs: KeyNeeds) -> EndToEnd:
     key_requests = RateLimiter(core.config.rate_limits.rc_key_requests, core.platform.now_s)
     servlets = (
         Keys(
-            UploadKeys(database, committer, counts, clashed),
+            UploadKeys(database, committer, counts, clashed, core.sites is None),
             QueryKeys(core.server_name, local_keys, needs.remote_keys),
             ClaimKeys(core.server_name, database, committer, needs.remote_keys, needs.keys_elsewhere),
             changes,

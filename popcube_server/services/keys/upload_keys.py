@@ -40,12 +40,18 @@ class UploadKeys:
     """POST /keys/upload."""
 
     def __init__(
-        self, database: Database, committer: Committer, counts: KeyCounts, clashed: Callable[[], None]
+        self,
+        database: Database,
+        committer: Committer,
+        counts: KeyCounts,
+        clashed: Callable[[], None],
+        is_only_site: bool,
     ) -> None:
         """`clashed` hears of each upload that was refused because another key is there under the same ID."""
         self._database = database
         self._committer = committer
         self._counts = counts
+        self._is_only_site = is_only_site
         self._clashed = clashed
         self._device_keys = DeviceKeysRepository()
         self._with_keys: BoundedCache[tuple[str, str], bool] = BoundedCache(DEVICES_REMEMBERED)
@@ -84,7 +90,10 @@ class UploadKeys:
         # device: who repeats it must not make others, whose changes are written together with it, wait each time.
         if self._with_keys.get((user_id, device_id)) is None:
             self._with_keys.put((user_id, device_id), True)
-            first = (SetFirstDeviceKeys(user_id, device_id, identity), DeviceListChanged(user_id))
+            first = (
+                SetFirstDeviceKeys(user_id, device_id, identity, self._is_only_site),
+                DeviceListChanged(user_id),
+            )
             try:
                 return await self._commit((*first, *added))
             except NotFirstKeys:
@@ -102,7 +111,7 @@ class UploadKeys:
             raise NotAllowed("The device is called like one of the user's cross-signing keys.")
         if old == json:
             return ()
-        return SetDeviceKeys(user_id, device_id, json), DeviceListChanged(user_id)
+        return SetDeviceKeys(user_id, device_id, json, self._is_only_site), DeviceListChanged(user_id)
 
     async def _commit(self, changes: Sequence[Change]) -> Committed:
         try:

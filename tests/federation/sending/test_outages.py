@@ -14,7 +14,8 @@ from federation.sending.work_slots import MAX_AT_ONCE
 from federation.transport.errors import HttpRefusal
 from federation.transport.https import MAX_REQUESTS
 from storage.destinations_behind import FallBehind
-from storage.device_keys import RemoveDeviceKeys
+from storage.device_keys import RemoveDeviceKeys, SetDeviceKeys
+from storage.devices import AddDevice
 from storage.followers import FollowersRepository
 from storage.sender_epoch import TakeOver
 from storage.to_device_remote import SendToRemoteDevices
@@ -254,6 +255,28 @@ class DeviceListTests(SenderMixin):
         for device_id in ("A", "B", "A"):
             self.change(device_id)
         self.assertEqual(self.chain(), [("A", []), ("B", [0]), ("A", [1])])
+
+    def publish(self, user_id: str, device_id: str) -> None:
+        self.result(self.committer.commit(AddDevice(user_id, device_id, None, 0)))
+        self.turn()
+        self.result(self.committer.commit(SetDeviceKeys(user_id, device_id, b"{}", is_noted=True)))
+
+    def test_update_that_was_noted_with_the_keys_is_told_like_the_others(self) -> None:
+        self.change("A")
+        self.publish(ALICE, "B")
+        self.turn()
+        self.change("A")
+        # That there is a device is told too.
+        self.assertEqual(self.chain(), [("A", []), ("B", [0]), ("B", [1]), ("A", [2])])
+
+    def test_nothing_is_written_of_a_noted_update_that_concerns_nobody(self) -> None:
+        for user_id, is_written in (("@alone:one.example", False), (ALICE, True)):
+            self.publish(user_id, "D")
+            # Whether it is noted once more shows if it was taken away.
+            self.database.write_now(lambda tx: tx.run("DELETE FROM device_list_updates"))
+            self.turn()
+            count = self.database.read_now(lambda tx: tx.value("SELECT COUNT(*) FROM device_list_updates"))
+            self.assertEqual(bool(count), is_written)
 
     def test_update_that_was_never_told_is_not_referred_to(self) -> None:
         self.change("A")
