@@ -74,7 +74,7 @@ class RegistrationTokensRepository:
 
 @dataclass(frozen=True, slots=True)
 class CreateRegistrationToken(Change):
-    """Raises `TokenExists`."""
+    """A new token. Raises `TokenExists`."""
 
     kind: ClassVar[str] = "registration_token"
     area: ClassVar[str] = "registration_tokens"
@@ -105,21 +105,8 @@ class CreateRegistrationToken(Change):
 
 
 @dataclass(frozen=True, slots=True)
-class UpdateRegistrationToken(Change):
+class UpdateRegistrationToken(CreateRegistrationToken):
     """Another number of uses, or another end. Uses made so far count on."""
-
-    kind: ClassVar[str] = "registration_token"
-    area: ClassVar[str] = "registration_tokens"
-
-    token: str
-    uses_allowed: int | None
-    expires_ms: int | None
-
-    def key(self) -> tuple[str, ...]:
-        return (self.token,)
-
-    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
-        return ((REGISTRATION_TOKEN, self.key()),)
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
@@ -154,18 +141,8 @@ class DeleteRegistrationToken(Change):
 
 
 @dataclass(frozen=True, slots=True)
-class MergeRegistrationToken(Change):
-    """A token as another site has it; its uses are counted by site."""
-
-    kind: ClassVar[str] = "registration_token"
-    area: ClassVar[str] = "registration_tokens"
-
-    token: str
-    uses_allowed: int | None
-    expires_ms: int | None
-
-    def key(self) -> tuple[str, ...]:
-        return (self.token,)
+class MergeRegistrationToken(CreateRegistrationToken):
+    """A token as another site has it, new or changed; its uses are counted by site."""
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
