@@ -91,3 +91,39 @@ class CarryOverTests(FollowersCase):
         self.settle()
         self.assertEqual(len(self.member_events(self.alice, replacement)), 2)
         self.assertEqual(self.data(self.alice, NO_ROOM, "m.direct"), {"@x:y.example": [self.room]})
+
+    def test_room_that_calls_itself_the_successor_of_one_that_knows_nothing_of_it_gets_nothing(self) -> None:
+        self.given_settings(self.alice)
+        pretender = self.given_successor()
+        self.given_joined(self.alice, pretender)
+        self.settle()
+        self.assertIsNone(self.data(self.alice, pretender, "m.tag"))
+        # Nor does one that is not the one that the old room names.
+        replacement = self.upgrade()
+        second = self.given_successor()
+        self.given_joined(self.alice, second)
+        self.settle()
+        self.assertIsNone(self.data(self.alice, second, "m.tag"))
+        self.assert_carried(self.alice, replacement)
+
+    def test_who_joined_before_the_tombstone_came_is_followed_up_once(self) -> None:
+        self.given_settings(self.alice)
+        replacement = self.given_successor()
+        self.given_joined(self.alice, replacement)
+        self.settle()
+        self.set_tombstone(replacement, "gone")
+        self.settle()
+        self.assert_carried(self.alice, replacement)
+        self.set_data(self.alice, NO_ROOM, "m.direct", {"@x:y.example": [self.room]})
+        self.set_tombstone(replacement, "gone for good")
+        self.settle()
+        self.assertEqual(self.data(self.alice, NO_ROOM, "m.direct"), {"@x:y.example": [self.room]})
+
+    def given_successor(self) -> str:
+        """A room of bob's that says so, whatever the old room says."""
+        predecessor = {"room_id": self.room, "event_id": "$x"}
+        return self.given_room(self.bob, preset="public_chat", creation_content={"predecessor": predecessor})
+
+    def set_tombstone(self, replacement: str, text: str) -> None:
+        content = {"body": text, "replacement_room": replacement}
+        self.ok(self.put(f"{V3}/rooms/{self.room}/state/m.room.tombstone/", content, self.alice))

@@ -1,6 +1,9 @@
 """Who follows into the replacement of an upgraded room finds there what they had set for the old one.
 
 Source: client-server API, "Room upgrades": local user state such as tags and push rules is transferred.
+
+Whoever makes a room may call any other its predecessor. It is believed once the old room says the same, by its
+tombstone, which may be heard of after the join.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,6 +27,7 @@ MAX_TRIES: Final = 10
 
 _TAGS: Final = "m.tag"
 _DIRECT: Final = "m.direct"
+_TOMBSTONE: Final = "m.room.tombstone"
 _WAS_THERE: Final = ("join", "leave")
 
 
@@ -50,6 +54,8 @@ class CarryOver:
         self._account_data = AccountDataRepository()
 
     def concerns(self, entry: LogEntry) -> bool:
+        if is_event_of_type(entry, _TOMBSTONE):
+            return True
         if not is_event_of_type(entry, MEMBER):
             return False
         room = self._rooms.find(entry.key[0])
@@ -65,21 +71,50 @@ class CarryOver:
             if user_id is None or domain_of(user_id) != self._server_name:
                 continue
             if stored.event.membership == "join" and not await self._was_joined(stored):
-                old_room_id = await self._find_predecessor(stored.event.room_id)
-                if old_room_id is not None:
-                    await self._carry(user_id, old_room_id, stored.event.room_id)
+                new_room_id = stored.event.room_id
+                old_room_id = await self._find_predecessor(new_room_id)
+                if old_room_id is not None and await self._find_replacement(old_room_id) == new_room_id:
+                    await self._carry(user_id, old_room_id, new_room_id)
+        for stored in await get_events(entries, _TOMBSTONE, self._events):
+            await self._follow_tombstone(stored)
+
+    async def _follow_tombstone(self, stored: StoredEvent) -> None:
+        """Carry over for those who were in the new room before it was known that the old one agrees."""
+        old_room_id, new_room_id = stored.event.room_id, _replacement(stored.event.content)
+        before = None if stored.replaces is None else await self._events.find(stored.replaces)
+        if new_room_id is None or (before is not None and _replacement(before.event.content) == new_room_id):
+            # It says nothing new: what users have set since must stay.
+            return
+        if await self._find_replacement(old_room_id) != new_room_id:
+            # Of another state key, or replaced itself.
+            return
+        if await self._find_predecessor(new_room_id) != old_room_id:
+            return
+        room = await self._rooms.get(new_room_id)
+        for user_id in [*room.committed.joined_members()]:
+            if domain_of(user_id) == self._server_name:
+                await self._carry(user_id, old_room_id, new_room_id)
 
     async def _was_joined(self, stored: StoredEvent) -> bool:
         before = None if stored.replaces is None else await self._events.find(stored.replaces)
         return before is not None and before.event.membership == "join"
 
     async def _find_predecessor(self, room_id: str) -> str | None:
+        content = await self._find_content(room_id, "m.room.create")
+        return None if content is None else _predecessor(content)
+
+    async def _find_replacement(self, room_id: str) -> str | None:
+        content = await self._find_content(room_id, _TOMBSTONE)
+        return None if content is None else _replacement(content)
+
+    async def _find_content(self, room_id: str, event_type: str) -> Mapping[str, Any] | None:
         try:
             room = await self._rooms.get(room_id)
         except UnknownRoom:
             return None
-        create = await self._events.find(room.committed.entries["m.room.create", ""])
-        return None if create is None else _predecessor(create.event.content)
+        event_id = room.committed.find(event_type)
+        stored = None if event_id is None else await self._events.find(event_id)
+        return None if stored is None else stored.event.content
 
     async def _carry(self, user_id: str, old_room_id: str, new_room_id: str) -> None:
         row = (await self._user_rooms.of_user(user_id)).get(old_room_id)
@@ -126,6 +161,11 @@ class CarryOver:
 def _predecessor(create_content: Mapping[str, Any]) -> str | None:
     predecessor = create_content.get("predecessor")
     room_id = predecessor.get("room_id") if isinstance(predecessor, dict) else None
+    return room_id if isinstance(room_id, str) and is_room_id(room_id) else None
+
+
+def _replacement(tombstone_content: Mapping[str, Any]) -> str | None:
+    room_id = tombstone_content.get("replacement_room")
     return room_id if isinstance(room_id, str) and is_room_id(room_id) else None
 
 
