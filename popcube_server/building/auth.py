@@ -57,17 +57,18 @@ def build_auth(core: Core) -> Auth:
         InteractiveSessions(lambda: platform.random_letters(INTERACTIVE_SESSION_ID_LENGTH), platform.now_ms),
         (DummyStage(), PasswordStage(check_password), RegistrationTokenStage(registration_tokens)),
     )
+    authenticator = _build_authenticator(core, tokens, sightings)
     issue_tokens = IssueTokens(platform, tokens, TokenLifetimes(config.sessions))
     return Auth(
         tokens,
         sightings,
-        _build_authenticator(core, tokens, sightings),
+        authenticator,
         passwords,
         check_password,
         registration_tokens,
         interactive_auth,
         issue_tokens,
-        StartSession(platform, core.committer, issue_tokens),
+        StartSession(platform, core.committer, issue_tokens, authenticator),
     )
 
 

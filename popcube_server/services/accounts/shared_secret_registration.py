@@ -9,7 +9,7 @@ import hmac
 from collections import OrderedDict
 
 from popcube_server.services.accounts.register_account import NewAccount, RegisterAccount
-from popcube_server.services.auth.start_session import DeviceChoice, NewTokens, StartSession
+from popcube_server.services.auth.start_session import DeviceChoice, NewTokens, SessionOwner, StartSession
 from popcube_server.services.errors import InvalidParam, NotAllowed, WithCode
 from popcube_server.services.platform import Platform
 from synapse_like_config.lazy_dataclasses import dataclass
@@ -66,7 +66,8 @@ class SharedSecretRegistration:
             raise NotAllowed("The HMAC is wrong.")
         self._used[request.nonce] = self._platform.now_ms()
         user_id = await self._register_account.check_available(request.name)
-        session = self._start_session.prepare(user_id, DeviceChoice(None, None, False))
+        owner = SessionOwner(user_id, self._start_session.position, request.is_admin)
+        session = self._start_session.prepare(owner, DeviceChoice(None, None, False))
         await self._register_account.register(
             NewAccount(
                 user_id,
@@ -77,6 +78,7 @@ class SharedSecretRegistration:
             ),
             *session.changes,
         )
+        self._start_session.began(session)
         return session.tokens
 
     def _check_nonce(self, secret: str, nonce: str) -> None:

@@ -9,7 +9,13 @@ from popcube_server.services.auth.interactive_session import Flow, Operation
 from popcube_server.services.auth.login_bans import address_key
 from popcube_server.services.auth.password_policy import check_password
 from popcube_server.services.auth.stages import DUMMY, REGISTRATION_TOKEN
-from popcube_server.services.auth.start_session import DeviceChoice, NewTokens, StartSession, check_device
+from popcube_server.services.auth.start_session import (
+    DeviceChoice,
+    NewTokens,
+    SessionOwner,
+    StartSession,
+    check_device,
+)
 from popcube_server.services.errors import MissingParam, NotAllowed
 from popcube_server.services.rate_limits import RateLimiter
 from storage.change import Change
@@ -75,14 +81,18 @@ class SignUp:
         if confirmed.registration_token is not None:
             also.append(UseRegistrationToken(confirmed.registration_token, confirmed.session_id))
         # Account and session in one commit: there is no half of a registration.
-        session = self._start_session.prepare(user_id, wanted.device)
+        owner = SessionOwner(user_id, self._start_session.position)
+        session = self._start_session.prepare(owner, wanted.device)
         if not wanted.inhibit_login:
             also.extend(session.changes)
         try:
             await self._register_account.register(NewAccount(user_id, wanted.password), *also)
         except TokenUsedUp as error:
             raise NotAllowed("The registration token cannot be used any more.") from error
-        return user_id, None if wanted.inhibit_login else session.tokens
+        if wanted.inhibit_login:
+            return user_id, None
+        self._start_session.began(session)
+        return user_id, session.tokens
 
     async def register_guest(self, device: DeviceChoice, address: str) -> NewTokens:
         """Guests have a random name and no password: they are gone once they log out."""
@@ -91,8 +101,10 @@ class SignUp:
         self._by_address.spend(address_key(address))
         user_id = self._register_account.random_user_id()
         # A guest's device ID is always the server's choice.
-        session = self._start_session.prepare(user_id, DeviceChoice(None, device.display_name, False))
+        owner = SessionOwner(user_id, self._start_session.position, is_guest=True)
+        session = self._start_session.prepare(owner, DeviceChoice(None, device.display_name, False))
         await self._register_account.register(NewAccount(user_id, None, is_guest=True), *session.changes)
+        self._start_session.began(session)
         return session.tokens
 
     def _flows(self) -> tuple[Flow, ...]:

@@ -33,15 +33,17 @@ class LogIn:
     async def with_password(self, name: str, password: str, device: DeviceChoice, address: str) -> NewTokens:
         """`name` is a localpart or user ID. Raises `NotAllowed` without saying what is wrong."""
         self._by_address.spend(address_key(address))
+        since = self._start_session.position
         account = await self._check_password.check(name, password, address)
         self._by_account.spend(account.user_id)
-        return await self._start_session.start(account.user_id, device)
+        return await self._start_session.start(account, since, device)
 
     async def with_token(self, token: str, device: DeviceChoice, address: str) -> NewTokens:
         """Raises `NotAllowed` if the token is unknown, used or expired."""
         self._by_address.spend(address_key(address))
         user_id = await self._login_tokens.take(token)
-        account = await self._database.read(lambda tx: self._accounts.find(tx, user_id))
+        since = self._start_session.position
+        account = await self._database.ask(lambda tx: self._accounts.find(tx, user_id))
         if account is None or account.is_deactivated:
             raise NotAllowed("The login token cannot be used.")
-        return await self._start_session.start(user_id, device)
+        return await self._start_session.start(account, since, device)

@@ -1,10 +1,14 @@
 """Log a user in on a device: a session, and the first tokens."""
 
 import re
+from typing import Protocol
 
 from popcube_server.services.auth.session_tokens import Purpose, SessionTokens, TokenClaims
+from popcube_server.services.auth.token_cache import KnownToken
 from popcube_server.services.errors import InvalidParam
 from popcube_server.services.platform import Platform
+from popcube_server.services.requester import Requester
+from storage.accounts import AccountRow
 from storage.change import Change
 from storage.committer import Committer
 from storage.devices import AddDevice
@@ -38,6 +42,8 @@ class NewTokens:
     access_token: str
     refresh_token: str | None
     expires_in_ms: int | None
+    until_ms: int | None
+    """When the access token ends."""
 
 
 class TokenLifetimes:
@@ -97,6 +103,7 @@ class IssueTokens:
             self._make(of, Purpose.ACCESS, until_ms),
             self._make(of, Purpose.REFRESH, refresh_until_ms) if is_refreshable else None,
             None if until_ms is None else until_ms - now_ms,
+            until_ms,
         )
 
     def _make(self, of: SessionGeneration, purpose: Purpose, until_ms: int | None) -> str:
@@ -106,41 +113,101 @@ class IssueTokens:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionOwner:
+    """Whose session it is to be, and what is known of the account."""
+
+    user_id: str
+    since: int
+    """What `StartSession.position` was before that was read."""
+    is_admin: bool = False
+    is_guest: bool = False
+    is_locked: bool = False
+    is_suspended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PreparedSession:
     """A session that is not on disk yet."""
 
     changes: tuple[Change, ...]
     tokens: NewTokens
+    requester: Requester
+    """Who asks with the access token."""
+    since: int
+
+
+class NewTokensKnown(Protocol):
+    """Who checks access tokens, and need not look up those that were made here a moment ago."""
+
+    @property
+    def position(self) -> int: ...
+
+    def expect(self, token: str, known: KnownToken, since: int) -> None: ...
 
 
 class StartSession:
     """Starts sessions. Whether the user may log in was decided before."""
 
-    def __init__(self, platform: Platform, committer: Committer, issue_tokens: IssueTokens) -> None:
+    def __init__(
+        self, platform: Platform, committer: Committer, issue_tokens: IssueTokens, known: NewTokensKnown
+    ) -> None:
         self._platform = platform
         self._committer = committer
         self._issue_tokens = issue_tokens
+        self._known = known
 
-    async def start(self, user_id: str, device: DeviceChoice) -> NewTokens:
-        """The tokens of a new session."""
-        prepared = self.prepare(user_id, device)
+    @property
+    def position(self) -> int:
+        """To be asked before an account is read of which a session is to be: `SessionOwner.since`."""
+        return self._known.position
+
+    async def start(self, account: AccountRow, since: int, device: DeviceChoice) -> NewTokens:
+        """The tokens of a new session. `since`: what `position` was before the account was read."""
+        owner = SessionOwner(
+            account.user_id,
+            since,
+            account.is_admin,
+            account.is_guest,
+            account.is_locked,
+            account.is_suspended,
+        )
+        prepared = self.prepare(owner, device)
         await self._committer.commit(*prepared.changes)
+        self.began(prepared)
         return prepared.tokens
 
-    def prepare(self, user_id: str, device: DeviceChoice) -> PreparedSession:
+    def prepare(self, owner: SessionOwner, device: DeviceChoice) -> PreparedSession:
         """A session that begins once its changes are committed, for those who commit more with it."""
         check_device(device)
-        device_id = device.device_id or self._platform.random_letters(DEVICE_ID_LENGTH).upper()
+        user_id = owner.user_id
+        # Drawn together: each drawing asks the system.
+        drawn = self._platform.random_letters(DEVICE_ID_LENGTH + SESSION_ID_LENGTH + NONCE_LENGTH)
+        session_id, nonce = drawn[:SESSION_ID_LENGTH], drawn[SESSION_ID_LENGTH:][:NONCE_LENGTH]
+        device_id = device.device_id or drawn[-DEVICE_ID_LENGTH:].upper()
         now_ms = self._platform.now_ms()
-        session_id = self._platform.random_letters(SESSION_ID_LENGTH)
-        nonce = self._platform.random_letters(NONCE_LENGTH)
         changes: list[Change] = [AddDevice(user_id, device_id, device.display_name, now_ms)]
         if device.device_id is not None:
             # Logging in with an existing device ID ends the tokens that were there for it.
             changes.append(EndSessionsOfDevice(user_id, device_id, now_ms))
         changes.append(CreateSession(session_id, user_id, device_id, now_ms, nonce))
-        of = SessionGeneration(user_id, device_id, session_id, now_ms, 0, nonce)
-        return PreparedSession(tuple(changes), self._issue_tokens.issue(of, device.is_refreshable))
+        tokens = self._issue_tokens.issue(
+            SessionGeneration(user_id, device_id, session_id, now_ms, 0, nonce), device.is_refreshable
+        )
+        requester = Requester(
+            user_id,
+            device_id,
+            session_id,
+            owner.is_admin,
+            owner.is_guest,
+            owner.is_locked,
+            owner.is_suspended,
+        )
+        return PreparedSession(tuple(changes), tokens, requester, owner.since)
+
+    def began(self, session: PreparedSession) -> None:
+        """Its changes are committed."""
+        known = KnownToken(session.requester, session.tokens.until_ms)
+        self._known.expect(session.tokens.access_token, known, session.since)
 
 
 def check_device(device: DeviceChoice) -> None:

@@ -23,8 +23,6 @@ class TokenCache:
         self._by_user: dict[str, set[str]] = {}
         self.hits = 0
         self.misses = 0
-        self.drops = 0
-        """How often something was dropped because it changed: who read before must not put what it read."""
 
     def __len__(self) -> int:
         return len(self._known)
@@ -50,6 +48,5 @@ class TokenCache:
                 del self._by_user[gone.requester.user_id]
 
     def drop_user(self, user_id: str) -> None:
-        self.drops += 1
         for token in self._by_user.pop(user_id, ()):
             del self._known[token]

@@ -4,8 +4,13 @@ from typing import Any
 
 import bcrypt
 from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
 
-from storage.accounts import SetPasswordHash
+from popcube_server.services.auth.authenticator import TokenAuthenticator
+from popcube_server.services.auth.recent_changes import RecentChanges
+from popcube_server.services.auth.token_cache import KnownToken
+from popcube_server.services.requester import Requester
+from storage.accounts import AccountFlag, SetAccountFlag, SetPasswordHash
 from tests.popcube_server.rest.client.witnessed_case import WitnessedTestCase
 from tests.popcube_server.server_case import ONE, TWO, TestUser
 
@@ -163,6 +168,51 @@ class TokenCacheTests(WitnessedTestCase):
         self.assertEqual(found.user_id, alice.user_id)
         self.ok(self.post("/_matrix/client/v3/logout", {}, alice))
         self.assertIsNone(authenticator.find_requester(alice.access_token))
+
+    def test_new_token_is_known_before_its_first_use(self) -> None:
+        find = self.organisations[ONE].site.authenticator.find_requester
+        alice = self.given_user("alice")
+        other = self.given_login(alice)
+        for token in (alice.access_token, other.access_token):
+            self.assertEqual(getattr(find(token), "user_id", None), alice.user_id)
+        # The token of a device that logs in again is gone, and only that one.
+        again = self.ok(
+            self.post(LOGIN, with_password("alice", "password of alice", device_id=other.device_id))
+        )
+        self.assertIsNone(find(other.access_token))
+        self.assert_refused(self.get(WHOAMI, other), 401, "M_UNKNOWN_TOKEN")
+        for token in (alice.access_token, again["access_token"]):
+            status, answer = self.call("GET", WHOAMI, headers={"Authorization": f"Bearer {token}"})
+            self.assertEqual((status, answer["user_id"]), (200, alice.user_id))
+
+    def test_new_token_of_an_account_that_changed_meanwhile_is_looked_up(self) -> None:
+        authenticator = self.organisations[ONE].site.authenticator
+        assert isinstance(authenticator, TokenAuthenticator)
+        alice, bob = self.given_user("alice"), self.given_user("bob")
+        since = authenticator.position
+        change = SetAccountFlag(alice.user_id, AccountFlag.SUSPENDED, True)
+        self.successResultOf(Deferred.fromCoroutine(self.organisations[ONE].core.committer.commit(change)))
+        for user, is_known in ((alice, False), (bob, True)):
+            old = Requester(user.user_id, user.device_id, "session")
+            authenticator.expect("token", KnownToken(old, None), since)
+            self.assertEqual(authenticator.find_requester("token"), old if is_known else None)
+
+
+class RecentChangesTests(SynchronousTestCase):
+    def test_who_changed_is_remembered_for_a_while_and_whoever_may_have_is_said_to(self) -> None:
+        changes = RecentChanges(2)
+        self.assertFalse(changes.may_have_changed("a", 0))
+        for position, user in ((5, "a"), (6, "b"), (7, "a")):
+            changes.note(user, position)
+        told = [
+            changes.may_have_changed(user, since) for user, since in (("a", 6), ("a", 7), ("b", 5), ("b", 6))
+        ]
+        self.assertEqual(told, [True, False, True, False])
+        changes.note("c", 8)
+        # That of "b" is forgotten: before it, nothing is known of anybody.
+        self.assertEqual([changes.may_have_changed("b", since) for since in (5, 6)], [True, False])
+        self.assertTrue(changes.may_have_changed("d", 5))
+        self.assertFalse(changes.may_have_changed("d", 6))
 
 
 class NoLoginTokenTests(WitnessedTestCase):
