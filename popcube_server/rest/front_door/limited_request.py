@@ -3,12 +3,14 @@
 Also what each answer has that no endpoint knows of: its date, and the end of its connection when the server stops.
 """
 
+import time
 from io import BytesIO
 from typing import Any, Protocol
 
-from twisted.web.http import Request, datetimeToString
+from twisted.web.http import Request
 
 from popcube_server.rest.errors import error_answer
+from popcube_server.rest.front_door.answer_date import AnswerDate
 from popcube_server.rest.front_door.answer_head import CORS
 from popcube_server.rest.front_door.request_target import split_absolute_form
 
@@ -62,6 +64,7 @@ class LimitedRequest(Request):
     max_signed_bytes: int
     watch: ConnectionWatch
     memory: BodyMemory
+    date: AnswerDate
     is_refused = False
 
     def gotLength(self, length: int | None) -> None:
@@ -114,7 +117,7 @@ class LimitedRequest(Request):
 
     def process(self) -> None:
         # RFC 9110, 6.6.1: a server that has a clock says what time it is.
-        self.setHeader(b"Date", datetimeToString())  # type: ignore[no-untyped-call]
+        self.setHeader(b"Date", self.date.text())  # type: ignore[no-untyped-call]
         site: Any = self.channel.site  # type: ignore[attr-defined]
         site.root.render(self)
 
@@ -155,5 +158,6 @@ def limited_request(
         "max_signed_bytes": max_signed_bytes,
         "watch": watch,
         "memory": BodyMemory(LARGE_BODIES_BYTES),
+        "date": AnswerDate(time.time),
     }
     return type("ListenerRequest", (LimitedRequest,), members)
