@@ -11,10 +11,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from OpenSSL import SSL
-from twisted.internet import endpoints, ssl
 from twisted.internet import reactor as _installed_reactor
+from twisted.internet import ssl
+from twisted.internet.address import IPv6Address
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.defer import TimeoutError as TookTooLong
+from twisted.internet.error import CannotListenError
 from twisted.python.failure import Failure
 
 from federation.room_dag.signing import EventSigner, generate_key
@@ -62,6 +64,9 @@ _RESOURCE_PATHS: Mapping[str, tuple[str, ...]] = {
     "static": ("/_matrix/static/", "/static/"),
     "health": ("/health", "/ping"),
 }
+
+Listen = Callable[[WatchedFactory], Any]
+"""Opens a port. Raises `CannotListenError`. Twisted's endpoints would do the same and take a megabyte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +165,9 @@ class Server:
             request_id_header=listener.request_id_header,
         )
         largest = max(self._config.media.max_upload_size_bytes, limits.max_body_size_bytes)
-        endpoint, scheme = self._endpoint(listener, address)
+        listen, scheme = self._choose_listen(listener, address)
         where = Place(scheme, address, listener.port)
-        port = await self._open_port(endpoint, door, largest, where)
+        port = self._open_port(listen, door, largest, where)
         if port is not None:
             print(f"Listening on {_shown(scheme, address, port)} ({', '.join(sorted(names))})")
 
@@ -186,47 +191,53 @@ class Server:
             factory = PeersTls(organisation.site_peers)
         except (OSError, ValueError, SSL.Error) as error:
             raise SystemExit(f"sites: a certificate cannot be used: {error}") from error
-        endpoint = endpoints.SSL4ServerEndpoint(self._reactor, sites.port, factory, interface=address)
-        port = await self._open_port(endpoint, door, MAX_LINK_BYTES, Place("https", address, sites.port))
+        where = Place("https", address, sites.port)
+        port = self._open_port(
+            self._listen_with_tls(sites.port, factory, address), door, MAX_LINK_BYTES, where
+        )
         if port is not None:
             print(f"Listening on {_shown('https', address, port)} (other sites)")
 
-    async def _open_port(self, endpoint: Any, door: FrontDoor, largest: int, where: "Place") -> Any:
+    def _open_port(self, listen: Listen, door: FrontDoor, largest: int, where: "Place") -> Any:
         """None if a wildcard that was opened before takes this address, too."""
         root = RootResource(door)
         self._roots.append(root)
         make_request = limited_request(largest + 1024, door.json_limits.max_signed_bytes, self._connections)
         site = QuietSite(root, make_request, self._reactor, IDLE_CONNECTION_S)
         try:
-            port = await endpoint.listen(WatchedFactory(site, self._connections))
-        except OSError as error:
+            port = listen(WatchedFactory(site, self._connections))
+        except CannotListenError as error:
             # An IPv4 wildcard beside an IPv6 one that takes both is no fault.
-            if where.address == "0.0.0.0" and self._ports:  # noqa: S104
+            if where.address == "0.0.0.0" and self._takes_every_address(where.port):  # noqa: S104
                 return None
             raise SystemExit(f"Cannot listen on {where.address} port {where.port}: {error}") from error
         self._ports.append(port)
         return port
 
-    def _endpoint(self, listener: ListenerConfig, address: str) -> tuple[Any, str]:
-        if listener.path is not None:
-            return endpoints.UNIXServerEndpoint(
-                # With a lock beside it, so that what a killed server left behind is not in the way.
-                self._reactor,
-                str(listener.path),
-                mode=listener.mode,
-                wantPID=True,
+    def _takes_every_address(self, number: int | None) -> bool:
+        hosts = (port.getHost() for port in self._ports)
+        return any(
+            isinstance(host, IPv6Address) and (host.host, host.port) == ("::", number) for host in hosts
+        )
+
+    def _choose_listen(self, listener: ListenerConfig, address: str) -> tuple[Listen, str]:
+        """How it listens, and the scheme of its URLs."""
+        path = listener.path
+        if path is not None:
+            # With a lock beside it, so that what a killed server left behind is not in the way.
+            return lambda factory: self._reactor.listenUNIX(
+                str(path), factory, mode=listener.mode, wantPID=True
             ), "unix"
         assert listener.port is not None
         if listener.tls:
             context = ssl.DefaultOpenSSLContextFactory(
                 str(self._config.tls.tls_private_key_path), str(self._config.tls.tls_certificate_path)
             )
-            return endpoints.SSL4ServerEndpoint(
-                self._reactor, listener.port, context, interface=address
-            ), "https"
-        if ":" in address:
-            return endpoints.TCP6ServerEndpoint(self._reactor, listener.port, interface=address), "http"
-        return endpoints.TCP4ServerEndpoint(self._reactor, listener.port, interface=address), "http"
+            return self._listen_with_tls(listener.port, context, address), "https"
+        return lambda factory: self._reactor.listenTCP(listener.port, factory, interface=address), "http"
+
+    def _listen_with_tls(self, port: int, context: Any, address: str) -> Listen:
+        return lambda factory: self._reactor.listenSSL(port, factory, context, interface=address)
 
     def _runner(self, name: str, limit: int) -> ThreadRunner:
         threads = WorkThreads(self._reactor, name, limit)

@@ -2,11 +2,18 @@
 
 import http.client
 import json
+import socket
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from tests.integration.sites.sites import free_port
 from tests.support.configuration import SERVER_NAME
 from tests.support.postgres import postgres_database
 from tests.support.server_test_case import ServerProcessTestCase
+
+LISTENER: Mapping[str, Any] = {"type": "http", "tls": False, "resources": [{"names": ["client"]}]}
 
 
 class ProcessTests(ServerProcessTestCase):
@@ -63,3 +70,23 @@ class ProcessTests(ServerProcessTestCase):
             failing.runTest()
         self.assertIn("on purpose", str(raised.exception))
         self.assertIn("Listening on", str(raised.exception))
+
+
+class ListenersTests(ServerProcessTestCase):
+    def test_every_address_of_both_families_is_one_listener(self) -> None:
+        port = free_port()
+        listener = {**LISTENER, "port": port, "bind_addresses": ["::", "0.0.0.0"]}
+        nobody = self.client(self.start_server(overrides={"listeners": [listener]}))
+        nobody.get("/_matrix/client/versions").expect(200)
+        with closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
+            connection.request("GET", "/_matrix/client/versions")
+            self.assertEqual(200, connection.getresponse().status)
+
+    def test_a_port_that_is_taken_is_an_error_that_names_it(self) -> None:
+        with closing(socket.create_server(("0.0.0.0", 0))) as taken:
+            port = taken.getsockname()[1]
+            first = {**LISTENER, "port": 0, "bind_addresses": ["127.0.0.1"]}
+            second = {**LISTENER, "port": port, "bind_addresses": ["0.0.0.0"]}
+            server = self.start_server(overrides={"listeners": [first, second]})
+            self.assertEqual(1, server.wait())
+        self.assertIn(f"Cannot listen on 0.0.0.0 port {port}: ", server.log_text())
