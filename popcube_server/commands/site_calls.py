@@ -10,7 +10,7 @@ from federation.sites.site_client import SiteClient
 from federation.sites.site_tls import SiteTls
 from federation.transport.address_policy import AddressPolicy
 from federation.transport.errors import FederationError
-from federation.transport.https import HttpsClient, tcp_endpoints
+from federation.transport.https_client import tcp_client
 from federation.transport.system_names import SystemNames, resolv_conf_services
 from popcube_server.app import make_signer, process_reactor
 from popcube_server.commands.site_errors import SiteCommandFailed
@@ -76,5 +76,5 @@ def _client(config: ServerConfig, name: str, url: str, certificate: bytes, react
     assert sites.certificate_path is not None and sites.private_key_path is not None
     tls = SiteTls(sites.certificate_path, sites.private_key_path).client(certificate)
     names = SystemNames(reactor, resolv_conf_services)
-    https = HttpsClient(reactor, tcp_endpoints(reactor), names, AddressPolicy((), ()), tls)
+    https = tcp_client(reactor, names, AddressPolicy((), ()), tls)
     return SiteClient(name, url, make_signer(config), https)

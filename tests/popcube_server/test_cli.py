@@ -69,7 +69,8 @@ class ChoosingTests(CommandLineTestCase):
         program = (
             "import gc, sys, popcube_server.cli as c\n"
             "c._load_command('serve')\n"
-            "names = ('popcube_server.building.sites', 'popcube_server.building.duties', 'psycopg2', 'twisted.names')\n"
+            "names = ('popcube_server.building.sites', 'popcube_server.building.duties', 'psycopg2', 'twisted.names',\n"
+            " 'twisted.web.client', 'twisted.internet.endpoints')\n"
             "print([name for name in names if name in sys.modules])\n"
             "gc.unfreeze()\n"
             "print(gc.collect() < 2500)"

@@ -12,7 +12,7 @@ from federation.sending.place import CURSOR
 from federation.sending.sender import SAVE_AFTER_S
 from federation.sending.work_slots import MAX_AT_ONCE
 from federation.transport.errors import HttpRefusal
-from federation.transport.https import MAX_REQUESTS
+from federation.transport.https_client import MAX_REQUESTS
 from storage.destinations_behind import FallBehind
 from storage.device_keys import RemoveDeviceKeys, SetDeviceKeys
 from storage.devices import AddDevice

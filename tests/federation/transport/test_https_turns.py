@@ -9,14 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from federation.transport.address_policy import AddressPolicy, IPAddress
 from federation.transport.errors import TransportError
-from federation.transport.https import (
-    MAX_REQUESTS,
-    MAX_REQUESTS_OF_DOMAIN,
-    HttpRequest,
-    HttpResponse,
-    HttpsClient,
-    ResponseLimits,
-)
+from federation.transport.https import HttpRequest, HttpResponse, ResponseLimits
+from federation.transport.https_client import MAX_REQUESTS, MAX_REQUESTS_OF_DOMAIN, HttpsClient
 from federation.transport.names import ServiceRecord
 from federation.transport.route import Route, Target
 

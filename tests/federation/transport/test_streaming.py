@@ -9,7 +9,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from federation.transport.body_pipe import FULL_BYTES, StreamedResponse, StreamLimits
 from federation.transport.errors import AnswerTooLarge, TransportError, Unreachable
-from federation.transport.https import HttpsClient
+from federation.transport.https_client import HttpsClient
 from federation.transport.streaming_client import StreamingClient
 from tests.federation.transport.test_tls import GET, NAME, TlsCase, hello
 

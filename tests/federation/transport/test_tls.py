@@ -24,7 +24,8 @@ from zope.interface import implementer
 
 from federation.transport.address_policy import AddressPolicy, IPAddress
 from federation.transport.errors import AnswerTooLarge, TransportError
-from federation.transport.https import HttpRequest, HttpResponse, HttpsClient, ResponseLimits
+from federation.transport.https import HttpRequest, HttpResponse, ResponseLimits
+from federation.transport.https_client import HttpsClient
 from federation.transport.route import Route, Target
 from federation.transport.tls import TlsPolicy
 from synapse_like_config.federation import DEFAULT_IP_RANGE_BLACKLIST
