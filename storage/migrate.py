@@ -6,7 +6,7 @@ its own files.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from storage.database import Database, WriteTransaction
@@ -24,20 +24,20 @@ class SchemaTooNew(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Migration:
+    """A file that is read when it is needed: at most starts nothing is missing."""
+
     number: int
-    statements: tuple[str, ...]
+    path: Path
+
+    def read_statements(self, engine: Engine) -> tuple[str, ...]:
+        """They end with a semicolon at the end of a line."""
+        return _statements(engine.translate_schema(self.path.read_text()))
 
 
-def read_migrations(folder: Path, engine: Engine) -> list[Migration]:
-    """All migrations of a folder in order; statements end with a semicolon at the end of a line."""
-    migrations = []
-    for path in sorted(folder.iterdir()):
-        match = _NAME.fullmatch(path.name)
-        if match is not None:
-            migrations.append(
-                Migration(int(match[1]), _statements(engine.translate_schema(path.read_text())))
-            )
-    return migrations
+def find_migrations(folder: Path) -> list[Migration]:
+    """All migrations of a folder in order."""
+    matches = ((path, _NAME.fullmatch(path.name)) for path in sorted(folder.iterdir()))
+    return [Migration(int(match[1]), path) for path, match in matches if match is not None]
 
 
 def _statements(text: str) -> tuple[str, ...]:
@@ -49,23 +49,32 @@ def _statements(text: str) -> tuple[str, ...]:
 
 def migrate(engine: Engine, database: Database, on_step: Callable[[int], None]) -> None:
     """Apply what is missing. Raises `SchemaTooNew` and changes nothing if the database is ahead of this server."""
-    migrations = read_migrations(MIGRATIONS, engine)
+    migrations = find_migrations(MIGRATIONS)
     applied = _applied(engine, database)
     unknown = applied - {migration.number for migration in migrations}
     if unknown:
         raise SchemaTooNew(f"the database has schema change {max(unknown)}, which this version does not know")
     for migration in migrations:
-        if migration.number not in applied and _run(database, migration):
+        if migration.number not in applied and _run(engine, database, migration):
             on_step(migration.number)
 
 
 def _applied(engine: Engine, database: Database) -> set[int]:
-    connection = engine.connect()
     try:
-        if not engine.table_exists(connection, "schema_changes"):
+        return _read_numbers(database)
+    except StorageError:
+        connection = engine.connect()
+        try:
+            # It is missing from a new database alone. Another process may make it meanwhile.
+            if engine.table_exists(connection, "schema_changes"):
+                return _read_numbers(database)
             _create_table(engine, connection, database)
-    finally:
-        connection.close()
+        finally:
+            connection.close()
+    return _read_numbers(database)
+
+
+def _read_numbers(database: Database) -> set[int]:
     return {row[0] for row in database.read_now(lambda tx: tx.all("SELECT number FROM schema_changes"))}
 
 
@@ -78,10 +87,11 @@ def _create_table(engine: Engine, connection: Connection, database: Database) ->
             raise
 
 
-def _run(database: Database, migration: Migration) -> bool:
+def _run(engine: Engine, database: Database, migration: Migration) -> bool:
     """False if another process has run it meanwhile."""
+    statements = migration.read_statements(engine)
     try:
-        database.write_now(lambda tx: _apply(tx, migration))
+        database.write_now(lambda tx: _apply(tx, migration.number, statements))
     except AlreadyApplied:
         return False
     return True
@@ -91,11 +101,11 @@ class AlreadyApplied(Exception):
     """Another process was quicker."""
 
 
-def _apply(tx: WriteTransaction, migration: Migration) -> None:
+def _apply(tx: WriteTransaction, number: int, statements: Iterable[str]) -> None:
     try:
         # Whoever else is about to do the same waits here until this is on disk.
-        tx.run("INSERT INTO schema_changes (number) VALUES (?)", (migration.number,))
+        tx.run("INSERT INTO schema_changes (number) VALUES (?)", (number,))
     except UniqueViolation:
         raise AlreadyApplied from None
-    for statement in migration.statements:
+    for statement in statements:
         tx.run(statement)

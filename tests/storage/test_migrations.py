@@ -1,14 +1,17 @@
 """Two processes that start at once over one new database: each finds it whole, and nothing runs twice."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from storage.database import Database
-from storage.engines.engine import Connection, Engine
-from storage.migrate import MIGRATIONS, SchemaTooNew, migrate, read_migrations
+from storage.database import Database, Transaction
+from storage.engines.engine import Connection, Engine, StorageError
+from storage.migrate import MIGRATIONS, SchemaTooNew, find_migrations, migrate
 from storage.names import Names
 from tests.storage.storage_case import PostgresStorage, SqliteStorage, synchronous
+
+T = TypeVar("T")
 
 
 class Unaware:
@@ -28,11 +31,23 @@ class Unaware:
         return getattr(self._engine, name)
 
 
+class LateDatabase(Database):
+    """What it asks first, it asks before another process has made the first table."""
+
+    is_first = True
+
+    def read_now(self, work: Callable[[Transaction], T]) -> T:
+        if self.is_first:
+            self.is_first = False
+            raise StorageError("no such table")
+        return super().read_now(work)
+
+
 class MigrationsTests:
     def setUp(self) -> None:
         super().setUp()  # type: ignore[misc]
         self.engine: Engine = self.make_engine()  # type: ignore[attr-defined]
-        self.numbers = [migration.number for migration in read_migrations(MIGRATIONS, self.engine)]
+        self.numbers = [migration.number for migration in find_migrations(MIGRATIONS)]
         self.ran: list[tuple[str, int]] = []
 
     def process(self) -> Database:
@@ -61,7 +76,8 @@ class MigrationsTests:
 
     def test_who_finds_the_first_table_made_meanwhile_goes_on(self) -> None:
         migrate(self.engine, self.process(), lambda number: None)
-        late = self.process()
+        late = LateDatabase(self.engine, synchronous, synchronous, Names(1000))
+        self.addCleanup(late.close)  # type: ignore[attr-defined]
         migrate(Unaware(self.engine), late, lambda number: self.ran.append(("late", number)))  # type: ignore[arg-type]
         self.assertEqual(self.ran, [])  # type: ignore[attr-defined]
 
