@@ -1,13 +1,14 @@
 """Password hashes: argon2id for what we write, bcrypt too for what Synapse wrote."""
 
+import base64
 import hashlib
 import hmac
 import unicodedata
 
 import bcrypt
-from argon2 import PasswordHasher
+from argon2 import DEFAULT_HASH_LENGTH, DEFAULT_RANDOM_SALT_LENGTH, PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from argon2.low_level import Type
+from argon2.low_level import ARGON2_VERSION, Type
 
 from popcube_server.services.auth.password_policy import MAX_PASSWORD_CHARACTERS
 from popcube_server.services.platform import Platform
@@ -29,7 +30,11 @@ class Passwords:
             type=Type.ID,
         )
         # Checked when there is no account, so that the answer takes as long as if there were one.
-        self._nobody = self._hasher.hash(platform.random_bytes(16).hex())
+        self._nobody = encode_hash(
+            cost,
+            platform.random_bytes(DEFAULT_RANDOM_SALT_LENGTH),
+            platform.random_bytes(DEFAULT_HASH_LENGTH),
+        )
 
     async def hash(self, password: str) -> str:
         return await self._platform.in_thread(lambda: self._hasher.hash(self._prepared(password)))
@@ -67,3 +72,10 @@ class Passwords:
         if self._pepper:
             return hmac.new(self._pepper.encode(), secret, hashlib.sha256).digest()
         return secret
+
+
+def encode_hash(cost: Argon2Config, salt: bytes, digest: bytes) -> str:
+    """A hash as argon2 writes it. That of a password would take as long to make as a login, at each start."""
+    costs = f"m={cost.memory_bytes // 1024},t={cost.time_cost},p={cost.parallelism}"
+    shown = (base64.b64encode(part).decode().rstrip("=") for part in (salt, digest))
+    return "$".join(("", "argon2id", f"v={ARGON2_VERSION}", costs, *shown))
