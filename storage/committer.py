@@ -1,7 +1,7 @@
 """The committer: the only writer. Whatever is ready goes into one transaction (group commit), then into the log.
 
 While one transaction is on its way to the disk, the submissions that arrive queue up and form the next. Positions are
-taken inside the transaction from the log's head row, whose lock makes the order of commits the order of positions,
+taken inside the transaction (`write_batch.py`) from the log's head row, whose lock makes the order of commits that of positions,
 also when several replicas write.
 """
 
@@ -9,19 +9,14 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import field
-from itertools import chain
-from typing import ClassVar, Final, Protocol, Self
-
-import orjson
+from typing import Final, Protocol
 
 from storage.change import Change, LogEntry
 from storage.database import Database, Waiter, WriteTransaction, start
 from storage.engines.engine import StorageError, Unavailable
 from storage.log import Log, LogRepository
 from storage.replication.own_records import NoRecords
-from storage.replication.record import Version
-from storage.replication.record_index import RecordIndex
+from storage.write_batch import Arrival, TouchedRecords, WriteBatch, Written
 from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
@@ -73,31 +68,6 @@ class CommitObserver(Protocol):
     def failed(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class RecordsTouched(Change):
-    """Records changed without an entry in the log: this is one for them."""
-
-    kind: ClassVar[str] = "records"
-    area: ClassVar[str] = "records"
-
-    def key(self) -> tuple[str, ...]:
-        return ()
-
-    @classmethod
-    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
-        return
-
-
-class TouchedRecords(Protocol):
-    """Notes the versions of replicated records that changes touch."""
-
-    def note(self, tx: WriteTransaction, touched: Iterable[tuple[int, str, tuple[str, ...]]]) -> bool:
-        """`touched`: (position, kind, key) of records, in the transaction that writes the changes.
-
-        Whether there were any.
-        """
-
-
 class Durability(Protocol):
     """Says when what is on this site's disk may be answered."""
 
@@ -113,24 +83,6 @@ class OnThisDisk:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrived:
-    """What records of a peer site come to, decided in the transaction that writes it."""
-
-    changes: tuple[Change, ...]
-    versions: tuple[tuple[str, tuple[str, ...], Version], ...]
-    """(kind, key, version) of each record that was taken in."""
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """Changes that a peer site brings."""
-
-    origin: str
-    """The peer site."""
-    decide: Callable[[WriteTransaction], Arrived]
-
-
-@dataclass(frozen=True, slots=True)
 class _Submission:
     changes: tuple[Change, ...]
     fence: Fence | None
@@ -140,15 +92,12 @@ class _Submission:
     arrival: Arrival | None = None
 
 
-@dataclass(slots=True)
-class _Written:
-    """What submissions that were written together did: changes, the position and result of each, the log's new head."""
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """Submissions that were written together, and what that came to."""
 
     batch: Sequence[_Submission]
-    head: int
-    changes: Sequence[Change] = ()
-    positions: list[int] = field(default_factory=list)
-    results: list[object] = field(default_factory=list)
+    written: Written
 
 
 class Commits(Protocol):
@@ -200,12 +149,10 @@ class Committer:
         self._database = database
         self._log = log
         self._observer = observer
-        self._clock_ms = clock_ms
         self._timer_s = timer_s
         self._limits = limits
-        self._records = records
         self._durability = durability
-        self._record_index = RecordIndex()
+        self._write_batch = WriteBatch(clock_ms, records)
         self._queue: deque[_Submission] = deque()
         self._running = False
         self._collecting = 0
@@ -315,10 +262,10 @@ class Committer:
             return
         started_s = self._timer_s()
         if not any(submission.changes or submission.arrival is not None for submission in batch):
-            self._answer(_Written(batch, self._log.position))
+            self._answer(_Done(batch, Written(self._log.position)))
             return
         # Empty until only the commit itself is left to be done.
-        done: list[_Written] = []
+        done: list[_Done] = []
         try:
             await self._database.write(lambda tx: done.extend(self._write(tx, batch)))
         except Exception as error:  # noqa: BLE001
@@ -326,10 +273,10 @@ class Committer:
                 # Whatever a change raised belongs to its submitter; the loop goes on.
                 await self._after_failure(batch, error)
                 return
-        self._observer.committed(sum(len(written.changes) for written in done), self._timer_s() - started_s)
+        self._observer.committed(sum(len(one.written.changes) for one in done), self._timer_s() - started_s)
         self._publish(done)
-        for written in done:
-            self._answer(written)
+        for one in done:
+            self._answer(one)
 
     async def _after_failure(self, batch: list[_Submission], error: Exception) -> None:
         if len(batch) > 1 and not isinstance(error, Unavailable):
@@ -349,14 +296,14 @@ class Committer:
         for submission in batch:
             submission.waiter.fail(error)
 
-    async def _is_on_disk(self, done: Sequence[_Written]) -> bool:
+    async def _is_on_disk(self, done: Sequence[_Done]) -> bool:
         # A connection can break after the database committed and before its answer came: what was written must not be
         # written again, nor be called lost.
         entry = next(
             (
                 (position, change)
-                for written in done
-                for position, change in zip(written.positions, written.changes, strict=True)
+                for one in done
+                for position, change in zip(one.written.positions, one.written.changes, strict=True)
                 if change.logged
             ),
             None,
@@ -378,108 +325,33 @@ class Committer:
         submission.waiter.fail(CommitFailed("an earlier change that this one builds on was not written"))
         return True
 
-    def _write(self, tx: WriteTransaction, batch: Sequence[_Submission]) -> list[_Written]:
+    def _write(self, tx: WriteTransaction, batch: Sequence[_Submission]) -> list[_Done]:
         """An arrival is the last of its batch, and sees what the others have written."""
         done = []
         ordinary = [submission for submission in batch if submission.arrival is None]
         if ordinary:
-            done.append(self._write_ordinary(tx, ordinary))
+            changes = [change for submission in ordinary for change in submission.changes]
+            origins = [submission.origin for submission in ordinary for _ in submission.changes]
+            done.append(_Done(ordinary, self._write_batch.write_ordinary(tx, changes, origins)))
         for submission in batch[len(ordinary) :]:
             assert submission.arrival is not None
-            written = self._write_arrival(tx, submission.arrival)
-            written.batch = [submission]
-            done.append(written)
+            done.append(_Done([submission], self._write_batch.write_arrival(tx, submission.arrival)))
         return done
 
-    def _write_ordinary(self, tx: WriteTransaction, batch: Sequence[_Submission]) -> _Written:
-        changes = [change for submission in batch for change in submission.changes]
-        origins = [submission.origin for submission in batch for _ in submission.changes]
-        written = self._write_changes(tx, changes, origins)
-        written.batch = batch
-        # What takes no position of its own is told to other sites with the others, or else with an entry made for it:
-        # sites have asked for everything up to the present head already.
-        is_entry_needed = not any(written.positions)
-        next_head = written.head + is_entry_needed
-        noted = self._records.note(
-            tx,
-            (
-                (position or next_head, kind, key)
-                for change, position, result, origin in zip(
-                    changes, written.positions, written.results, origins, strict=True
-                )
-                if not origin
-                for kind, key in change.records(result)
-            ),
-        )
-        if noted and is_entry_needed:
-            self._add_entry(tx, written)
-        return written
-
-    def _add_entry(self, tx: WriteTransaction, written: _Written) -> None:
-        added = self._write_changes(tx, [RecordsTouched()], [""])
-        written.head = added.head
-        written.changes = [*written.changes, *added.changes]
-        written.positions += added.positions
-        written.results += added.results
-
-    def _write_arrival(self, tx: WriteTransaction, arrival: Arrival) -> _Written:
-        # Nobody may write between the decision and what follows from it.
-        _move_head(tx, 0)
-        arrived = arrival.decide(tx)
-        written = self._write_changes(tx, arrived.changes, [arrival.origin] * len(arrived.changes))
-        if arrived.versions and not any(written.positions):
-            self._add_entry(tx, written)
-        merged = [(written.head, kind, key, version) for kind, key, version in arrived.versions]
-        self._record_index.write_merged(tx, merged)
-        return written
-
-    def _write_changes(
-        self, tx: WriteTransaction, changes: Sequence[Change], origins: Sequence[str]
-    ) -> _Written:
-        logged = sum(change.logged for change in changes)
-        # The lock on the head row comes first in every writing transaction.
-        head = _move_head(tx, logged)
-        written = _Written((), head, changes)
-        next_position = head - logged
-        for change in changes:
-            if change.logged:
-                next_position += 1
-            written.positions.append(next_position if change.logged else 0)
-        self._write_log(tx, written, origins)
-        written.results = [None] * len(changes)
-        for run in _runs(changes):
-            results = type(changes[run[0]]).write(tx, [(written.positions[at], changes[at]) for at in run])
-            if results is not None:
-                for at, result in zip(run, results, strict=True):
-                    written.results[at] = result
-        return written
-
-    def _write_log(self, tx: WriteTransaction, written: _Written, origins: Sequence[str]) -> None:
-        kinds = tx.intern({change.kind for change in written.changes if change.logged})
-        sites = {"": 0, **tx.intern({origin for origin in origins if origin})}
-        now_ms = self._clock_ms()
-        tx.later(
-            "INSERT INTO log (position, kind, at_ms, entry_key, origin) VALUES (?, ?, ?, ?, ?)",
-            [
-                (position, kinds[change.kind], now_ms, orjson.dumps(change.key()), sites[origin])
-                for position, change, origin in zip(written.positions, written.changes, origins, strict=True)
-                if change.logged
-            ],
-        )
-
-    def _publish(self, done: Sequence[_Written]) -> None:
+    def _publish(self, done: Sequence[_Done]) -> None:
         entries = [
             LogEntry(position, change.kind, change.key(), change)
-            for written in done
-            for position, change in zip(written.positions, written.changes, strict=True)
+            for one in done
+            for position, change in zip(one.written.positions, one.written.changes, strict=True)
             if change.logged
         ]
         if entries:
             self._log.publish(entries)
 
-    def _answer(self, written: _Written) -> None:
+    def _answer(self, done: _Done) -> None:
+        written = done.written
         at = 0
-        for submission in written.batch:
+        for submission in done.batch:
             end = len(written.positions) if submission.arrival is not None else at + len(submission.changes)
             logged = max(written.positions[at:end], default=0)
             committed = Committed(logged or written.head, tuple(written.results[at:end]))
@@ -495,27 +367,5 @@ def _answering(waiter: Waiter[Committed], committed: Committed) -> Callable[[], 
     return lambda: waiter.succeed(committed)
 
 
-def _move_head(tx: WriteTransaction, count: int) -> int:
-    head: int = tx.all("UPDATE log_head SET position = position + ? RETURNING position", (count,))[0][0]
-    return head
-
-
 def _busy() -> CommitterBusy:
     return CommitterBusy("too many changes are waiting to be written")
-
-
-def _runs(changes: Sequence[Change]) -> list[list[int]]:
-    """Indexes of changes to be written together: per area in order, neighbours of one type in one run."""
-    runs_before: list[list[int]] = []
-    by_area: dict[str, list[list[int]]] = {}
-    for at, change in enumerate(changes):
-        is_neighbor = at > 0 and type(changes[at - 1]) is type(change)
-        if change.is_barrier and not is_neighbor:
-            runs_before += chain.from_iterable(by_area.values())
-            by_area = {}
-        runs = by_area.setdefault(change.area, [])
-        if runs and type(changes[runs[-1][-1]]) is type(change):
-            runs[-1].append(at)
-        else:
-            runs.append([at])
-    return [*runs_before, *chain.from_iterable(by_area.values())]

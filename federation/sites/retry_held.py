@@ -15,13 +15,14 @@ from federation.sites.batch import ReceivedEvent, Unplaceable
 from federation.sites.hold_events import FIRST_PAUSE_MS
 from federation.transport.errors import FederationError
 from storage.change import LogEntry
-from storage.committer import Arrival, CommitFailed, Committer, PeerCommitter
+from storage.committer import CommitFailed, Committer, PeerCommitter
 from storage.database import Database
 from storage.events import StoreEvent
 from storage.held_back import HeldBackRepository, PostponeEvent, ReleaseEvent, TriedEvent
 from storage.log import Log
 from storage.replication.apply_records import ApplyRecords
 from storage.replication.record import Record
+from storage.write_batch import Arrival
 
 logger = logging.getLogger(__name__)
 

@@ -7,10 +7,11 @@ import logging
 from collections.abc import Sequence
 
 from federation.sites.write_faults import is_at_fault
-from storage.committer import Arrival, Committer, PeerCommitter
+from storage.committer import Committer, PeerCommitter
 from storage.held_back import HoldRecord
 from storage.replication.apply_records import ApplyRecords
 from storage.replication.record import Record
+from storage.write_batch import Arrival
 
 logger = logging.getLogger(__name__)
 

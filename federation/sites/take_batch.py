@@ -21,11 +21,12 @@ from federation.sites.checked_event import CheckedEvent
 from federation.sites.moments import Sleep, within
 from federation.sites.pipeline import Placed
 from federation.sites.screen_records import ScreenRecords
-from storage.committer import Arrival, Arrived, Committed, Committer
+from storage.committer import Committed, Committer
 from storage.database import Database, Waiter, WriteTransaction
 from storage.replication.apply_records import ApplyRecords
 from storage.replication.own_site import SeePeerLog
 from storage.site_links import MoveSiteCursor, SiteLinksRepository
+from storage.write_batch import Arrival, Arrived
 
 logger = logging.getLogger(__name__)
 

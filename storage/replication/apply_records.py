@@ -14,12 +14,12 @@ from typing import Final
 
 from storage.accounts import AccountsRepository, MergeAccount
 from storage.change import Change
-from storage.committer import Arrived
 from storage.database import Transaction, WriteTransaction
 from storage.held_back import HeldBackRepository, HoldRecord, ReleaseRecord
 from storage.replication.hybrid_clock import HybridClock
 from storage.replication.record import Combined, Key, Record, RecordKind, Taken, Version
 from storage.replication.record_index import RecordIndex
+from storage.write_batch import Arrived
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,10 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from storage.change import Change, Conflict, LogEntry
-from storage.committer import Arrival, Arrived, CommitFailed, Committed, Fence
+from storage.committer import CommitFailed, Committed, Fence
 from storage.database import Waiter, WriteTransaction
 from storage.log import LogRepository
+from storage.write_batch import Arrival, Arrived
 from tests.storage.storage_case import PostgresStorage, SqliteStorage, StorageMixin
 
 

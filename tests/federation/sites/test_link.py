@@ -24,7 +24,7 @@ from federation.sites.pipeline import Placed
 from federation.sites.read_batch import MAX_RECORDS, ReadBatch
 from federation.sites.take_batch import PREDECESSOR_S, TakeBatch
 from storage.account_data import NO_ROOM, AccountDataRepository, SetAccountData
-from storage.committer import Arrival, Committed, Committer
+from storage.committer import Committed, Committer
 from storage.database import Waiter
 from storage.engines.engine import StorageError, Unavailable
 from storage.site_links import (
@@ -35,6 +35,7 @@ from storage.site_links import (
     SiteLinksRepository,
     ThinSiteMarks,
 )
+from storage.write_batch import Arrival
 from tests.storage.replication.sites_case import SitesMixin, StoredSite
 from tests.storage.storage_case import PostgresStorage, SqliteStorage
 

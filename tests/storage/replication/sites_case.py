@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 
 from storage.change import Change
-from storage.committer import Arrival, Committed, Committer
+from storage.committer import Committed, Committer
 from storage.database import Database, Transaction
 from storage.engines.engine import Engine
 from storage.log import Log, LogRepository
@@ -19,6 +19,7 @@ from storage.replication.kinds.all_kinds import ALL_KINDS
 from storage.replication.own_records import OwnRecords
 from storage.replication.own_site import become_site
 from storage.replication.record import Record
+from storage.write_batch import Arrival
 from tests.storage.storage_case import SilentObserver, synchronous
 
 T = TypeVar("T")

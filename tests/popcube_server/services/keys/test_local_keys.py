@@ -8,7 +8,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from popcube_server.services.keys.local_keys import LocalKeys, LocalUser
 from storage.accounts import CreateAccount
 from storage.change import Change
-from storage.committer import Arrival, Arrived
 from storage.cross_signing import (
     AddSignature,
     CrossSigningKey,
@@ -21,6 +20,7 @@ from storage.cross_signing import (
 from storage.device_keys import MergeDeviceKeys, RemoveDeviceKeys, SetDeviceKeys
 from storage.devices import AddDevice, DeleteDevice, RenameDevice
 from storage.replication.wipe_user import WipeUser
+from storage.write_batch import Arrival, Arrived
 from tests.storage.keys_case import ALICE, BOB, KeysMixin
 from tests.storage.storage_case import SqliteStorage
 

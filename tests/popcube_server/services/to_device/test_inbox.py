@@ -6,11 +6,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from popcube_server.services.keys.device_cleanup import DeviceCleanup
 from popcube_server.services.platform import Platform
 from popcube_server.services.to_device.inbox import FLUSH_AFTER_S, RETRY_AFTER_S, ToDeviceInbox
-from storage.committer import Arrival, Arrived
 from storage.device_keys import DeviceGone, SetDeviceKeys
 from storage.devices import DeleteDevice
 from storage.engines.engine import StorageError
 from storage.to_device import MergeToDevice, SendToDevice, ToDeviceDelivered, ToDeviceMessage
+from storage.write_batch import Arrival, Arrived
 from tests.storage.keys_case import ALICE, BOB, KeysMixin
 from tests.storage.storage_case import SqliteStorage, synchronous
 
