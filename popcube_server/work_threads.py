@@ -14,9 +14,16 @@ from twisted.python.failure import Failure
 
 T = TypeVar("T")
 
+GROW_S = 0.05
+"""How long after one thread the next is made at the earliest. Each will open a connection to the database, which takes
+as long as dozens of small queries: those that come all at once, as at a start, are answered sooner by few threads."""
+
 
 class WorkThreads:
-    """So many threads at most; each is made when all the others are at work. Used from the reactor's thread."""
+    """So many threads at most; each is made when all the others have been at work for `GROW_S` or longer.
+
+    Used from the reactor's thread.
+    """
 
     def __init__(self, reactor: Any, name: str, limit: int) -> None:
         self._reactor = reactor
@@ -24,6 +31,8 @@ class WorkThreads:
         self._limit = limit
         self._threads: list[Thread] = []
         self._unfinished = 0
+        self._growing: Any = None
+        """IDelayedCall: the look whether one thread more is needed."""
         self._work: SimpleQueue[tuple[Callable[[], Any], Deferred[Any]] | None] = SimpleQueue()
 
     def run(self, function: Callable[[], T]) -> "Deferred[T]":
@@ -31,14 +40,23 @@ class WorkThreads:
         result: Deferred[T] = Deferred()
         self._work.put((function, result))
         self._unfinished += 1
+        if self._growing is None:
+            self._grow()
+        return result
+
+    def _grow(self) -> None:
+        self._growing = None
         if len(self._threads) < min(self._unfinished, self._limit):
             thread = Thread(target=self._serve, name=f"{self._name}-{len(self._threads)}")
             thread.start()
             self._threads.append(thread)
-        return result
+            self._growing = self._reactor.callLater(GROW_S, self._grow)
 
     def stop(self) -> None:
         """Wait until all that was given is done; nothing may be given afterwards."""
+        if self._growing is not None:
+            self._growing.cancel()
+            self._growing = None
         for _ in self._threads:
             self._work.put(None)
         for thread in self._threads:

@@ -6,17 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import CancelledError
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from popcube_server.work_threads import WorkThreads
+from popcube_server.work_threads import GROW_S, WorkThreads
 
 TIMEOUT_S = 30.0
 
 
-class Reactor:
+class Reactor(Clock):
     """As much of one as threads see."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._calls: queue.Queue[Callable[[], None]] = queue.Queue()
 
     def callFromThread(self, function: Callable[..., None], *arguments: Any) -> None:
@@ -31,6 +33,9 @@ class WorkThreadsTests(SynchronousTestCase):
         self.reactor = Reactor()
         self.threads = WorkThreads(self.reactor, "test", 2)
         self.addCleanup(self.threads.stop)
+
+    def alive(self) -> int:
+        return sum(thread.name.startswith("test-") for thread in threading.enumerate())
 
     def test_result_comes_back_on_the_reactor(self) -> None:
         result = self.threads.run(threading.get_ident)
@@ -55,12 +60,26 @@ class WorkThreadsTests(SynchronousTestCase):
             return number
 
         results = [self.threads.run(lambda number=number: work(number)) for number in range(3)]  # type: ignore[misc]
-        self.assertEqual({started.get(timeout=TIMEOUT_S) for _ in range(2)}, {0, 1})
-        self.assertTrue(started.empty())
+        self.assertEqual(started.get(timeout=TIMEOUT_S), 0)
+        # The second thread comes a little later, and there is no third.
+        self.assertEqual(self.alive(), 1)
+        self.reactor.advance(GROW_S)
+        self.assertEqual(started.get(timeout=TIMEOUT_S), 1)
+        self.reactor.pump([GROW_S] * 5)
+        self.assertEqual(self.alive(), 2)
         go_on.set()
         for _ in results:
             self.reactor.step()
         self.assertEqual([self.successResultOf(result) for result in results], [0, 1, 2])
+
+    def test_what_one_thread_does_soon_needs_no_second_one(self) -> None:
+        results = [self.threads.run(threading.get_ident) for _ in range(20)]
+        for _ in results:
+            self.reactor.step()
+        self.reactor.pump([GROW_S] * 5)
+        self.assertEqual(1, len({self.successResultOf(result) for result in results}))
+        self.assertEqual(self.alive(), 1)
+        self.assertEqual([], self.reactor.getDelayedCalls())
 
     def test_stopping_waits_for_what_was_given(self) -> None:
         done: list[int] = []
