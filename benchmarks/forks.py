@@ -31,7 +31,7 @@ from federation.rooms.take_room import TakeRoom
 from storage.committer import Committer
 from storage.database import Database
 from storage.engines.sqlite import SqliteEngine
-from storage.events import EventsRepository
+from storage.event_rows import EventsRepository
 from storage.log import Log
 from storage.memberships import MembershipsRepository
 from storage.migrate import migrate

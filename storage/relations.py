@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 
 from storage.database import IN_LIST_LIMIT, Transaction
-from storage.events import EventRow, EventsRepository
+from storage.event_rows import EventRow, EventsRepository
 from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_CHILDREN = 200

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from federation.rooms.stored_event import StoredEvent, from_row
 from storage.change import LogEntry
 from storage.database import Database, Transaction
-from storage.events import ORDERING_STEP, OUTLIER, EventRow, EventsRepository, StoreEvent
+from storage.event_rows import EventRow, EventsRepository
+from storage.events import ORDERING_STEP, OUTLIER, StoreEvent
 from storage.log import Log
 from synapse_like_config.lazy_dataclasses import dataclass
 

@@ -18,7 +18,8 @@ from federation.rooms.slow_rooms import SlowRooms
 from federation.rooms.stored_event import StoredEvent
 from storage.change import LogEntry
 from storage.database import Database, Transaction, Waiter
-from storage.events import EventsRepository, StoreEvent, find_event_ids
+from storage.event_rows import EventsRepository
+from storage.events import StoreEvent, find_event_ids
 from storage.log import Log
 from storage.memberships import MembershipsRepository
 from storage.rooms import RoomsRepository

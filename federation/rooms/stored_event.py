@@ -5,7 +5,8 @@ from dataclasses import replace
 from federation.room_dag.event import Event, client_fields, load_event
 from federation.room_dag.redaction import redact_event
 from federation.room_dag.room_versions import get_room_rules
-from storage.events import ORDERING_STEP, REJECTED, SOFT_FAILED, EventRow
+from storage.event_rows import EventRow
+from storage.events import ORDERING_STEP, REJECTED, SOFT_FAILED
 from synapse_like_config.lazy_dataclasses import dataclass
 
 

@@ -21,7 +21,8 @@ from federation.sending.room_servers import RoomServers
 from storage.database import Database, Transaction
 from storage.destinations_behind import DestinationsBehindRepository, RoomBehind
 from storage.device_list_updates import CROSS_SIGNING, DeviceListUpdatesRepository, DeviceUpdate
-from storage.events import ORDERING_STEP, EventsRepository
+from storage.event_rows import EventsRepository
+from storage.events import ORDERING_STEP
 from storage.presence import SetPresence
 from storage.receipts import StoreReceipt
 from storage.to_device_remote import ToDeviceRemoteRepository, WaitingMessage

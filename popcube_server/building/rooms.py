@@ -44,7 +44,7 @@ from popcube_server.services.sync.places import Places
 from popcube_server.services.sync.tokens import ONLY_SITE
 from storage.account_data import AccountDataRepository
 from storage.directory import DirectoryRepository
-from storage.events import EventsRepository
+from storage.event_rows import EventsRepository
 from storage.memberships import MembershipsRepository
 from storage.profiles import ProfilesRepository
 from storage.relations import RelationsRepository

@@ -14,7 +14,7 @@ from storage.database import Database, Transaction, WriteTransaction
 from storage.engines.engine import StorageError, UniqueViolation
 from storage.engines.postgres import PostgresConnection, PostgresEngine
 from storage.engines.sqlite import SqliteEngine
-from storage.events import EventsRepository
+from storage.event_rows import EventsRepository
 from storage.log import LogRepository
 from storage.migrate import SchemaTooNew, migrate
 from storage.names import Names

@@ -3,7 +3,8 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from storage.change import Change
-from storage.events import ORDERING_STEP, SOFT_FAILED, EventsRepository, Relation, StoreEvent
+from storage.event_rows import EventsRepository
+from storage.events import ORDERING_STEP, SOFT_FAILED, Relation, StoreEvent
 from storage.relations import ChildrenQuery, ChildRow, RelationsRepository, RepliesRow, ThreadRow
 from storage.rooms import AddRoom
 from tests.storage.storage_case import PostgresStorage, SqliteStorage, StorageMixin

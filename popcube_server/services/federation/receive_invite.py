@@ -17,7 +17,7 @@ from popcube_server.services.federation.room_access import RoomAccess, has_membe
 from storage.change import Change
 from storage.committer import Committer
 from storage.database import Database
-from storage.events import EventsRepository
+from storage.event_rows import EventsRepository
 from storage.rooms import AddRoom
 from storage.stripped_states import KeepStripped
 from synapse_like_config.lazy_dataclasses import dataclass

@@ -10,7 +10,8 @@ from popcube_server.services.errors import NotFound
 from popcube_server.services.federation.room_access import RoomAccess
 from popcube_server.services.federation.server_visibility import ServerVisibility
 from storage.database import Database
-from storage.events import OUTLIER, REJECTED, EventsRepository
+from storage.event_rows import EventsRepository
+from storage.events import OUTLIER, REJECTED
 from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_EVENTS = 100

@@ -10,7 +10,8 @@ from popcube_server.services.errors import InvalidParam
 from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.event_json import EventJson, EventStyle
 from storage.database import Database, Transaction
-from storage.events import HIGHLIGHT, NOTIFY, EventRow, EventsRepository
+from storage.event_rows import EventRow, EventsRepository
+from storage.events import HIGHLIGHT, NOTIFY
 from storage.unread import NotificationRow, UnreadRepository
 from synapse_like_config.lazy_dataclasses import dataclass
 

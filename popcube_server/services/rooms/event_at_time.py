@@ -15,7 +15,8 @@ from popcube_server.services.requester import Requester
 from popcube_server.services.rooms.room_views import RoomViews
 from popcube_server.services.rooms.visibility import Visibility
 from storage.database import Database
-from storage.events import MAX_TIME_MS, EventsRepository
+from storage.event_rows import EventsRepository
+from storage.events import MAX_TIME_MS
 from synapse_like_config.lazy_dataclasses import dataclass
 
 BATCH = 100

@@ -9,7 +9,8 @@ from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.rooms.user_rooms import UserRooms
 from storage.change import LogEntry
 from storage.database import Database, Transaction
-from storage.events import EventRow, EventsRepository, StoreEvent
+from storage.event_rows import EventRow, EventsRepository
+from storage.events import StoreEvent
 from storage.log import Log
 from storage.memberships import MembershipRow
 from synapse_like_config.lazy_dataclasses import dataclass

@@ -11,7 +11,7 @@ from popcube_server.services.rooms.timeline_pages import Backward, Fetch, Forwar
 from popcube_server.services.rooms.visibility import BEGINNING, END
 from popcube_server.services.sync.places import Places
 from storage.database import Transaction
-from storage.events import EventRow
+from storage.event_rows import EventRow
 from storage.relations import ChildrenQuery, RelationsRepository
 from synapse_like_config.lazy_dataclasses import dataclass
 

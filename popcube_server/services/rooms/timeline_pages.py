@@ -8,7 +8,7 @@ from popcube_server.services.account_data.personal_rules import PersonalRules
 from popcube_server.services.filters.event_filter import RoomEventFilter
 from popcube_server.services.rooms.visibility import Visibility
 from storage.database import Database, Transaction
-from storage.events import EventRow, EventsRepository
+from storage.event_rows import EventRow, EventsRepository
 from storage.log import Log
 from storage.relations import RelationsRepository
 from synapse_like_config.lazy_dataclasses import dataclass

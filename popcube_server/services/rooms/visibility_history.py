@@ -9,7 +9,8 @@ from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.rooms.membership_history import place_in_chain
 from storage.change import LogEntry
 from storage.database import Database, Transaction
-from storage.events import EventsRepository, StoreEvent
+from storage.event_rows import EventsRepository
+from storage.events import StoreEvent
 from storage.log import Log
 from synapse_like_config.lazy_dataclasses import dataclass
 

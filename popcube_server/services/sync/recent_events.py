@@ -8,7 +8,8 @@ from federation.rooms.stored_event import StoredEvent
 from popcube_server.services.bounded_cache import BoundedCache
 from storage.change import LogEntry
 from storage.database import Database
-from storage.events import EventRow, EventsRepository, StoreEvent
+from storage.event_rows import EventRow, EventsRepository
+from storage.events import StoreEvent
 from storage.log import Log
 from synapse_like_config.lazy_dataclasses import dataclass
 

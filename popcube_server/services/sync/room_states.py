@@ -8,7 +8,7 @@ from federation.rooms.event_store import EventStore, live_ordering
 from federation.rooms.live_rooms import LiveRooms, read_entries
 from federation.rooms.room_state import MEMBER, RoomState, StatePair, make_state
 from storage.database import Database, Transaction
-from storage.events import EventsRepository
+from storage.event_rows import EventsRepository
 from storage.log import Log
 from storage.snapshots import SnapshotsRepository
 from synapse_like_config.lazy_dataclasses import dataclass

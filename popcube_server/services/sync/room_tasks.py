@@ -11,7 +11,8 @@ from popcube_server.services.sync.changes import Changes, RoomChanges
 from popcube_server.services.sync.room_states import RoomStates
 from popcube_server.services.sync.timelines import RoomTask
 from storage.database import Database, Transaction
-from storage.events import ORDERING_STEP, EventsRepository
+from storage.event_rows import EventsRepository
+from storage.events import ORDERING_STEP
 from storage.memberships import MembershipRow
 from synapse_like_config.lazy_dataclasses import dataclass
 

@@ -10,7 +10,8 @@ import orjson
 from storage.change import Change
 from storage.database import Transaction
 from storage.device_list_updates import DeviceListUpdatesRepository, MergeDeviceUpdate, NoteDeviceChange
-from storage.events import OUTLIER, EventRow, EventsRepository, StoreEvent
+from storage.event_rows import EventRow, EventsRepository
+from storage.events import OUTLIER, StoreEvent
 from storage.forwarded_events import ForwardEvent
 from storage.memberships import MembershipChange, MembershipsRepository
 from storage.replication.record import Key, Record, Taken, Version

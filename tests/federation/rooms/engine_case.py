@@ -15,7 +15,7 @@ from federation.rooms.live_room import LiveRoom
 from federation.rooms.live_rooms import LiveRooms, RoomRepositories
 from federation.rooms.outcomes import NoPushOutcomes
 from federation.rooms.send_event import Author, SendEvent
-from storage.events import EventsRepository
+from storage.event_rows import EventsRepository
 from storage.memberships import MembershipsRepository
 from storage.rooms import RoomsRepository
 from storage.snapshots import SnapshotsRepository

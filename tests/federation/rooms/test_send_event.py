@@ -6,7 +6,7 @@ from federation.room_dag.auth_rules.errors import NotAllowed
 from federation.room_dag.room_versions import ROOM_VERSIONS
 from federation.rooms.draft import Draft
 from federation.rooms.live_rooms import UnknownRoom
-from storage.events import EventsRepository
+from storage.event_rows import EventsRepository
 from tests.federation.rooms.engine_case import ALICE, BOB, EVE, EngineMixin
 from tests.storage.storage_case import PostgresStorage, SqliteStorage
 

@@ -5,7 +5,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from federation.rooms.event_store import EventStore
-from storage.events import EventsRepository
+from storage.event_rows import EventsRepository
 from storage.memberships import MembershipsRepository
 from tests.popcube_server.server_case import ONE, ServerTestCase, TestUser
 

@@ -39,7 +39,7 @@ from popcube_server.services.sync.stripped_rooms import StrippedRooms
 from popcube_server.services.sync.stripped_state import DEFAULT_TYPES, RoomStrippedState
 from popcube_server.services.sync.timelines import Timelines
 from popcube_server.services.sync.tokens import ONLY_SITE
-from storage.events import EventsRepository
+from storage.event_rows import EventsRepository
 from storage.gaps import GapsRepository
 from storage.memberships import MembershipsRepository
 from storage.one_time_keys import DeviceKeyCounts

@@ -4,7 +4,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from federation.rooms.event_store import EventStore
 from popcube_server.services.sync.heroes import HEROES, SMALL_ROOM, Heroes
-from storage.events import EventsRepository
+from storage.event_rows import EventsRepository
 from storage.memberships import MembershipsRepository
 from tests.federation.rooms.engine_case import ALICE, EngineMixin
 from tests.storage.storage_case import PostgresStorage, SqliteStorage

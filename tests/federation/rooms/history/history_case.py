@@ -14,7 +14,7 @@ from federation.rooms.history.place_history import PlaceHistory
 from federation.rooms.history.room_holes import RoomHoles
 from federation.rooms.receiving.remote import AskServers
 from federation.rooms.stored_event import StoredEvent
-from storage.events import EventsRepository
+from storage.event_rows import EventsRepository
 from storage.gaps import AddGap, GapsRepository, Hole
 from tests.federation.room_dag.builders import RoomBuilder
 from tests.federation.rooms.receiving.remote_case import BuilderServer, ReceivingMixin
