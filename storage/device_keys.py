@@ -22,7 +22,7 @@ class DeviceGone(Conflict):
 
 
 class NotFirstKeys(Conflict):
-    """The device has identity keys, or its user a cross-signing key that is called like the device."""
+    """The device has or had keys of some kind, or its user has a cross-signing key that is called like the device."""
 
 
 def find_existing_devices(tx: Transaction, devices: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:
@@ -119,8 +119,14 @@ class SetFirstDeviceKeys(SetDeviceKeys):
             rows = tx.all(
                 "SELECT 1 FROM devices WHERE user_id = ? AND device_id = ?"
                 " UNION ALL SELECT 2 FROM device_keys WHERE user_nid = ? AND device = ?"
-                " UNION ALL SELECT 3 FROM cross_signing_keys WHERE user_nid = ? AND public_key = ?",
-                (change.user_id, change.device_id, *of, *of),
+                " UNION ALL SELECT 3 FROM cross_signing_keys WHERE user_nid = ? AND public_key = ?"
+                # So that one-time keys that come with them need not be compared with any.
+                " UNION ALL SELECT 4"
+                " WHERE EXISTS (SELECT 1 FROM one_time_keys WHERE user_nid = ? AND device = ?)"
+                " OR EXISTS (SELECT 1 FROM claimed_keys WHERE user_nid = ? AND device = ?)"
+                " OR EXISTS (SELECT 1 FROM peer_one_time_keys WHERE user_nid = ? AND device = ?)"
+                " OR EXISTS (SELECT 1 FROM fallback_keys WHERE user_nid = ? AND device = ?)",
+                (change.user_id, change.device_id, *of * 6),
             )
             found = {what for (what,) in rows}
             if 1 not in found:

@@ -122,6 +122,15 @@ class AddOneTimeKeys(Change):
         return [_Upload(tx, position, change).write() for position, change in changes]
 
 
+@dataclass(frozen=True, slots=True)
+class AddFirstOneTimeKeys(AddOneTimeKeys):
+    """The same in one submission behind `SetFirstDeviceKeys` of the device, which finds out that there are none yet."""
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[DeviceKeyCounts]:
+        return [_Upload(tx, position, change).write_over(_There()) for position, change in changes]
+
+
 class _Upload:
     """Writes one device's upload."""
 
@@ -135,6 +144,10 @@ class _Upload:
         there = self._read()
         if not there.is_device:
             raise DeviceGone("the device was deleted")
+        return self.write_over(there)
+
+    def write_over(self, there: "_There") -> DeviceKeyCounts:
+        """`there`: what the database has of the device, which there is."""
         added = self._write_keys(there)
         self._write_fallback_keys(there)
         if sum(there.counts.values()) > MAX_PER_DEVICE or len(there.fallback_keys) > MAX_FALLBACK_ALGORITHMS:

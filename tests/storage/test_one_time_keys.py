@@ -7,12 +7,15 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from storage.change import Change
 from storage.committer import Committed
-from storage.device_keys import DeviceGone, RemoveDeviceKeys
+from storage.database import Waiter
+from storage.device_keys import DeviceGone, NotFirstKeys, RemoveDeviceKeys, SetFirstDeviceKeys
 from storage.devices import DeleteDevice
 from storage.one_time_keys import (
     CLAIMED_REMEMBERED,
     MAX_PER_DEVICE,
+    AddFirstOneTimeKeys,
     AddOneTimeKeys,
     ClaimAnyKeys,
     DeviceKeyCounts,
@@ -21,6 +24,7 @@ from storage.one_time_keys import (
     OneTimeKeysRepository,
     TooManyKeys,
 )
+from storage.replication.kinds.one_time_keys import HoldPeerKey
 from tests.storage.keys_case import ALICE, BOB, KeysMixin, one_time_key
 from tests.storage.storage_case import PostgresStorage, SqliteStorage
 
@@ -117,6 +121,54 @@ class OneTimeKeysTests(KeysMixin):
         self.assertEqual(self.count("claimed_keys"), CLAIMED_REMEMBERED)
         self.assertEqual(self.upload(one_time_key(CLAIMED_REMEMBERED + 199)).one_time, {SIGNED: 1})
 
+    def first(self, device: str, *keys: OneTimeKey) -> tuple[Change, ...]:
+        return SetFirstDeviceKeys(ALICE, device, b"{}"), AddFirstOneTimeKeys(ALICE, device, keys, (FALLBACK,))
+
+    def test_keys_that_come_with_the_first_identity_keys_are_as_others(self) -> None:
+        # A neighbour in the same commit, whose keys have the same names.
+        with self.committer.together():
+            commits = [
+                self.committer.submit(self.first(name, one_time_key(2), one_time_key(1)))
+                for name in ("A1", "A2")
+            ]
+        self.assertEqual(
+            [self.result(_wait(each)).results[1] for each in commits],
+            [DeviceKeyCounts({SIGNED: 2}, (SIGNED,))] * 2,
+        )
+        self.assertEqual(self.counts(), DeviceKeyCounts({SIGNED: 2}, (SIGNED,)))
+        self.assertEqual(self.upload(one_time_key(1), one_time_key(3)).one_time, {SIGNED: 3})
+        self.assertEqual(self.claim("A1", "A2", "A1", "A1"), ["AAAA0001", "AAAA0001", "AAAA0002", "AAAA0003"])
+
+    def test_identity_keys_are_not_the_first_keys_of_a_device_that_has_others(self) -> None:
+        def has_one(device: str) -> None:
+            self.upload(one_time_key(1), device=device)
+
+        def has_had_one(device: str) -> None:
+            self.upload(one_time_key(1), device=device)
+            self.claim(device)
+
+        def has_fallback_key(device: str) -> None:
+            self.upload(fallback=(FALLBACK,), device=device)
+
+        def has_one_elsewhere(device: str) -> None:
+            key = one_time_key(1)
+            held = HoldPeerKey(ALICE, device, key.name, key.digest, "berta", "log")
+            self.result(self.committer.commit(held))
+
+        for number, prepare in enumerate((has_one, has_had_one, has_fallback_key, has_one_elsewhere)):
+            device = f"D{number}"
+            self.given_device(ALICE, device)
+            prepare(device)
+            before = self.counts(device)
+            self.failure(self.committer.commit(*self.first(device, one_time_key(1))), NotFirstKeys)
+            self.assertEqual(self.counts(device), before)
+        self.assertEqual(self.count("device_keys"), 0)
+
+    def test_too_many_keys_that_come_first_are_refused(self) -> None:
+        keys = (one_time_key(number) for number in range(MAX_PER_DEVICE + 1))
+        self.failure(self.committer.commit(*self.first("A1", *keys)), TooManyKeys)
+        self.assertEqual((self.count("device_keys"), self.count("one_time_keys")), (0, 0))
+
     def test_too_many_keys_are_refused(self) -> None:
         self.upload(*(one_time_key(number) for number in range(MAX_PER_DEVICE)))
         self.failure(
@@ -209,6 +261,10 @@ class OneTimeKeysTests(KeysMixin):
 
 def given_moves(moves: st.SearchStrategy[list[tuple[str, int]]]):  # type: ignore[no-untyped-def]
     return given(steps=moves, seed=st.integers(0, 2**32))
+
+
+async def _wait(waiter: Waiter[Committed]) -> Committed:
+    return await waiter
 
 
 def _key_ids(committed: Committed) -> list[str | None]:

@@ -26,14 +26,18 @@ from storage.device_lists import DeviceListChanged
 from storage.one_time_keys import (
     MAX_FALLBACK_ALGORITHMS,
     MAX_PER_DEVICE,
+    AddFirstOneTimeKeys,
     AddOneTimeKeys,
     DeviceKeyCounts,
     KeyExists,
+    OneTimeKey,
     TooManyKeys,
 )
 
 DEVICES_REMEMBERED: Final = 10_000
 """Of which it is known that they probably have keys."""
+_OneTimeKeys = tuple[tuple[OneTimeKey, ...], tuple[OneTimeKey, ...]]
+"""One-time keys and fallback keys."""
 
 
 class UploadKeys:
@@ -70,35 +74,32 @@ class UploadKeys:
         identity = None
         if device_keys is not None:
             identity = check_device_keys(device_keys, requester.user_id, requester.device_id)
-        added: list[Change] = []
+        added = None
         if one_time_keys or fallback_keys:
-            one_time, fallback = check_one_time_keys(one_time_keys), check_fallback_keys(fallback_keys)
-            added.append(AddOneTimeKeys(requester.user_id, requester.device_id, one_time, fallback))
+            added = check_one_time_keys(one_time_keys), check_fallback_keys(fallback_keys)
         committed = await self._upload(requester, identity, added)
         if committed is not None and isinstance(committed.results[-1], DeviceKeyCounts):
             return committed.results[-1].one_time
         return (await self._counts.of(requester.user_id, requester.device_id)).one_time
 
     async def _upload(
-        self, requester: Requester, identity: bytes | None, added: Sequence[Change]
+        self, requester: Requester, identity: bytes | None, added: _OneTimeKeys | None
     ) -> Committed | None:
         """None: there was nothing to write."""
-        if identity is None:
-            return await self._commit(added) if added else None
-        user_id, device_id = requester.user_id, requester.device_id
+        device = (requester.user_id, requester.device_id)
         # The first upload of a device, which most are, is decided where it is written. It is tried once for each
         # device: who repeats it must not make others, whose changes are written together with it, wait each time.
-        if self._with_keys.get((user_id, device_id)) is None:
-            self._with_keys.put((user_id, device_id), True)
-            first = (
-                SetFirstDeviceKeys(user_id, device_id, identity, self._is_only_site),
-                DeviceListChanged(user_id),
-            )
+        if identity is not None and self._with_keys.get(device) is None:
+            self._with_keys.put(device, True)
+            first = (SetFirstDeviceKeys(*device, identity, self._is_only_site), DeviceListChanged(device[0]))
+            one_time = () if added is None else (AddFirstOneTimeKeys(*device, *added),)
             try:
-                return await self._commit((*first, *added))
+                return await self._commit((*first, *one_time))
             except NotFirstKeys:
                 pass
-        changes = (*await self._identity_changes(requester, identity), *added)
+        changes = [] if identity is None else [*await self._identity_changes(requester, identity)]
+        if added is not None:
+            changes.append(AddOneTimeKeys(*device, *added))
         return await self._commit(changes) if changes else None
 
     async def _identity_changes(self, requester: Requester, json: bytes) -> Sequence[Change]:

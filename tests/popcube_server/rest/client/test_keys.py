@@ -120,6 +120,17 @@ class UploadTests(KeysTestCase):
             )
             read.assert_not_called()
 
+    def test_one_time_keys_that_came_before_the_identity_keys_count(self) -> None:
+        keys = self.one_time_keys(self.alice, "A", "B")
+        self.upload(self.alice, one_time_keys=keys)
+        self.claim(self.alice, self.alice)
+        identity = self.device_keys(self.alice)
+        other = {f"{SIGNED}:B": {**keys[f"{SIGNED}:B"], "key": "other"}}
+        self.refuse({"device_keys": identity, "one_time_keys": other}, 400, "M_INVALID_PARAM")
+        self.assertEqual(self.query(self.alice, self.alice)["device_keys"][self.alice.user_id], {})
+        more = {**keys, **self.one_time_keys(self.alice, "C")}
+        self.assertEqual(self.upload(self.alice, device_keys=identity, one_time_keys=more), {SIGNED: 2})
+
     def test_same_identity_keys_again_are_no_news(self) -> None:
         keys = self.given_device_keys(self.alice)
         position = self.organisations["one.example"].core.log.position
