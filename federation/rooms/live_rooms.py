@@ -68,6 +68,8 @@ class LiveRooms:
         self._events = events
         self._size = size
         self._rooms: OrderedDict[str, LiveRoom] = OrderedDict()
+        self._coming: dict[str, list[Waiter[None]]] = {}
+        """Rooms that are read together with others, and who waits for all of these."""
         self.loads = 0
         self.hits = 0
         # The first follower: whoever follows behind sees rooms as they are after the entries it is given.
@@ -109,25 +111,57 @@ class LiveRooms:
                 return self.add(self._make(room_id, loaded))
 
     async def get_many(self, room_ids: Iterable[str]) -> dict[str, LiveRoom]:
-        """Several rooms with one read; those that this server does not know are left out."""
+        """Several rooms with one read; those that this server does not know are left out.
+
+        Who is told that a user is there needs the same rooms as the sync that the user began with: they are read once.
+        """
         found: dict[str, LiveRoom] = {}
         missing: list[str] = []
+        coming: list[str] = []
         for room_id in room_ids:
             room = self.find(room_id)
-            if room is None:
-                missing.append(room_id)
-            else:
+            if room is not None:
                 found[room_id] = room
+            else:
+                (coming if room_id in self._coming else missing).append(room_id)
         if missing:
-            self.loads += len(missing)
-            start = self._log.position
-            loaded = await self._database.read(lambda tx: self._load_many(tx, missing))
+            found.update(await self._get_missing(missing))
+        if coming:
+            await self._wait_for(coming)
+            found.update(await self.get_many(coming))
+        return found
+
+    async def _get_missing(self, room_ids: Sequence[str]) -> dict[str, LiveRoom]:
+        self.loads += len(room_ids)
+        start = self._log.position
+        found: dict[str, LiveRoom] = {}
+        waiting: list[Waiter[None]] = []
+        self._coming.update((room_id, waiting) for room_id in room_ids)
+        try:
+            loaded = await self._database.read(lambda tx: self._load_many(tx, room_ids))
             for room_id, read in loaded.items():
                 room = self.find(room_id)
                 if room is None and not self._has_moved(room_id, start):
                     room = self.add(self._make(room_id, read))
-                found[room_id] = room or await self.get(room_id)
+                if room is not None:
+                    found[room_id] = room
+        finally:
+            for room_id in room_ids:
+                self._coming.pop(room_id, None)
+            for waiter in waiting:
+                waiter.succeed(None)
+        for room_id in loaded:
+            if room_id not in found:
+                found[room_id] = await self.get(room_id)
         return found
+
+    async def _wait_for(self, room_ids: Iterable[str]) -> None:
+        for room_id in room_ids:
+            waiting = self._coming.get(room_id)
+            if waiting is not None:
+                waiter: Waiter[None] = Waiter()
+                waiting.append(waiter)
+                await waiter
 
     def _has_moved(self, room_id: str, start: int) -> bool:
         entries = self._log.since(start)

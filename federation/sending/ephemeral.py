@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Protocol
 
 from federation.room_dag.identifiers import domain_of
+from federation.rooms.live_rooms import LOADED_TOGETHER
 from federation.sending.destination_queue import Passing, TypingEdu
 from federation.sending.edus import typing_edu
 from federation.sending.room_servers import RoomServers
@@ -38,8 +39,12 @@ class SharingServers:
 
     async def of_user(self, user_id: str) -> frozenset[str]:
         found: set[str] = set()
-        for room_id in await self._joined.joined_rooms(user_id):
-            found.update(await self._servers.get(room_id))
+        rooms = await self._joined.joined_rooms(user_id)
+        for start in range(0, len(rooms), LOADED_TOGETHER):
+            chunk = rooms[start : start + LOADED_TOGETHER]
+            await self._servers.load(chunk)
+            for room_id in chunk:
+                found.update(await self._servers.get(room_id))
         return frozenset(found)
 
     async def is_shared(self, user_id: str, server_name: str) -> bool:

@@ -48,6 +48,14 @@ class RoomServers:
         """Names of the servers with joined members; none if the room is unknown. Valid until the next wait."""
         return (await self._get(room_id)).servers.keys()
 
+    async def load(self, room_ids: Iterable[str]) -> None:
+        """Count several rooms, with few reads for all of them."""
+        missing = [room_id for room_id in room_ids if room_id not in self._rooms]
+        if missing:
+            await self._live.get_many(missing)
+            for room_id in missing:
+                self.warm(room_id)
+
     async def count_members(self, room_id: str, server_name: str) -> int:
         """How many joined members the server has there."""
         return (await self._get(room_id)).servers[server_name]

@@ -118,6 +118,36 @@ class FailingCommitTests(EngineMixin):
         self.assertEqual(self.successResultOf(slow).state.find(TOPIC), moved)
         self.assertEqual(self.room(room_id).state.find(TOPIC), moved)
 
+    def test_rooms_that_are_being_read_are_not_read_twice(self) -> None:
+        room_ids = [self.given_room(), self.given_room()]
+        self.open()
+        self.reading.close()
+        first = Deferred.fromCoroutine(self.rooms.get_many(room_ids))
+        second = Deferred.fromCoroutine(self.rooms.get_many(room_ids[::-1]))
+        self.assertEqual(self.rooms.loads, 2)
+        self.reading.open()
+        found, again = self.successResultOf(first), self.successResultOf(second)
+        self.assertEqual((set(found), self.rooms.loads), (set(room_ids), 2))
+        for room_id in room_ids:
+            self.assertIs(found[room_id], again[room_id])
+
+    def test_who_waits_for_rooms_gets_them_though_their_reader_goes_away(self) -> None:
+        room_ids = [self.given_room(), self.given_room()]
+        self.open()
+        self.reading.close()
+        first = Deferred.fromCoroutine(self.rooms.get_many(room_ids))
+        second = Deferred.fromCoroutine(self.rooms.get_many(room_ids[:1]))
+        gone = Deferred.fromCoroutine(self.rooms.get_many(room_ids[1:]))
+        gone.cancel()
+        self.failureResultOf(gone, CancelledError)
+        first.cancel()
+        self.failureResultOf(first, CancelledError)
+        self.assertNoResult(second)
+        self.reading.open()
+        self.assertEqual(list(self.successResultOf(second)), room_ids[:1])
+        # Nobody waits any more for what was not read.
+        self.assertEqual(list(self.result(self.rooms.get_many(room_ids[1:]))), room_ids[1:])
+
     def test_nobody_holds_a_room_for_a_request_that_is_gone(self) -> None:
         room_id = self.given_room()
 
