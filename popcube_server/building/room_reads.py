@@ -95,9 +95,50 @@ class RoomReads:
     servlets: Sequence[object]
 
 
+@dataclass(frozen=True, slots=True)
+class _Showing:
+    """How events look to a user, and which of them: every read goes through this."""
+
+    relations: RelationsRepository
+    memberships: MembershipHistories
+    visibilities: VisibilityHistories
+    visibility: Visibility
+    event_memberships: EventMemberships
+    sent: SentTransactions
+    summaries: RelationSummaries
+    aggregations: BundledAggregations
+    event_json: EventJson
+
+
 def build_room_reads(
     core: Core, base: RoomBase, personal: PersonalRules, remote: RemoteReads, history: History
 ) -> RoomReads:
+    showing = _build_showing(core, base, personal)
+    directory = DirectoryRepository()
+    summaries = RoomSummaries(base.rooms, base.events, core.log, core.server_name)
+    public_rooms = PublicRooms(
+        core.database, directory, summaries, core.config.directory.enable_room_list_search
+    )
+    servlets = (
+        *_timeline_servlets(core, base, personal, history, showing, directory, public_rooms),
+        *_public_room_servlets(core, remote, public_rooms),
+        *_summary_servlets(core, base, remote, directory, summaries),
+        MutualRoomsEndpoint(MutualRooms(base.user_rooms)),
+    )
+    return RoomReads(
+        showing.visibility,
+        showing.visibilities,
+        showing.memberships,
+        showing.sent,
+        showing.aggregations,
+        showing.event_json,
+        showing.event_memberships,
+        history.holes,
+        servlets,
+    )
+
+
+def _build_showing(core: Core, base: RoomBase, personal: PersonalRules) -> _Showing:
     database, log, now_ms = core.database, core.log, core.platform.now_ms
     repositories, events = base.repositories, base.events
     relations = RelationsRepository(repositories.events)
@@ -117,100 +158,113 @@ def build_room_reads(
         EventJson(events, sent, visibility, event_memberships, NoAggregations(), now_ms),
     )
     event_json = EventJson(events, sent, visibility, event_memberships, aggregations, now_ms)
+    return _Showing(
+        relations,
+        memberships,
+        visibilities,
+        visibility,
+        event_memberships,
+        sent,
+        summaries,
+        aggregations,
+        event_json,
+    )
 
-    views = RoomViews(base.user_rooms, memberships, visibilities)
-    states = StatesAt(database, repositories, base.rooms, events, log)
-    pages = TimelinePages(database, repositories.events, relations, events, visibility, personal, log)
+
+def _timeline_servlets(
+    core: Core,
+    base: RoomBase,
+    personal: PersonalRules,
+    history: History,
+    showing: _Showing,
+    directory: DirectoryRepository,
+    public_rooms: PublicRooms,
+) -> Sequence[object]:
+    """What is in a room."""
+    database, log, events = core.database, core.log, base.events
+    relations, visibility, event_json = showing.relations, showing.visibility, showing.event_json
+    views = RoomViews(base.user_rooms, showing.memberships, showing.visibilities)
+    states = StatesAt(database, base.repositories, base.rooms, events, log)
+    pages = TimelinePages(database, base.repositories.events, relations, events, visibility, personal, log)
     read_event = ReadEvent(events, visibility, event_json)
     read_state = ReadState(views, states, event_json)
-    directory = DirectoryRepository()
-    room_summaries = RoomSummaries(base.rooms, events, log, core.server_name)
-    aliases = ResolveAnyAlias(
-        ResolveAlias(database, directory, core.server_name), remote.queries.aliases, core.server_name
-    )
-    likely_servers = LikelyServers(database, StrippedStatesRepository())
-    options = core.config.directory
-    public_rooms = PublicRooms(database, directory, room_summaries, options.enable_room_list_search)
     history_pages = HistoryPages(pages, history.holes, history.backfill, visibility, core.platform.clock)
     read_messages = ReadMessages(views, history_pages, MembersAt(states, events), event_json, base.places)
-    servlets = (
-        Rooms(
-            read_event,
-            read_state,
-            ReadMembers(views, states, event_json, base.places),
-            base.user_rooms,
-        ),
+    list_threads = ListThreads(
+        views,
+        database,
+        relations,
+        events,
+        visibility,
+        showing.summaries,
+        personal,
+        event_json,
+        log,
+        base.places,
+    )
+    event_at_time = EventAtTime(
+        views,
+        database,
+        base.repositories.events,
+        events,
+        visibility,
+        Elsewhere(history.holes, history.jump_to_time),
+        RateLimiter(JUMP_LIMIT, core.platform.now_s),
+        core.platform.clock,
+    )
+    snapshot = TakeRoomSnapshot(
+        read_state, read_messages, public_rooms, base.user_rooms, database, AccountDataRepository()
+    )
+    return (
+        Rooms(read_event, read_state, ReadMembers(views, states, event_json, base.places), base.user_rooms),
         MessagePagination(read_messages),
         EventContext(ReadContext(read_event, history_pages, states, event_json, base.places)),
         RelationsEndpoint(ReadRelations(read_event, pages, relations, event_json, base.places)),
-        ThreadsList(
-            ListThreads(
-                views,
-                database,
-                relations,
-                events,
-                visibility,
-                summaries,
-                personal,
-                event_json,
-                log,
-                base.places,
-            )
-        ),
+        ThreadsList(list_threads),
+        RoomAliases(ListAliases(views, database, directory)),
+        RoomInitialSync(snapshot),
+        RoomEventByTimestamp(event_at_time),
+    )
+
+
+def _public_room_servlets(core: Core, remote: RemoteReads, public_rooms: PublicRooms) -> Sequence[object]:
+    """The room directory, for users and for other servers."""
+    options = core.config.directory
+    serve = ServeDirectory(
+        public_rooms,
+        options.allow_public_rooms_over_federation,
+        RateLimiter(SERVER_LIMIT, core.platform.now_s),
+    )
+    return (
         ListPublicRooms(
             public_rooms,
             remote.queries.directories,
             core.server_name,
             options.allow_public_rooms_without_auth,
         ),
-        PublicRoomsForServers(
-            ServeDirectory(
-                public_rooms,
-                options.allow_public_rooms_over_federation,
-                RateLimiter(SERVER_LIMIT, core.platform.now_s),
-            )
-        ),
-        HierarchyForServers(
-            ServeHierarchy(
-                room_summaries, base.rooms, remote.servers, RateLimiter(SERVER_LIMIT, core.platform.now_s)
-            )
-        ),
-        SpaceHierarchyEndpoint(
-            SpaceHierarchy(
-                room_summaries, base.user_rooms, remote.queries.spaces, likely_servers, core.platform
-            )
-        ),
-        RoomSummaryEndpoint(
-            PreviewRoom(room_summaries, base.user_rooms, aliases, remote.queries.spaces, likely_servers)
-        ),
-        RoomAliases(ListAliases(views, database, directory)),
-        MutualRoomsEndpoint(MutualRooms(base.user_rooms)),
-        RoomInitialSync(
-            TakeRoomSnapshot(
-                read_state, read_messages, public_rooms, base.user_rooms, database, AccountDataRepository()
-            )
-        ),
-        RoomEventByTimestamp(
-            EventAtTime(
-                views,
-                database,
-                repositories.events,
-                events,
-                visibility,
-                Elsewhere(history.holes, history.jump_to_time),
-                RateLimiter(JUMP_LIMIT, core.platform.now_s),
-                core.platform.clock,
-            )
-        ),
+        PublicRoomsForServers(serve),
     )
-    return RoomReads(
-        visibility,
-        visibilities,
-        memberships,
-        sent,
-        aggregations,
-        event_json,
-        event_memberships,
-        history.holes,
-        servlets,
+
+
+def _summary_servlets(
+    core: Core,
+    base: RoomBase,
+    remote: RemoteReads,
+    directory: DirectoryRepository,
+    summaries: RoomSummaries,
+) -> Sequence[object]:
+    """What a room looks like from outside, and the rooms of a space."""
+    spaces, likely_servers = remote.queries.spaces, LikelyServers(core.database, StrippedStatesRepository())
+    aliases = ResolveAnyAlias(
+        ResolveAlias(core.database, directory, core.server_name), remote.queries.aliases, core.server_name
+    )
+    serve = ServeHierarchy(
+        summaries, base.rooms, remote.servers, RateLimiter(SERVER_LIMIT, core.platform.now_s)
+    )
+    return (
+        HierarchyForServers(serve),
+        SpaceHierarchyEndpoint(
+            SpaceHierarchy(summaries, base.user_rooms, spaces, likely_servers, core.platform)
+        ),
+        RoomSummaryEndpoint(PreviewRoom(summaries, base.user_rooms, aliases, spaces, likely_servers)),
     )
