@@ -1,7 +1,7 @@
 """One organisation's object graph, built in one place by plain constructors.
 
 Nothing here is shared with another organisation of the same process but the platform (clock, threads) and the
-listeners. Read `build_organisation` from top to bottom to see what the server is made of.
+listeners. Read from `build_organisation` downwards to see what the server is made of.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,27 +12,32 @@ from federation.sending.sending_duty import DUTY
 from federation.sites.duties.duty import SoleDuty
 from federation.sites.site_peers import SitePeers
 from federation.transport.network import Network
-from popcube_server.building.accounts import build_accounts
-from popcube_server.building.core import Core
-from popcube_server.building.edus import build_edus
-from popcube_server.building.federation import build_federation
-from popcube_server.building.federation_rooms import build_inbound_rooms, build_remote_rooms
-from popcube_server.building.followers import build_followers
-from popcube_server.building.history import build_history
-from popcube_server.building.keys import KeyNeeds, build_keys
+from popcube_server.building.accounts import Accounts, build_accounts
+from popcube_server.building.core import Core, SiteCore
+from popcube_server.building.edus import Edus, build_edus
+from popcube_server.building.federation import Federation, build_federation
+from popcube_server.building.federation_rooms import (
+    InboundRooms,
+    RemoteRooms,
+    build_inbound_rooms,
+    build_remote_rooms,
+)
+from popcube_server.building.followers import Followers, build_followers
+from popcube_server.building.history import History, build_history
+from popcube_server.building.keys import EndToEnd, KeyNeeds, build_keys
 from popcube_server.building.load_sites import load_duties, load_sites, load_witness
-from popcube_server.building.media import build_media
+from popcube_server.building.media import Media, build_media
 from popcube_server.building.profiles import build_profiles
-from popcube_server.building.push import build_push
-from popcube_server.building.remote_queries import build_remote_queries
-from popcube_server.building.room_reads import RemoteReads, build_room_reads
-from popcube_server.building.rooms import RoomNeeds, build_room_base, build_rooms
-from popcube_server.building.search import build_search
-from popcube_server.building.sending import build_sending
-from popcube_server.building.server import build_server
-from popcube_server.building.site_keys import build_keys_at_sites
-from popcube_server.building.sync import SyncNeeds, build_sync
-from popcube_server.building.user_data import build_user_data
+from popcube_server.building.push import Push, build_push
+from popcube_server.building.remote_queries import RemoteQueries, build_remote_queries
+from popcube_server.building.room_reads import RemoteReads, RoomReads, build_room_reads
+from popcube_server.building.rooms import RoomBase, RoomNeeds, Rooms, build_room_base, build_rooms
+from popcube_server.building.search import Search, build_search
+from popcube_server.building.sending import Sending, build_sending
+from popcube_server.building.server import ServerPart, build_server
+from popcube_server.building.site_keys import KeysAtSites, build_keys_at_sites
+from popcube_server.building.sync import SyncNeeds, SyncPart, build_sync
+from popcube_server.building.user_data import UserData, build_user_data
 from popcube_server.metrics import Metrics
 from popcube_server.rest.front_door.site import Site
 from popcube_server.rest.router import Router
@@ -168,8 +173,34 @@ def build_witness(core: Core, site_peers: SitePeers, reload: ReloadSites) -> Org
     return Organisation(core, witness.site, witness.link_site, (), NoLongPolls(), site_peers, reload)
 
 
+@dataclass(frozen=True, slots=True)
+class _Areas:
+    """What an organisation is made of."""
+
+    room_base: RoomBase
+    server: ServerPart
+    federation: Federation
+    sending: Sending
+    keys_at_sites: KeysAtSites
+    edus: Edus
+    accounts: Accounts
+    push: Push
+    queries: RemoteQueries
+    remote: RemoteRooms
+    rooms: Rooms
+    history: History
+    room_reads: RoomReads
+    user_data: UserData
+    media: Media
+    end_to_end: EndToEnd
+    sync: SyncPart
+    followers: Followers
+    search: Search
+    inbound: InboundRooms
+
+
 def build_organisation(core: Core, network: Network, load: Callable[[], ServerConfig]) -> Organisation:
-    """Everything over the core. The order is the order of dependencies.
+    """Everything over the core.
 
     `load` reads the configuration again, while the server runs; it raises `ConfigError` or OSError. This raises what
     `SitePeers` raises. A witness is all that its configuration asks for, if it says so.
@@ -180,6 +211,27 @@ def build_organisation(core: Core, network: Network, load: Callable[[], ServerCo
     reload = ReloadSites(core.config, load, site_peers, core.committer.commit)
     if core.sites is not None and core.sites.config.witness and site_peers is not None:
         return build_witness(core, site_peers, reload)
+    areas = _build_areas(core, network, site_peers)
+    federation, accounts = areas.federation, areas.accounts
+    site = Site(
+        Router(_servlets(core, areas)),
+        accounts.authenticator,
+        federation.authenticator,
+        federation.turns,
+        core.metrics,
+    )
+    parts = _parts(areas)
+    link_site = None
+    if core.sites is not None and site_peers is not None:
+        link_site, link_parts = _build_links(core, core.sites, site_peers, areas, reload)
+        parts.extend(link_parts)
+    else:
+        parts.append(SoleDuty(areas.sending.work))
+    return Organisation(core, site, link_site, parts, areas.sync.notifier, site_peers, reload)
+
+
+def _build_areas(core: Core, network: Network, site_peers: SitePeers | None) -> _Areas:
+    """The order is the order of dependencies."""
     server = build_server(core)
     room_base = build_room_base(core)
     federation = build_federation(core, network, site_peers)
@@ -190,22 +242,18 @@ def build_organisation(core: Core, network: Network, load: Callable[[], ServerCo
     push = build_push(core)
     queries = build_remote_queries(core, sending.ask)
     remote = build_remote_rooms(core, room_base, federation, push.outcomes)
-    rooms = build_rooms(
-        core,
-        room_base,
-        RoomNeeds(
-            push.outcomes,
-            accounts.suspensions,
-            remote.rooms,
-            queries.aliases,
-            remote.send_recommended,
-            federation.identity,
-        ),
+    room_needs = RoomNeeds(
+        push.outcomes,
+        accounts.suspensions,
+        remote.rooms,
+        queries.aliases,
+        remote.send_recommended,
+        federation.identity,
     )
+    rooms = build_rooms(core, room_base, room_needs)
     history = build_history(core, room_base, federation)
-    room_reads = build_room_reads(
-        core, room_base, push.personal, RemoteReads(queries, sending.servers), history
-    )
+    remote_reads = RemoteReads(queries, sending.servers)
+    room_reads = build_room_reads(core, room_base, push.personal, remote_reads, history)
     user_data = build_user_data(core, room_base, push, room_reads.event_json, edus.typing_notices)
     media = build_media(core, federation, network, site_peers)
     key_needs = KeyNeeds(
@@ -223,58 +271,84 @@ def build_organisation(core: Core, network: Network, load: Callable[[], ServerCo
     inbound = build_inbound_rooms(
         core, room_base, federation, remote, rooms.writer, rooms.membership_limits, edus.receiver
     )
-    servlets = [
-        *server.servlets,
-        *federation.servlets,
-        *inbound.servlets,
-        *media.servlets,
-        *accounts.servlets,
-        *build_profiles(core, queries.profiles),
-        *rooms.servlets,
-        *room_reads.servlets,
-        *user_data.servlets,
-        *end_to_end.servlets,
-        *edus.servlets,
-        *sync.servlets,
-        *search.servlets,
-    ]
-    parts: list[Running] = [
-        *federation.parts,
-        *inbound.parts,
-        history.backfill,
-        *accounts.parts,
-        *media.parts,
-        *user_data.parts,
-        *end_to_end.parts,
-        *followers.parts,
-        *search.parts,
-        *edus.parts,
-    ]
-    site = Site(
-        Router(servlets), accounts.authenticator, federation.authenticator, federation.turns, core.metrics
+    return _Areas(
+        room_base,
+        server,
+        federation,
+        sending,
+        keys_at_sites,
+        edus,
+        accounts,
+        push,
+        queries,
+        remote,
+        rooms,
+        history,
+        room_reads,
+        user_data,
+        media,
+        end_to_end,
+        sync,
+        followers,
+        search,
+        inbound,
     )
-    link_site = None
-    if core.sites is not None and site_peers is not None:
-        sites = load_sites().build_sites(core, core.sites, room_base, site_peers, remote, push)
-        duties = load_duties().build_duties(core, core.sites, site_peers, {DUTY: sending.work})
-        parts.extend(sites.parts)
-        parts.extend(duties.parts)
-        link_site = Site(
-            Router(
-                (
-                    *sites.servlets,
-                    SiteReload(sites.name, reload),
-                    *keys_at_sites.servlets,
-                    *media.link_servlets,
-                    *duties.servlets,
-                    *inbound.servlets,
-                )
-            ),
-            accounts.authenticator,
-            sites.authenticator,
-            federation.site_turns,
-            core.metrics,
-        )
-    else:
-        parts.append(SoleDuty(sending.work))
-    return Organisation(core, site, link_site, parts, sync.notifier, site_peers, reload)
+
+
+def _servlets(core: Core, areas: _Areas) -> Sequence[object]:
+    """What clients and other servers reach."""
+    return (
+        *areas.server.servlets,
+        *areas.federation.servlets,
+        *areas.inbound.servlets,
+        *areas.media.servlets,
+        *areas.accounts.servlets,
+        *build_profiles(core, areas.queries.profiles),
+        *areas.rooms.servlets,
+        *areas.room_reads.servlets,
+        *areas.user_data.servlets,
+        *areas.end_to_end.servlets,
+        *areas.edus.servlets,
+        *areas.sync.servlets,
+        *areas.search.servlets,
+    )
+
+
+def _parts(areas: _Areas) -> list[Running]:
+    """In the order in which they start; they stop in the other direction."""
+    return [
+        *areas.federation.parts,
+        *areas.inbound.parts,
+        areas.history.backfill,
+        *areas.accounts.parts,
+        *areas.media.parts,
+        *areas.user_data.parts,
+        *areas.end_to_end.parts,
+        *areas.followers.parts,
+        *areas.search.parts,
+        *areas.edus.parts,
+    ]
+
+
+def _build_links(
+    core: Core, site_core: SiteCore, site_peers: SitePeers, areas: _Areas, reload: ReloadSites
+) -> tuple[Site, Sequence[Running]]:
+    """What the other sites of the organisation reach, and what reaches them."""
+    sites = load_sites().build_sites(core, site_core, areas.room_base, site_peers, areas.remote, areas.push)
+    duties = load_duties().build_duties(core, site_core, site_peers, {DUTY: areas.sending.work})
+    servlets = (
+        *sites.servlets,
+        SiteReload(sites.name, reload),
+        *areas.keys_at_sites.servlets,
+        *areas.media.link_servlets,
+        *duties.servlets,
+        *areas.inbound.servlets,
+    )
+    link_site = Site(
+        Router(servlets),
+        areas.accounts.authenticator,
+        sites.authenticator,
+        areas.federation.site_turns,
+        core.metrics,
+    )
+    return link_site, (*sites.parts, *duties.parts)
