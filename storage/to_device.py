@@ -193,6 +193,20 @@ def pairs(key: Sequence[str]) -> list[Device]:
     return list(zip(key[::2], key[1::2], strict=True))
 
 
+def names_device(key: Sequence[str], device: Device) -> bool:
+    """Whether a device is among the `pairs` of a key: each sync asks that of all messages since the last one."""
+    user_id, device_id = device
+    at = -1
+    try:
+        while True:
+            at = key.index(user_id, at + 1)
+            # Users stand at even places, and somebody's device may be called like a user.
+            if at % 2 == 0 and key[at + 1] == device_id:
+                return True
+    except ValueError:
+        return False
+
+
 def _drop_oldest(tx: WriteTransaction, devices: Iterable[tuple[int, bytes]]) -> None:
     for user, device in devices:
         last = tx.value(

@@ -14,6 +14,7 @@ from storage.to_device import (
     ToDeviceDelivered,
     ToDeviceMessage,
     ToDeviceRepository,
+    names_device,
     pairs,
 )
 from tests.storage.keys_case import ALICE, BOB, KeysMixin
@@ -77,6 +78,14 @@ class ToDeviceTests(KeysMixin):
         position = self.send((b"1", (A1, B1)), (b"2", (A2,)))
         entry = self.read(lambda tx: LogRepository().read_after(tx, position - 1, 1))[0]
         self.assertEqual((entry.kind, pairs(entry.key)), ("to_device", [A1, B1, A2]))
+
+    def test_key_names_its_devices_and_no_others(self) -> None:
+        key = (ALICE, "A1", BOB, ALICE, BOB, "B1", ALICE, "A2")
+        for device in pairs(key):
+            self.assertTrue(names_device(key, device), device)
+        for device in ((ALICE, "B1"), (ALICE, BOB), ("A1", BOB), (BOB, "A1"), ("A2", ""), ("@x:y", "A1")):
+            self.assertFalse(names_device(key, device), device)
+        self.assertFalse(names_device((), A1))
 
     def test_device_that_is_gone_gets_nothing(self) -> None:
         self.send((b"1", (A1, (ALICE, "gone"), (ALICE, "\0"))), (b"2", ((ALICE, "gone"),)))

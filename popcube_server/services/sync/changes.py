@@ -8,7 +8,7 @@ from storage.change import LogEntry
 from storage.events import StoreEvent
 from storage.memberships import MembershipRow
 from storage.one_time_keys import ClaimOneTimeKeys
-from storage.to_device import pairs
+from storage.to_device import names_device
 from synapse_like_config.lazy_dataclasses import dataclass
 
 StatePair = tuple[str, str]
@@ -103,7 +103,7 @@ def find_changes(
             if entry.key[0] == user_id:
                 changes.own_kinds.add(kind)
         elif kind == "to_device":
-            if (user_id, device_id) in pairs(entry.key):
+            if names_device(entry.key, (user_id, device_id)):
                 changes.has_to_device = True
         elif kind == ClaimOneTimeKeys.kind:
             # It is of no interest to the user's other devices, but a claim is nothing to be exact about.

@@ -21,6 +21,7 @@ from storage.to_device import (
     SendToDevice,
     ToDeviceDelivered,
     ToDeviceRepository,
+    names_device,
     pairs,
 )
 
@@ -209,7 +210,7 @@ class ToDeviceInbox:
 
 def _may_change(entry: LogEntry, device: Device) -> bool:
     if entry.kind == "to_device":
-        return device in pairs(entry.key)
+        return names_device(entry.key, device)
     # Their keys begin with the user.
     return entry.kind in _KINDS_OF_USER and entry.key[0] == device[0]
 
