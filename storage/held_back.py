@@ -205,9 +205,6 @@ class HeldBackRepository:
         (_, records, record_bytes), (_, events, event_bytes) = sorted(rows)
         return HeldCounts(records, events, int(record_bytes) + int(event_bytes))
 
-    def has_event(self, tx: Transaction, digest: bytes) -> bool:
-        return tx.one("SELECT 1 FROM held_events WHERE digest = ?", (digest,)) is not None
-
     def get_rooms(self, tx: Transaction) -> set[str]:
         """The rooms of events that wait."""
         return {row[0] for row in tx.all("SELECT DISTINCT room_id FROM held_events")}

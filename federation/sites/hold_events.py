@@ -27,7 +27,6 @@ class HoldEvents:
     """Says when to wait no longer, and writes down."""
 
     def __init__(self, database: Database, committer: Committer, now_ms: Callable[[], int]) -> None:
-        self._database = database
         self._committer = committer
         self._now_ms = now_ms
         self._rooms = database.read_now(HeldBackRepository().get_rooms)
@@ -35,6 +34,8 @@ class HoldEvents:
         """Site and event ID: since when it is tried in vain."""
         self._unwritten_ms: dict[tuple[str, str], int] = {}
         """Those that are placed each time, and then not taken by the database."""
+        self._unwritable: set[str] = set()
+        """Of these, and of what stands on them, the ones that are kept; after a start they fail once more."""
 
     def is_enough(self, site: str, placing: CheckedEvent) -> bool:
         """An event failed: whether the link has waited for it long enough."""
@@ -50,12 +51,9 @@ class HoldEvents:
         now_ms = self._now_ms()
         return now_ms - since_ms.setdefault((site, placing.event.event_id), now_ms) >= PATIENCE_MS
 
-    async def has(self, site: str, placing: CheckedEvent) -> bool:
-        """Whether it is kept already."""
-        if placing.event.room_id not in self._rooms:
-            return False
-        digest = _held(site, placing).digest
-        return await self._database.read(lambda tx: HeldBackRepository().has_event(tx, digest))
+    def is_unwritable(self, placing: CheckedEvent) -> bool:
+        """Whether it is kept because it could not be written: it is not to fail the next batch too."""
+        return placing.event.event_id in self._unwritable
 
     def placed(self, site: str, placing: CheckedEvent) -> None:
         """It was part of its room after all."""
@@ -64,9 +62,17 @@ class HoldEvents:
 
     async def hold(self, site: str, placing: CheckedEvent, reason: str) -> None:
         """On disk when it returns. Raises `CommitFailed`, `NoRoomToHold`."""
-        await self._hold(_held(site, placing), reason)
-        self._failed_ms.pop((site, placing.event.event_id), None)
+        event = placing.event
+        await self._hold(
+            HeldEvent(site, event.room_id, event.rules.version, placing.is_soft_failed, event.json), reason
+        )
+        self._failed_ms.pop((site, event.event_id), None)
+
+    async def hold_unwritable(self, site: str, placing: CheckedEvent, reason: str) -> None:
+        """The same for one that was placed and could not be written."""
+        await self.hold(site, placing, reason)
         self._unwritten_ms.pop((site, placing.event.event_id), None)
+        self._unwritable.add(placing.event.event_id)
 
     async def hold_unchecked(self, site: str, event: ReceivedEvent, reason: str) -> None:
         """The same for what is no event, as far as this site can tell."""
@@ -81,8 +87,3 @@ class HoldEvents:
         await PeerCommitter(self._committer, event.site).commit(change)
         logger.error("An event of %s from site %s is kept for later: %s", event.room_id, event.site, reason)
         self._rooms.add(event.room_id)
-
-
-def _held(site: str, placing: CheckedEvent) -> HeldEvent:
-    event = placing.event
-    return HeldEvent(site, event.room_id, event.rules.version, placing.is_soft_failed, event.json)

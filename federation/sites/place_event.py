@@ -101,8 +101,7 @@ class PlaceSiteEvent:
         Raises `FederationError`, `MissingEvents`, `StateUnavailable`, `CommitFailed`, and what nobody has thought
         of: it is to be tried again.
         """
-        if await self._hold.has(site, placing):
-            # It came in a batch of which something else failed.
+        if self._hold.is_unwritable(placing):
             return
         try:
             await self._place_now(site, placing)
@@ -128,7 +127,7 @@ class PlaceSiteEvent:
                 continue
             stored = await self._events.find(each.event.event_id)
             if stored is None or stored.flags & OUTLIER:
-                await self._hold.hold(site, each, reason)
+                await self._hold.hold_unwritable(site, each, reason)
 
     async def place_again(self, site: str, received: ReceivedEvent) -> None:
         """An event that was kept: on disk when it returns, or refused by its room.
