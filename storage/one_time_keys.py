@@ -386,8 +386,8 @@ def _take_oldest(tx: WriteTransaction, pools: Sequence[_Pool]) -> dict[_Pool, On
     # One look into the index for each, and once: joined, the database would look at all keys of a pool.
     rows = tx.all(
         f"WITH given (user_nid, device, algorithm) AS (VALUES {_marks(pools)}),"  # noqa: S608
-        " oldest AS MATERIALIZED (SELECT (SELECT MIN(k.place) FROM one_time_keys k WHERE k.user_nid = given.user_nid"
-        " AND k.device = given.device AND k.algorithm = given.algorithm) AS place FROM given)"
+        " oldest AS MATERIALIZED (SELECT (SELECT k.place FROM one_time_keys k WHERE k.user_nid = given.user_nid"
+        " AND k.device = given.device AND k.algorithm = given.algorithm ORDER BY k.place LIMIT 1) AS place FROM given)"
         " DELETE FROM one_time_keys WHERE place IN (SELECT place FROM oldest)"
         " RETURNING user_nid, device, algorithm, key_id, json",
         [value for pool in pools for value in pool],
