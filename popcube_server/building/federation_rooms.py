@@ -172,37 +172,7 @@ def build_inbound_rooms(
     access = RoomAccess(expected, events, core.server_name)
     authorize = AuthorizeJoins(rooms, events, core.server_name)
     graph = ReadGraph(database, rooms, events)
-    retract = RetractInvite(
-        database,
-        base.repositories.rooms,
-        base.repositories.memberships,
-        StrippedStatesRepository(),
-        events,
-        remote.check,
-        AskServers(LimitedAnswers(federation.client)),
-        committer,
-        core.server_name,
-    )
-    place = PlacePdu(
-        rooms, access, remote.check, remote.receive_pdu, remote.accept_run, retract, core.server_name
-    )
-    numbers = federation.metrics
-    queue = InboundQueue(place, database, InboundPdusRepository(), committer, platform, numbers)
-    numbers.watch("inbound_pdus", "PDUs of other servers that are not worked off yet.", lambda: queue.waiting)
-    numbers.watch("inbound_staged_pdus", "Of these the ones that were answered.", lambda: queue.staged)
-    numbers.watch("inbound_origins", "Servers that have PDUs waiting.", lambda: queue.origins)
-    receive = ReceiveTransaction(
-        rooms,
-        expected,
-        queue,
-        retract,
-        edus,
-        database,
-        ReceivedTransactionsRepository(),
-        committer,
-        platform,
-        numbers,
-    )
+    queue, receive = _build_receiving(core, base, federation, remote, expected, access, edus)
     visibility = ServerVisibility(database, StateEntriesRepository(), rooms, events)
     serve = ServeRooms(access, graph, visibility, events, database, base.repositories.events)
     take = TakeMembership(
@@ -218,37 +188,93 @@ def build_inbound_rooms(
         committer,
         core.signer,
     )
-    permission = InvitePermission(database, AccountDataRepository(), only_admins_invite=False)
-    users = InvitableUsers(database, AccountsRepository(), permission)
     exchange = ExchangeInvites(
         access, rooms, events, federation.identity, remote.rooms, writer, limits, committer, core.server_name
-    )
-    third_party = ThirdPartyInvites(
-        exchange,
-        AcceptBinding(users, rooms, exchange, federation.client, core.server_name),
-        RateLimiter(core.config.rate_limits.rc_third_party_invite, platform.now_s),
-    )
-    invites = ReceiveInvite(
-        rooms,
-        remote.check,
-        federation.verify_events,
-        users,
-        InviteDoor(limits, core.config.rooms.block_non_admin_invites),
-        access,
-        database,
-        base.repositories.events,
-        committer,
-        core.signer,
     )
     servlets = (
         Transactions(receive),
         RoomEvents(serve, platform, core.server_name),
         Joins(MakeMembership(access, authorize, remote.send_event), take, core.server_name),
-        Invites(invites),
-        third_party,
+        *_invite_servlets(core, base, federation, remote, access, exchange, limits),
     )
     clean = Periodic(platform, "Forgetting transactions", CLEANING_INTERVAL_S, receive.clean)
     return InboundRooms(servlets, (queue, clean))
+
+
+def _build_receiving(
+    core: Core,
+    base: RoomBase,
+    federation: Federation,
+    remote: RemoteRooms,
+    expected: ExpectedRooms,
+    access: RoomAccess,
+    edus: EduReceiver,
+) -> tuple[InboundQueue, ReceiveTransaction]:
+    """What other servers send in transactions."""
+    database, committer, numbers = core.database, core.committer, federation.metrics
+    retract = RetractInvite(
+        database,
+        base.repositories.rooms,
+        base.repositories.memberships,
+        StrippedStatesRepository(),
+        base.events,
+        remote.check,
+        AskServers(LimitedAnswers(federation.client)),
+        committer,
+        core.server_name,
+    )
+    place = PlacePdu(
+        base.rooms, access, remote.check, remote.receive_pdu, remote.accept_run, retract, core.server_name
+    )
+    queue = InboundQueue(place, database, InboundPdusRepository(), committer, core.platform, numbers)
+    numbers.watch("inbound_pdus", "PDUs of other servers that are not worked off yet.", lambda: queue.waiting)
+    numbers.watch("inbound_staged_pdus", "Of these the ones that were answered.", lambda: queue.staged)
+    numbers.watch("inbound_origins", "Servers that have PDUs waiting.", lambda: queue.origins)
+    receive = ReceiveTransaction(
+        base.rooms,
+        expected,
+        queue,
+        retract,
+        edus,
+        database,
+        ReceivedTransactionsRepository(),
+        committer,
+        core.platform,
+        numbers,
+    )
+    return queue, receive
+
+
+def _invite_servlets(
+    core: Core,
+    base: RoomBase,
+    federation: Federation,
+    remote: RemoteRooms,
+    access: RoomAccess,
+    exchange: ExchangeInvites,
+    limits: MembershipLimits,
+) -> Sequence[object]:
+    """Invites of our users by others, also of those whom only an identity server knows."""
+    permission = InvitePermission(core.database, AccountDataRepository(), only_admins_invite=False)
+    users = InvitableUsers(core.database, AccountsRepository(), permission)
+    invites = ReceiveInvite(
+        base.rooms,
+        remote.check,
+        federation.verify_events,
+        users,
+        InviteDoor(limits, core.config.rooms.block_non_admin_invites),
+        access,
+        core.database,
+        base.repositories.events,
+        core.committer,
+        core.signer,
+    )
+    third_party = ThirdPartyInvites(
+        exchange,
+        AcceptBinding(users, base.rooms, exchange, federation.client, core.server_name),
+        RateLimiter(core.config.rate_limits.rc_third_party_invite, core.platform.now_s),
+    )
+    return Invites(invites), third_party
 
 
 def _stripped_state(core: Core, base: RoomBase) -> RoomStrippedState:

@@ -114,13 +114,19 @@ def build_room_base(core: Core) -> RoomBase:
     return RoomBase(repositories, events, rooms, user_rooms, JoinsUnderWay(core.platform.clock), places)
 
 
+@dataclass(frozen=True, slots=True)
+class _Memberships:
+    """How memberships change: as users do it, and as the server does by itself."""
+
+    permission: InvitePermission
+    limits: MembershipLimits
+    of_users: ChangeMembership
+    unlimited: ChangeMembership
+
+
 def build_rooms(core: Core, base: RoomBase, needs: RoomNeeds) -> Rooms:
     config, database, committer = core.config, core.database, core.committer
     limits, suspensions = config.rate_limits, needs.suspensions
-
-    def limiter(limit: RateLimit) -> RateLimiter:
-        return RateLimiter(limit, core.platform.now_s)
-
     author = Author(core.signer, core.platform.now_ms, core.platform.random_letters)
     send_event = SendEvent(base.rooms, base.events, committer, needs.outcomes, author)
     append_room = AppendRoom(base.rooms, base.events, committer, send_event, author)
@@ -129,40 +135,10 @@ def build_rooms(core: Core, base: RoomBase, needs: RoomNeeds) -> Rooms:
     aliases = ResolveAlias(database, directory, core.server_name)
     any_aliases = ResolveAnyAlias(aliases, needs.remote_aliases, core.server_name)
     profiles = ProfileCache(database, ProfilesRepository(), core.log)
-    account_data = AccountDataRepository()
-    permission = InvitePermission(database, account_data, config.rooms.block_non_admin_invites)
-
-    def change_membership(permission: InvitePermission, limits: MembershipLimits) -> ChangeMembership:
-        return ChangeMembership(
-            writer,
-            base.rooms,
-            base.events,
-            profiles,
-            RestrictedJoins(base.rooms, base.events, base.user_rooms, core.server_name),
-            suspensions,
-            permission,
-            limits,
-            needs.remote,
-            base.user_rooms,
-            core.server_name,
-        )
-
-    membership_limits = MembershipLimits(
-        limiter(limits.rc_joins.local),
-        limiter(limits.rc_joins.remote),
-        limiter(limits.rc_joins_per_room),
-        limiter(limits.rc_invites.per_room),
-        limiter(limits.rc_invites.per_user),
-        limiter(limits.rc_invites.per_issuer),
-    )
-    memberships = change_membership(permission, membership_limits)
-    unlimited_memberships = change_membership(
-        InvitePermission(database, account_data, only_admins_invite=False),
-        MembershipLimits(*(limiter(NO_LIMIT) for _ in range(6))),
-    )
+    memberships = _build_memberships(core, base, needs, writer, profiles)
     transactions = Transactions(database, TransactionsRepository(), committer, core.platform, core.log)
     # One bucket for messages and state, and one for rooms however they come about.
-    message_limiter, room_limiter = limiter(limits.rc_message), limiter(limits.rc_room_creation)
+    message_limiter, room_limiter = _limiter(core, limits.rc_message), _limiter(core, limits.rc_room_creation)
     send_message = SendMessage(
         writer,
         transactions,
@@ -173,16 +149,22 @@ def build_rooms(core: Core, base: RoomBase, needs: RoomNeeds) -> Rooms:
     )
     by_address = InviteByAddress(
         needs.identity,
-        memberships,
+        memberships.of_users,
         writer,
         base.rooms,
         base.events,
-        permission,
+        memberships.permission,
         suspensions,
-        limiter(limits.rc_third_party_invite),
+        _limiter(core, limits.rc_third_party_invite),
     )
     makers = RoomMakers(
-        unlimited_memberships, by_address, membership_limits, profiles, aliases, permission, suspensions
+        memberships.unlimited,
+        by_address,
+        memberships.limits,
+        profiles,
+        aliases,
+        memberships.permission,
+        suspensions,
     )
     create_room = CreateRoom(append_room, makers, room_limiter, config.rooms, core.server_name)
     upgrade_room = UpgradeRoom(
@@ -192,11 +174,12 @@ def build_rooms(core: Core, base: RoomBase, needs: RoomNeeds) -> Rooms:
         base.rooms, base.events, writer, aliases, committer, config.directory, core.server_name
     )
     canonical_alias = CheckCanonicalAlias(base.rooms, base.events, any_aliases)
+    send_state = SendState(writer, memberships.of_users, canonical_alias, suspensions, message_limiter)
     servlets = (
         CreateRoomEndpoint(create_room),
-        Membership(memberships, by_address, any_aliases, ForgetRooms(base.user_rooms, committer)),
+        Membership(memberships.of_users, by_address, any_aliases, ForgetRooms(base.user_rooms, committer)),
         RoomSend(send_message),
-        RoomStateEvents(SendState(writer, memberships, canonical_alias, suspensions, message_limiter)),
+        RoomStateEvents(send_state),
         RoomUpgrades(upgrade_room),
         Directory(any_aliases, edit_directory),
     )
@@ -204,11 +187,53 @@ def build_rooms(core: Core, base: RoomBase, needs: RoomNeeds) -> Rooms:
         send_event,
         writer,
         profiles,
-        memberships,
-        unlimited_memberships,
+        memberships.of_users,
+        memberships.unlimited,
         create_room,
         aliases,
         transactions,
-        membership_limits,
+        memberships.limits,
         servlets,
     )
+
+
+def _build_memberships(
+    core: Core, base: RoomBase, needs: RoomNeeds, writer: RoomWriter, profiles: ProfileCache
+) -> _Memberships:
+    limits, account_data = core.config.rate_limits, AccountDataRepository()
+
+    def change_membership(permission: InvitePermission, limits: MembershipLimits) -> ChangeMembership:
+        return ChangeMembership(
+            writer,
+            base.rooms,
+            base.events,
+            profiles,
+            RestrictedJoins(base.rooms, base.events, base.user_rooms, core.server_name),
+            needs.suspensions,
+            permission,
+            limits,
+            needs.remote,
+            base.user_rooms,
+            core.server_name,
+        )
+
+    permission = InvitePermission(core.database, account_data, core.config.rooms.block_non_admin_invites)
+    membership_limits = MembershipLimits(
+        _limiter(core, limits.rc_joins.local),
+        _limiter(core, limits.rc_joins.remote),
+        _limiter(core, limits.rc_joins_per_room),
+        _limiter(core, limits.rc_invites.per_room),
+        _limiter(core, limits.rc_invites.per_user),
+        _limiter(core, limits.rc_invites.per_issuer),
+    )
+    unlimited = change_membership(
+        InvitePermission(core.database, account_data, only_admins_invite=False),
+        MembershipLimits(*(_limiter(core, NO_LIMIT) for _ in range(6))),
+    )
+    return _Memberships(
+        permission, membership_limits, change_membership(permission, membership_limits), unlimited
+    )
+
+
+def _limiter(core: Core, limit: RateLimit) -> RateLimiter:
+    return RateLimiter(limit, core.platform.now_s)
