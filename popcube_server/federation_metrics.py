@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 
-from prometheus_client import Counter
-
+from popcube_server.exposition import Counter
 from popcube_server.metrics import Metrics
 
 

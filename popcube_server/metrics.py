@@ -5,7 +5,7 @@ Label look-ups are done once and kept: counting a request costs a dictionary loo
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from popcube_server.exposition import Counter, Gauge, Histogram, Registry
 
 _LATENCY_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _COMMIT_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
@@ -16,7 +16,7 @@ class Metrics:
     """An organisation's counters. Nothing here is shared between organisations."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self.registry = Registry()
         self._requests = Counter(
             "popcube_requests_total", "Requests answered.", ["endpoint", "code"], registry=self.registry
         )
@@ -91,4 +91,4 @@ class Metrics:
 
     def render(self) -> bytes:
         """The exposition text."""
-        return generate_latest(self.registry)
+        return self.registry.render()

@@ -3,12 +3,11 @@
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from prometheus_client import Counter, Gauge
-
 from federation.sites.duties.leased_duty import DutyState
 from federation.sites.duties.shared_duty import SharedDuty
 from federation.sites.link import LinkState, SiteLink
 from federation.sites.retry_held import RetryHeld
+from popcube_server.exposition import Counter, Gauge
 from popcube_server.metrics import Metrics
 
 

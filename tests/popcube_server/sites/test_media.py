@@ -48,8 +48,9 @@ class SiteMediaCase(SitesTestCase, MediaTestCase):
     def release_files(self) -> None:
         del self.network.far_streams[LINK_ANNA]
 
-    def metric(self, host: str, name: str) -> float | None:
-        return self.organisations[host].core.metrics.registry.get_sample_value(name)
+    def metric(self, host: str, name: str) -> float:
+        lines = self.organisations[host].core.metrics.render().decode().splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
 
     def asked_for_files(self) -> list[str]:
         return [
