@@ -12,7 +12,8 @@ CATCH_UP_S = 1.0
 """How long a request with a token ahead of the log waits for the log to get there."""
 CATCH_UP_STEP_S = 0.1
 LONG_WAIT_S = 10.0
-"""Who waited so long is told to be there once more: presence counts from the beginning of a sync for longer."""
+"""Who is still there after so long is told to be there once more: presence counts from the beginning of a sync for
+longer."""
 
 
 class Sync:
@@ -36,7 +37,8 @@ class Sync:
 
     async def sync(self, request: SyncRequest) -> bytes:
         """The JSON of the answer, as soon as there is news or the request's time is over."""
-        deadline_s = self._platform.now_s() + min(request.timeout_ms, MAX_TIMEOUT_MS) / 1000
+        told_s = self._platform.now_s()
+        deadline_s = told_s + min(request.timeout_ms, MAX_TIMEOUT_MS) / 1000
         requester = request.requester
         await self._tell_presence(request)
         since, to_device_since = None, 0
@@ -61,13 +63,14 @@ class Sync:
             to_device_since = max(to_device_since, since)
             if self._log.position > since:
                 continue
-            now_s = self._platform.now_s()
-            left_s = deadline_s - now_s
+            left_s = deadline_s - self._platform.now_s()
             if left_s <= 0 or self._notifier.is_released:
                 break
             if not await self._notifier.wait(requester.user_id, requester.device_id, left_s):
                 break
-            if self._platform.now_s() - now_s >= LONG_WAIT_S:
+            # Also of many short waits: what woke it may be nothing for it, each time.
+            if self._platform.now_s() - told_s >= LONG_WAIT_S:
+                told_s = self._platform.now_s()
                 await self._tell_presence(request)
         return await self._answers.nothing(request, answer.upto)
 

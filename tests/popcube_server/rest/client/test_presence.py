@@ -1,6 +1,7 @@
 """Presence: what syncs and calls make of it, who sees it, and when nothing is written."""
 
 from typing import Any
+from urllib.parse import quote
 
 from tests.popcube_server.rest.client.witnessed_case import WitnessedTestCase
 from tests.popcube_server.server_case import TWO, TestUser
@@ -108,6 +109,18 @@ class PresenceTests(PresenceCase):
         self.assertEqual(self.status()["presence"], "online")
         self.clock.advance(20)
         self.assertEqual(self.status()["presence"], "offline")
+
+    def test_who_is_woken_again_and_again_for_nothing_is_there_as_long_as_it_waits(self) -> None:
+        nothing = quote('{"room":{"rooms":[]},"presence":{"types":[]},"account_data":{"types":[]}}')
+        since = self.sync(self.bob, self.sync(self.bob)["next_batch"])["next_batch"]
+        path = f"/_matrix/client/v3/sync?timeout=300000&since={since}&filter={nothing}"
+        waiting = self.begin("GET", path, None, self.bob)
+        for _ in range(20):
+            self.clock.advance(5)
+            self.given_message(self.alice, self.room)
+            self.clock.advance(0)
+        self.assert_waiting(waiting)
+        self.assertEqual(self.status()["presence"], "online")
 
     def test_status_is_set_and_told(self) -> None:
         token = self.sync(self.alice)["next_batch"]
