@@ -47,8 +47,13 @@ class Rooms:
 
 
 class Hold:
+    """Nothing is kept."""
+
+    def is_unwritable(self, placing: CheckedEvent) -> bool:
+        return False
+
     def placed(self, site: str, placing: CheckedEvent) -> None:
-        """Nothing is kept."""
+        return
 
 
 class ComingBackTests(SynchronousTestCase):
