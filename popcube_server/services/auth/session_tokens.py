@@ -4,22 +4,21 @@ A token holds, in this order: what it is for, whose it is, the session, the gene
 session, and when it ends (0: never). The session's row says whether it was revoked.
 
 In macaroons' first format a token is, in base64, a row of packets: four hexadecimal digits of length, a key, a blank,
-a value, a line feed. The packets are the location, the identifier of the key, the caveats, and the signature. That is
-an HMAC of the identifier, and then of each caveat with the HMAC before it as the key. Reading is strict: what we would
-not write byte for byte is not ours. (Anybody may append caveats to a macaroon; ours take none.)
+a value, a line feed. Reading is strict: what we would not write byte for byte is not ours. (Anybody may append
+caveats to a macaroon; ours take none.)
 """
 
 import hmac
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from enum import Enum
+
+from pymacaroons import Macaroon
 
 from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_TOKEN_LENGTH = 2048
-_KEY_ID = b"popcube"
-_KEY_OF_KEYS = b"macaroons-key-generator"
-"""Of every macaroon, as its format has it: with it keys are made of secrets of any length."""
+_KEY_ID = "popcube"
 _NAMES = ("for", "user", "session", "generation", "nonce", "until")
 _LENGTH_DIGITS = 4
 
@@ -45,11 +44,11 @@ class SessionTokens:
     """Makes tokens and reads them."""
 
     def __init__(self, server_name: str, secret: str) -> None:
-        key = hmac.digest(_KEY_OF_KEYS, secret.encode(), "sha256")
-        self._head = _packet(b"location", server_name.encode()) + _packet(b"identifier", _KEY_ID)
-        self._signed_head = hmac.digest(key, _KEY_ID, "sha256")
+        self._server_name = server_name
+        self._secret = secret
 
     def make(self, claims: TokenClaims) -> str:
+        macaroon = Macaroon(location=self._server_name, identifier=_KEY_ID, key=self._secret)
         values = (
             claims.purpose.value,
             claims.user_id,
@@ -58,13 +57,10 @@ class SessionTokens:
             claims.nonce,
             str(claims.until_ms or 0),
         )
-        packets, signature = [self._head], self._signed_head
         for name, value in zip(_NAMES, values, strict=True):
-            caveat = f"{name} = {value}".encode()
-            packets.append(_packet(b"cid", caveat))
-            signature = hmac.digest(signature, caveat, "sha256")
-        packets.append(_packet(b"signature", signature))
-        return urlsafe_b64encode(b"".join(packets)).decode().rstrip("=")
+            macaroon.add_first_party_caveat(f"{name} = {value}")
+        token: str = macaroon.serialize()
+        return token
 
     def read(self, token: str) -> TokenClaims | None:
         """What the token says, or None if it was not made with our secret. Whether it has ended is not looked at."""
@@ -86,11 +82,6 @@ def _claims(token: str) -> TokenClaims:
         values.append(caveat.removeprefix(f"{name} = "))
     purpose, user_id, session_id, generation, nonce, until_ms = values
     return TokenClaims(Purpose(purpose), user_id, session_id, int(generation), nonce, int(until_ms) or None)
-
-
-def _packet(key: bytes, value: bytes) -> bytes:
-    length = _LENGTH_DIGITS + len(key) + len(value) + 2
-    return b"%04x%s %s\n" % (length, key, value)
 
 
 def _packets(data: bytes) -> Iterator[tuple[bytes, bytes]]:

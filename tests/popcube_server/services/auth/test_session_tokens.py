@@ -26,19 +26,6 @@ class SessionTokensTests(SynchronousTestCase):
         verifier.satisfy_general(lambda caveat: True)
         self.assertTrue(verifier.verify(Macaroon.deserialize(self.token), "secret"))
 
-    def test_it_is_what_a_library_for_macaroons_writes(self) -> None:
-        macaroon = Macaroon(location="one.example", identifier="popcube", key="secret")
-        for caveat in (
-            "for = access",
-            "user = @alice:one.example",
-            "session = session",
-            "generation = 3",
-            "nonce = nonce",
-            "until = 1700000000000",
-        ):
-            macaroon.add_first_party_caveat(caveat)
-        self.assertEqual(macaroon.serialize(), self.token)
-
     def test_token_of_another_secret_or_server_is_none(self) -> None:
         self.assertIsNone(SessionTokens("one.example", "other").read(self.token))
         self.assertIsNone(SessionTokens("two.example", "secret").read(self.token))
