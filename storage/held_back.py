@@ -139,12 +139,15 @@ class HoldEvent(Change):
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
-        _check_room(tx)
         for _, change in changes:
             event = change.event
+            if tx.one("SELECT 1 FROM held_events WHERE digest = ?", (event.digest,)) is not None:
+                # It takes no more room, and whoever sends it again must not wait until there is some.
+                continue
+            _check_room(tx)
             tx.run(
                 "INSERT INTO held_events (digest, site, room_id, room_version, soft_failed, pdu, reason, since_ms,"
-                " tries, retry_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING",
+                " tries, retry_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     event.digest,
                     tx.intern_one(event.site),

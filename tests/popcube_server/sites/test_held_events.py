@@ -129,8 +129,10 @@ class HeldEventsTests(SitesTestCase):
         self.assertEqual(self.send(records=[unknown]), 503)
         self.assertEqual((self.position, self.held()), (upto, 2))
         self.assertTrue(self.is_full())
-        # What need not be kept is taken.
+        # What need not be kept is taken, and what is kept already.
         self.assertEqual(self.send()["position"], upto)
+        self.assertEqual(self.send(self.event(ROOM, "2", "999"))["position"], upto + 1)
+        self.assertEqual(self.held(), 2)
         patch.restore()
         self.assertIn("position", self.send(self.event(ROOM, "3", "999"), records=[unknown]))
         self.assertEqual(self.held(), 3)
