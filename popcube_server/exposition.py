@@ -1,197 +1,25 @@
-"""Numbers in the text format that Prometheus reads, version 0.0.4.
+"""What was counted in the text format of Prometheus, by its own library; loaded when somebody asks for it."""
 
-Used from the reactor's thread alone: nothing is locked.
-"""
+from collections.abc import Iterable, Iterator
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
-from math import inf, isfinite
-from typing import Generic, Protocol, TypeVar
+from prometheus_client import generate_latest
+from prometheus_client.metrics_core import Metric
 
-Label = tuple[str, str]
+from popcube_server.counters import Family, Sample
 
 
-class Sample(Protocol):
-    """The numbers of a family with one set of labels."""
-
-    def read(self) -> Iterator[tuple[str, Sequence[Label], float]]:
-        """What follows the family's name, labels beside its own, the number."""
+def render(families: Iterable[Family[Sample]]) -> bytes:
+    return generate_latest(_Collector(families))
 
 
-S = TypeVar("S", bound=Sample)
+class _Collector:
+    def __init__(self, families: Iterable[Family[Sample]]) -> None:
+        self._families = families
 
-
-class Registry:
-    """What is shown together. A name is there once."""
-
-    def __init__(self) -> None:
-        self._families: dict[str, Family[Sample]] = {}
-
-    def add(self, family: "Family[Sample]") -> None:
-        if family.name in self._families:
-            raise ValueError(f"{family.name} is there already")
-        self._families[family.name] = family
-
-    def render(self) -> bytes:
-        lines = [line for family in self._families.values() for line in family.lines()]
-        return "".join(f"{line}\n" for line in lines).encode()
-
-
-class Family(Generic[S]):
-    """Numbers of one name: one for each set of values of its labels that was asked for."""
-
-    def __init__(
-        self,
-        kind: str,
-        name: str,
-        meaning: str,
-        label_names: Sequence[str],
-        registry: Registry,
-        make: Callable[[], S],
-    ) -> None:
-        self.name = name
-        self._kind = kind
-        self._meaning = meaning
-        self._label_names = tuple(label_names)
-        self._make = make
-        self._samples: dict[tuple[str, ...], S] = {}
-        if not label_names:
-            self.labels()
-        registry.add(self)  # type: ignore[arg-type]
-
-    def labels(self, *values: str) -> S:
-        """In the order of their names."""
-        sample = self._samples.get(values)
-        if sample is None:
-            if len(values) != len(self._label_names):
-                raise ValueError(f"{self.name} has the labels {self._label_names}")
-            sample = self._samples[values] = self._make()
-        return sample
-
-    def remove(self, *values: str) -> None:
-        self._samples.pop(values, None)
-
-    def lines(self) -> Iterator[str]:
-        meaning = self._meaning.replace("\\", "\\\\").replace("\n", "\\n")
-        yield f"# HELP {self.name} {meaning}"
-        yield f"# TYPE {self.name} {self._kind}"
-        for values, sample in self._samples.items():
-            own = tuple(zip(self._label_names, values, strict=True))
-            for suffix, more, number in sample.read():
-                yield f"{self.name}{suffix}{_shown(sorted((*own, *more)))} {_number(number)}"
-
-
-def _shown(labels: Sequence[Label]) -> str:
-    if not labels:
-        return ""
-    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels) + "}"
-
-
-def _number(value: float) -> str:
-    return repr(float(value)) if isfinite(value) else {inf: "+Inf", -inf: "-Inf"}.get(value, "NaN")
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
-
-
-class Count:
-    """It only grows."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self) -> None:
-        self._value = 0.0
-
-    def inc(self, amount: float = 1.0) -> None:
-        self._value += amount
-
-    def read(self) -> Iterator[tuple[str, Sequence[Label], float]]:
-        yield "", (), self._value
-
-
-class Level:
-    """It is set, or asked for when it is read."""
-
-    __slots__ = ("_ask",)
-
-    def __init__(self) -> None:
-        self.set(0.0)
-
-    def set(self, value: float) -> None:
-        self._ask: Callable[[], float] = lambda: value
-
-    def set_function(self, ask: Callable[[], float]) -> None:
-        self._ask = ask
-
-    def read(self) -> Iterator[tuple[str, Sequence[Label], float]]:
-        yield "", (), self._ask()
-
-
-class Distribution:
-    """How many of what was observed are at most as large as each bound, which grow."""
-
-    __slots__ = ("_bounds", "_counts", "_sum")
-
-    def __init__(self, bounds: Sequence[float]) -> None:
-        self._bounds = bounds
-        self._counts = [0] * (len(bounds) + 1)
-        self._sum = 0.0
-
-    def observe(self, value: float) -> None:
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._sum += value
-
-    def read(self) -> Iterator[tuple[str, Sequence[Label], float]]:
-        count = 0
-        for bound, more in zip((*map(_number, self._bounds), "+Inf"), self._counts, strict=True):
-            count += more
-            yield "_bucket", (("le", bound),), count
-        yield "_count", (), count
-        yield "_sum", (), self._sum
-
-
-class Counter(Family[Count]):
-    """By the format's custom its name ends with `_total`."""
-
-    def __init__(
-        self, name: str, meaning: str, label_names: Sequence[str] = (), *, registry: Registry
-    ) -> None:
-        super().__init__("counter", name, meaning, label_names, registry, Count)
-
-    def inc(self, amount: float = 1.0) -> None:
-        """Of a counter without labels."""
-        self.labels().inc(amount)
-
-
-class Gauge(Family[Level]):
-    def __init__(
-        self, name: str, meaning: str, label_names: Sequence[str] = (), *, registry: Registry
-    ) -> None:
-        super().__init__("gauge", name, meaning, label_names, registry, Level)
-
-    def set(self, value: float) -> None:
-        """Of a gauge without labels."""
-        self.labels().set(value)
-
-    def set_function(self, ask: Callable[[], float]) -> None:
-        """Of a gauge without labels."""
-        self.labels().set_function(ask)
-
-
-class Histogram(Family[Distribution]):
-    def __init__(
-        self,
-        name: str,
-        meaning: str,
-        label_names: Sequence[str] = (),
-        *,
-        buckets: Sequence[float],
-        registry: Registry,
-    ) -> None:
-        make = lambda: Distribution(buckets)  # noqa: E731
-        super().__init__("histogram", name, meaning, label_names, registry, make)
-
-    def observe(self, value: float) -> None:
-        """Of a histogram without labels."""
-        self.labels().observe(value)
+    def collect(self) -> Iterator[Metric]:
+        for family in self._families:
+            # The library puts the ending of a counter's name back.
+            metric = Metric(family.name.removesuffix("_total"), family.meaning, family.kind)
+            for suffix, labels, number in family.read():
+                metric.add_sample(family.name + suffix, dict(labels), number)
+            yield metric

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from popcube_server.exposition import Counter
+from popcube_server.counters import Counter
 from popcube_server.metrics import Metrics
 
 

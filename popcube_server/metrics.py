@@ -5,7 +5,8 @@ Label look-ups are done once and kept: counting a request costs a dictionary loo
 
 from collections.abc import Callable
 
-from popcube_server.exposition import Counter, Gauge, Histogram, Registry
+from popcube_server.counters import Counter, Gauge, Histogram, Registry
+from popcube_server.load_exposition import load_exposition
 
 _LATENCY_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _COMMIT_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
@@ -91,4 +92,4 @@ class Metrics:
 
     def render(self) -> bytes:
         """The exposition text."""
-        return self.registry.render()
+        return load_exposition().render(self.registry.families)

@@ -7,7 +7,7 @@ from federation.sites.duties.leased_duty import DutyState
 from federation.sites.duties.shared_duty import SharedDuty
 from federation.sites.link import LinkState, SiteLink
 from federation.sites.retry_held import RetryHeld
-from popcube_server.exposition import Counter, Gauge
+from popcube_server.counters import Counter, Gauge
 from popcube_server.metrics import Metrics
 
 

@@ -6,7 +6,7 @@ from typing import Protocol, cast
 
 from federation.sites.site_peers import SitePeers
 from popcube_server.building.core import Core, SiteCore
-from popcube_server.exposition import Counter, Gauge
+from popcube_server.counters import Counter, Gauge
 from popcube_server.metrics import Metrics
 from popcube_server.rest.sites.media import AwaitedFiles, SiteMedia
 from popcube_server.services.media.copy_from_sites import CopyFromSites

@@ -1,20 +1,21 @@
-"""What is shown is what Prometheus' own library reads, and would have written."""
+"""What is shown is what Prometheus' own library reads, and would have counted."""
 
 import prometheus_client
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
-from popcube_server.exposition import Counter, Gauge, Histogram, Registry
+from popcube_server.counters import Counter, Gauge, Histogram, Registry
+from popcube_server.exposition import render
 
 HARD = 'a "quoted"\\ one\nof two lines'
 
 
-class ExpositionTests(SynchronousTestCase):
+class CountersTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.registry = Registry()
 
     def samples(self) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-        families = text_string_to_metric_families(self.registry.render().decode())
+        families = text_string_to_metric_families(render(self.registry.families).decode())
         return {
             (sample.name, frozenset(sample.labels.items())): sample.value
             for family in families
@@ -62,7 +63,7 @@ class ExpositionTests(SynchronousTestCase):
         expected = prometheus_client.generate_latest(theirs).decode().splitlines()
         # When a number was first counted says nothing here.
         expected = [line for line in expected if "_created" not in line]
-        self.assertEqual(expected, self.registry.render().decode().splitlines())
+        self.assertEqual(expected, render(self.registry.families).decode().splitlines())
 
     def test_what_was_removed_is_not_shown(self) -> None:
         gauge = Gauge("lag", "Lag.", ["peer"], registry=self.registry)
