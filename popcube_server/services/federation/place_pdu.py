@@ -21,6 +21,7 @@ from federation.rooms.receiving.receive_pdu import ReceivePdu
 from federation.transport.errors import FederationError
 from popcube_server.services.federation.retract_invite import AskedTooMuch, RetractInvite
 from popcube_server.services.federation.room_access import RoomAccess, has_member_of
+from storage.expected_membership import MembershipMovedOn
 from synapse_like_config.lazy_dataclasses import dataclass
 
 logger = logging.getLogger(__name__)
@@ -141,5 +142,9 @@ class PlacePdu:
 
     async def _place_outside(self, origin: str, room_id: str, pdu: Any) -> Result:
         """Of a room that nobody here is in: the end of an invite or a knock, or nothing to us."""
-        refusal = await self._retract.receive(origin, room_id, pdu)
+        try:
+            refusal = await self._retract.receive(origin, room_id, pdu)
+        except MembershipMovedOn:
+            # This server may be in the room by now.
+            return await self._decide(origin, room_id, pdu)
         return Result(Fate.ACCEPTED if refusal is None else Fate.REFUSED, refusal)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from federation.room_dag.event import Event
-from federation.room_dag.identifiers import InvalidIdentifier, domain_of
+from federation.room_dag.identifiers import InvalidIdentifier, domain_of, parse_user_id
 from federation.room_dag.room_versions import RoomRules, get_room_rules
 from federation.rooms.event_store import EventStore
 from federation.rooms.joining.stripped import member_outlier
@@ -21,6 +21,7 @@ from federation.rooms.room_state import MEMBER
 from storage.committer import Committer
 from storage.database import Database, Transaction
 from storage.events import find_event_ids
+from storage.expected_membership import ExpectMembership
 from storage.memberships import MembershipsRepository
 from storage.rooms import RoomsRepository
 from storage.stripped_states import DropStripped, StrippedStatesRepository
@@ -80,7 +81,8 @@ class RetractInvite:
         """Why the event is refused. None: it is on disk, and the invite or the knock is no more.
 
         Raises `InvalidEvent`, `InvalidSignature`; `KeysUnavailable`, `FederationError`, `AskedTooMuch` where it may be
-        otherwise later; `CommitFailed`: the event is good, and not written.
+        otherwise later; `MembershipMovedOn`: the user stands otherwise by now; `CommitFailed`: the event is good, and
+        not written.
         """
         outside = await self._find_outside(room_id, pdu)
         if outside is None:
@@ -96,8 +98,12 @@ class RetractInvite:
             origin, event, member.event
         ):
             return "The event's auth events do not allow it."
+        user_id = event.state_key or ""
         await self._committer.commit(
-            member_outlier(event, event.membership or ""), DropStripped(event.state_key or "", room_id)
+            # The user may have joined, or been invited again, while servers were asked.
+            ExpectMembership(room_id, user_id, outside.member_id),
+            member_outlier(event, event.membership or ""),
+            DropStripped(user_id, room_id),
         )
         return None
 
@@ -115,7 +121,7 @@ class RetractInvite:
         if not isinstance(user_id, str) or pdu.get("sender") == user_id:
             return None
         try:
-            is_ours = domain_of(user_id) == self._server_name
+            is_ours = parse_user_id(user_id).domain == self._server_name
         except InvalidIdentifier:
             return None
         return user_id if is_ours and pdu["content"].get("membership") in _TAKEN_BACK else None

@@ -448,6 +448,24 @@ class RetractedInvitesTests(MembershipsCase):
         self.assertIn("error", self.send_as(far, leave)[leave.event_id])
         self.assertIn(room.room_id, self.synced_rooms(self.alice, "invite"))
 
+    def test_invite_that_comes_while_an_earlier_one_is_taken_back_stays(self) -> None:
+        far, third = self.given_far(), self.given_far("third.example")
+        room = given_room("11", EVE, "public")
+        room.join(MALLORY)
+        room.set_power_levels(EVE, {EVE: 100, MALLORY: 90})
+        self.ok(self.invite_as(far, room, room.set_membership(EVE, self.alice.user_id, "invite")))
+        leave = room.set_membership(MALLORY, self.alice.user_id, "leave")
+        chain = [decode_pdu(event) for event in room.events.by_id.values()]
+        second = room.set_membership(EVE, self.alice.user_id, "invite")
+
+        def invite_and_answer(call: FarCall) -> Any:
+            self.ok(self.invite_as(far, room, second))
+            return {"auth_chain": chain}
+
+        third.answers["v1/event_auth"] = invite_and_answer
+        self.assertIn("error", self.send_as(third, leave)[leave.event_id])
+        self.assertIn(room.room_id, self.synced_rooms(self.alice, "invite"))
+
     def test_forged_and_unrelated_events_change_nothing(self) -> None:
         far = self.given_far()
         room = given_room("12", EVE, "public")

@@ -102,6 +102,7 @@ TELL_NOTHING = {
     "CloseGap": "of this site's copy of the room",
     "StagePdu": "of this site's work",
     "UnstagePdu": "of this site's work",
+    "ExpectMembership": "writes nothing",
     # Derived or local.
     "DeviceListChanged": "derived from keys",
     "SeeDevice": "of what this site saw",
