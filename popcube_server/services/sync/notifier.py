@@ -11,7 +11,7 @@ from dataclasses import field
 
 from twisted.python.failure import Failure
 
-from federation.rooms.live_rooms import LiveRooms
+from federation.rooms.live_rooms import LOADED_TOGETHER, LiveRooms
 from popcube_server.services.platform import Platform
 from popcube_server.services.rooms.user_rooms import UserRooms
 from storage.change import LogEntry
@@ -155,10 +155,25 @@ class Notifier:
             start(self._load_and_wake_sharing(user_id), _log_failure)
             return
         concerned: set[str] = set()
+        missing: list[str] = []
         for room_id, row in rooms.items():
-            if row.membership == "join":
+            if row.membership != "join":
+                continue
+            if self._rooms.find(room_id) is None:
+                missing.append(room_id)
+            else:
                 concerned.update(self._waiting_members(room_id))
         self._wake_users(concerned)
+        if missing:
+            start(self._load_and_wake(missing), _log_failure)
+
+    async def _load_and_wake(self, room_ids: Sequence[str]) -> None:
+        """For rooms that nobody has used since the start, or for long."""
+        for at in range(0, len(room_ids), LOADED_TOGETHER):
+            chunk = room_ids[at : at + LOADED_TOGETHER]
+            await self._rooms.get_many(chunk)
+            for room_id in chunk:
+                self._wake_users(self._waiting_members(room_id))
 
     async def _load_and_wake_sharing(self, user_id: str) -> None:
         await self._user_rooms.of_user(user_id)

@@ -122,6 +122,17 @@ class PresenceTests(PresenceCase):
         self.assert_waiting(waiting)
         self.assertEqual(self.status()["presence"], "online")
 
+    def test_who_waits_is_told_at_once_also_of_rooms_that_nobody_used_since_the_start(self) -> None:
+        since = self.sync(self.bob)["next_batch"]
+        self.restart()
+        since = self.sync(self.bob, since)["next_batch"]
+        path = f"/_matrix/client/v3/sync?timeout=30000&since={since}"
+        waiting = self.begin("GET", path, None, self.bob)
+        self.assert_waiting(waiting)
+        self.sync(self.alice)
+        self.clock.advance(0)
+        self.assertEqual(self.told(self.finish(waiting)[1])[self.alice.user_id]["presence"], "online")
+
     def test_status_is_set_and_told(self) -> None:
         token = self.sync(self.alice)["next_batch"]
         self.assertEqual(self.ok(self.set({"presence": "unavailable", "status_msg": "lunch \0"})), {})
