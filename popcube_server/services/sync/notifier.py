@@ -170,6 +170,9 @@ class Notifier:
     async def _load_and_wake(self, room_ids: Sequence[str]) -> None:
         """For rooms that nobody has used since the start, or for long."""
         for at in range(0, len(room_ids), LOADED_TOGETHER):
+            if not self._waiting:
+                # Nobody is left to be told: the server may be stopping.
+                return
             chunk = room_ids[at : at + LOADED_TOGETHER]
             await self._rooms.get_many(chunk)
             for room_id in chunk:
