@@ -14,6 +14,8 @@ CATCH_UP_STEP_S = 0.1
 LONG_WAIT_S = 10.0
 """Who is still there after so long is told to be there once more: presence counts from the beginning of a sync for
 longer."""
+LONGEST_WAIT_S = 60.0
+"""And who hears nothing for so long: before presence says that the device is gone."""
 
 
 class Sync:
@@ -66,7 +68,8 @@ class Sync:
             left_s = deadline_s - self._platform.now_s()
             if left_s <= 0 or self._notifier.is_released:
                 break
-            if not await self._notifier.wait(requester.user_id, requester.device_id, left_s):
+            wait_s = min(left_s, LONGEST_WAIT_S)
+            if not await self._notifier.wait(requester.user_id, requester.device_id, wait_s):
                 break
             # Also of many short waits: what woke it may be nothing for it, each time.
             if self._platform.now_s() - told_s >= LONG_WAIT_S:

@@ -122,6 +122,20 @@ class PresenceTests(PresenceCase):
         self.assert_waiting(waiting)
         self.assertEqual(self.status()["presence"], "online")
 
+    def test_who_waits_long_and_hears_nothing_is_there_as_long_as_it_waits(self) -> None:
+        since = self.sync(self.bob, self.sync(self.bob)["next_batch"])["next_batch"]
+        nothing = quote('{"presence":{"types":[]}}')
+        path = f"/_matrix/client/v3/sync?timeout=200000&since={since}&filter={nothing}"
+        waiting = self.begin("GET", path, None, self.bob)
+        for _ in range(39):
+            self.clock.advance(5)
+            self.assert_waiting(waiting)
+            self.assertEqual(self.status()["presence"], "online")
+        self.clock.advance(5)
+        self.finish(waiting)
+        self.clock.advance(80)
+        self.assertEqual(self.status()["presence"], "offline")
+
     def test_who_waits_is_told_at_once_also_of_rooms_that_nobody_used_since_the_start(self) -> None:
         since = self.sync(self.bob)["next_batch"]
         self.restart()
