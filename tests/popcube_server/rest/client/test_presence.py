@@ -127,10 +127,13 @@ class PresenceTests(PresenceCase):
         nothing = quote('{"presence":{"types":[]}}')
         path = f"/_matrix/client/v3/sync?timeout=200000&since={since}&filter={nothing}"
         waiting = self.begin("GET", path, None, self.bob)
-        for _ in range(39):
+        self.clock.advance(65)
+        position = self.position()
+        for _ in range(26):
             self.clock.advance(5)
             self.assert_waiting(waiting)
-            self.assertEqual(self.status()["presence"], "online")
+        # Nor was it gone for a moment.
+        self.assertEqual((self.status()["presence"], self.position()), ("online", position))
         self.clock.advance(5)
         self.finish(waiting)
         self.clock.advance(80)
