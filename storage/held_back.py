@@ -139,12 +139,16 @@ class HoldEvent(Change):
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        is_room_checked = False
         for _, change in changes:
             event = change.event
             if tx.one("SELECT 1 FROM held_events WHERE digest = ?", (event.digest,)) is not None:
                 # It takes no more room, and whoever sends it again must not wait until there is some.
                 continue
-            _check_room(tx)
+            if not is_room_checked:
+                # Once: it counts all that is kept.
+                _check_room(tx)
+                is_room_checked = True
             tx.run(
                 "INSERT INTO held_events (digest, site, room_id, room_version, soft_failed, pdu, reason, since_ms,"
                 " tries, retry_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
