@@ -134,7 +134,7 @@ def build_remote_rooms(
             core.server_name,
         ),
         JoinWithHelp(urgent, handshake, check, receive_pdu, core.server_name),
-        KnockRoom(urgent, handshake, rooms, committer, core.server_name),
+        KnockRoom(urgent, handshake, rooms, database, committer, core.server_name),
         LeaveRemoteRoom(urgent, handshake, events, committer, core.signer),
         InviteUser(
             urgent,

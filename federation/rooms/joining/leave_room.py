@@ -17,8 +17,9 @@ from federation.rooms.live_rooms import LiveRooms, UnknownRoom
 from federation.rooms.receiving.remote import V1, V2, RemoteServers
 from federation.transport.errors import InvalidAnswer
 from federation.transport.federation_client import api_path
-from storage.change import Change
 from storage.committer import Committer
+from storage.database import Database
+from storage.expected_membership import ExpectMembership, MembershipMovedOn, find_member_event_id
 from storage.rooms import AddRoom
 from storage.stripped_states import DropStripped, KeepStripped
 
@@ -33,12 +34,14 @@ class KnockRoom:
         servers: RemoteServers,
         handshake: Handshake,
         rooms: LiveRooms,
+        database: Database,
         committer: Committer,
         server_name: str,
     ) -> None:
         self._servers = servers
         self._handshake = handshake
         self._rooms = rooms
+        self._database = database
         self._committer = committer
         self._server_name = server_name
 
@@ -47,11 +50,12 @@ class KnockRoom:
     ) -> None:
         """Raises `NoServerHelped`, `CommitFailed`."""
         wanted = Wanted(room_id, user_id, "knock", content)
+        before = await self._database.read(lambda tx: find_member_event_id(tx, room_id, user_id))
         await first_that_helps(
-            servers, self._server_name, lambda destination: self._through(destination, wanted)
+            servers, self._server_name, lambda destination: self._through(destination, wanted, before)
         )
 
-    async def _through(self, destination: str, wanted: Wanted) -> None:
+    async def _through(self, destination: str, wanted: Wanted, before: str | None) -> None:
         event = await self._handshake.make(destination, wanted)
         with suppress(UnknownRoom):
             if (await self._rooms.get(wanted.room_id)).rules is not event.rules:
@@ -65,11 +69,14 @@ class KnockRoom:
         own = strip_event(event)
         if own not in stripped:
             stripped.append(own)
-        await self._committer.commit(
-            AddRoom(event.room_id, event.rules.version),
-            member_outlier(event, "knock"),
-            KeepStripped(wanted.user_id, wanted.room_id, tuple(stripped), (destination,)),
-        )
+        # An invite may be the answer, and quicker than this one.
+        with suppress(MembershipMovedOn):
+            await self._committer.commit(
+                ExpectMembership(wanted.room_id, wanted.user_id, before),
+                AddRoom(event.room_id, event.rules.version),
+                member_outlier(event, "knock"),
+                KeepStripped(wanted.user_id, wanted.room_id, tuple(stripped), (destination,)),
+            )
 
 
 class LeaveRemoteRoom:
@@ -106,8 +113,13 @@ class LeaveRemoteRoom:
         except NoServerHelped:
             # The user must be able to be rid of the invite whatever became of the room's servers.
             event = self._alone(member, wanted)
-        changes: list[Change] = [member_outlier(event, "leave"), DropStripped(user_id, member.room_id)]
-        await self._committer.commit(*changes)
+        # The user may have joined, or been invited again, while servers were asked.
+        with suppress(MembershipMovedOn):
+            await self._committer.commit(
+                ExpectMembership(member.room_id, user_id, member_event_id),
+                member_outlier(event, "leave"),
+                DropStripped(user_id, member.room_id),
+            )
         return event.event_id
 
     async def _through(self, destination: str, wanted: Wanted) -> Event:

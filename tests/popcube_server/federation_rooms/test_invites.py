@@ -490,6 +490,34 @@ class RetractedInvitesTests(MembershipsCase):
         self.assertIn(room_id, self.synced_rooms(self.bob, "leave", since))
         self.assertNotIn(room_id, self.synced_rooms(self.bob, "knock"))
 
+    def test_invite_that_is_quicker_than_the_answer_to_a_knock_stays(self) -> None:
+        far, alice = self.given_far(), self.alice.user_id
+        room = given_room("11", EVE, "knock")
+        template = decode_pdu(room.build("m.room.member", alice, {"membership": "knock"}, alice))
+        invite = room.build("m.room.member", EVE, {"membership": "invite"}, alice)
+        far.answers["v1/make_knock"] = lambda call: {"room_version": "11", "event": template}
+
+        def invite_and_answer(call: FarCall) -> Any:
+            self.ok(self.invite_as(far, room, invite))
+            return {"knock_room_state": []}
+
+        far.answers["v1/send_knock"] = invite_and_answer
+        self.ok(self.knock(self.alice, invite.room_id, FAR))
+        self.assertIn(room.room_id, self.synced_rooms(self.alice, "invite"))
+        # And what comes while the user turns it down.
+        room.add(invite)
+        leave = decode_pdu(room.build("m.room.member", alice, {"membership": "leave"}, alice))
+        second = room.build("m.room.member", EVE, {"membership": "invite"}, alice)
+        far.answers["v1/make_leave"] = lambda call: {"room_version": "11", "event": leave}
+
+        def invite_again(call: FarCall) -> Any:
+            self.ok(self.invite_as(far, room, second))
+            return {}
+
+        far.answers["v2/send_leave"] = invite_again
+        self.ok(self.leave(self.alice, invite.room_id))
+        self.assertIn(room.room_id, self.synced_rooms(self.alice, "invite"))
+
     def test_knock_is_answered_with_an_invite(self) -> None:
         for join_rule in ("knock", "knock_restricted"):
             rule = {"type": "m.room.join_rules", "content": {"join_rule": join_rule, "allow": []}}
