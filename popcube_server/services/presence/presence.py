@@ -102,6 +102,9 @@ class Presence:
             self._in_background(self._arrive(user_id, device_id, set_presence))
             return
         now_ms = self._platform.now_ms()
+        if not user.devices:
+            # That they are gone is being written. Coming online is something that the user did.
+            user.act(now_ms)
         # What only time changes is looked at when its time comes.
         if user.hear(device_id, set_presence, now_ms) and user.now(now_ms) != user.shown:
             self._in_background(self._show(user_id, user))
@@ -201,14 +204,16 @@ class Presence:
         if user.devices:
             self._in_background(self._show(user_id, user))
             return
-        shown = user.now(now_ms)
-        del self._users[user_id]
-        if shown != user.shown:
-            change = SetPresence(user_id, shown.state, shown.status_msg, user.last_active_ms, False)
-            self._in_background(self._commit(change))
+        self._in_background(self._leave(user_id, user))
 
-    async def _commit(self, change: SetPresence) -> None:
-        await self._committer.commit(change)
+    async def _leave(self, user_id: str, user: DevicesPresence) -> None:
+        try:
+            await self._show(user_id, user)
+        finally:
+            # Who comes back before it is on disk must not read there that everybody thinks so already.
+            if not user.devices and self._users.get(user_id) is user:
+                del self._users[user_id]
+                self._due.pop(user_id, None)
 
     async def _load(self) -> None:
         for row in await self._database.read(self._repository.get_not_offline):

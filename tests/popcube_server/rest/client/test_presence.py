@@ -1,8 +1,13 @@
 """Presence: what syncs and calls make of it, who sees it, and when nothing is written."""
 
+from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import quote
 
+from twisted.internet.defer import Deferred
+
+from storage.database import Database
 from tests.popcube_server.rest.client.witnessed_case import WitnessedTestCase
 from tests.popcube_server.server_case import TWO, TestUser
 
@@ -95,6 +100,23 @@ class PresenceTests(PresenceCase):
         self.clock.advance(80)
         self.assertEqual(self.status(), {"presence": "offline", "last_active_ago": 80_000})
         self.assertEqual(self.told(self.sync(self.alice, token))[self.bob.user_id]["presence"], "offline")
+
+    def test_who_comes_back_while_it_is_written_that_they_went_is_online(self) -> None:
+        self.sync(self.bob)
+        write: Callable[[Database, Any], Any] = Database.write
+        gate: Deferred[None] = Deferred()
+
+        async def write_late(database: Database, work: Any) -> Any:
+            await gate
+            return await write(database, work)
+
+        with patch.object(Database, "write", write_late):
+            self.clock.advance(80)
+            self.sync(self.bob)
+            gate.callback(None)
+        self.assertEqual(self.status()["presence"], "online")
+        self.clock.advance(80)
+        self.assertEqual(self.status()["presence"], "offline")
 
     def test_who_waited_long_is_there_until_later(self) -> None:
         since = self.sync(self.bob, self.sync(self.bob)["next_batch"])["next_batch"]
