@@ -46,8 +46,11 @@ class Relay:
         if self._server is not None:
             self._server.close()
             self._server = None
-        for writer in self._writers:
+        ending = tuple(self._writers)
+        for writer in ending:
             writer.transport.abort()
+        # Until the sockets are closed: who sends something next must not find a connection that is about to go.
+        await asyncio.gather(*(writer.wait_closed() for writer in ending), return_exceptions=True)
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
