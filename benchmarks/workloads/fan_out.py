@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from itertools import count
 from typing import Any
 
@@ -68,11 +67,6 @@ def _bodies(answer: Mapping[str, Any], room_id: str) -> Iterator[str]:
             yield event["content"]["body"]
 
 
-def _first_token(client: Client) -> str:
-    token: str = client.sync()["next_batch"]
-    return token
-
-
 class FanOut:
     """Clients that wait in long polls in one room, and one that sends a message now and then.
 
@@ -87,11 +81,10 @@ class FanOut:
         self._numbers = count()
 
     def turn(self) -> Iterator[tuple[str, Result]]:
-        # In words of this turn: Synapse remembers a first sync for a while, whose token is of the turn before then.
         last = f"the last one, {next(self._numbers)}"
         exchange = _Exchange(last)
         clients = [self._site.client(account) for account in self._members[1:]]
-        tokens = in_lanes([partial(_first_token, client) for client in clients])
+        tokens = in_lanes([client.token for client in clients])
         listeners = [
             threading.Thread(target=exchange.listen, args=(client, token, self._room_id), daemon=True)
             for client, token in zip(clients, tokens, strict=True)

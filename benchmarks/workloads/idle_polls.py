@@ -24,7 +24,7 @@ class IdlePolls:
         self._clients = [site.client(account) for account in self._people]
 
     def turn(self) -> Iterator[tuple[str, Result]]:
-        tokens = in_lanes([partial(_next_token, client) for client in self._clients])
+        tokens = in_lanes([client.token for client in self._clients])
         # Everybody is online now: what that wakes is over before the waiting is measured.
         self._site.watched.settle()
         work = partial(self._wait, tokens)
@@ -37,11 +37,6 @@ class IdlePolls:
             for client, token in zip(self._clients, tokens, strict=True)
         ]
         return in_lanes(jobs, lanes=len(jobs))
-
-
-def _next_token(client: Client) -> str:
-    token: str = client.sync()["next_batch"]
-    return token
 
 
 def _poll(client: Client, since: str, duration_s: float) -> float:

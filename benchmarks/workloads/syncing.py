@@ -88,7 +88,7 @@ class _Follower:
 
     def __init__(self, site: Site, account: Account) -> None:
         self._client = site.client(account)
-        self._since = self._client.sync()["next_batch"]
+        self._since = self._client.token()
 
     def sync(self) -> Any:
         answer = self._client.sync(self._since)

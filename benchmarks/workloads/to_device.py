@@ -26,7 +26,7 @@ class ToDevice:
     def turn(self) -> Iterator[tuple[str, Result]]:
         size = self._sizes.recipients
         clients = [self._site.client(account) for account in self._recipients]
-        tokens = in_lanes([partial(_next_token, client, "") for client in clients])
+        tokens = in_lanes([client.token for client in clients])
         workers = [self._sending(account) for account in self._senders]
         work = partial(side_by_side, workers, self._sizes.to_device_sends)
         yield f"to-device to {size} devices, send", self._site.measure(work)
@@ -47,8 +47,3 @@ class ToDevice:
         received = len(client.sync(since)["to_device"]["events"])
         if received != SENDERS * self._sizes.to_device_sends:
             raise RuntimeError(f"{received} messages came")
-
-
-def _next_token(client: Client, since: str) -> str:
-    token: str = client.sync(since)["next_batch"]
-    return token
