@@ -6,7 +6,7 @@ Used from the reactor's thread alone: nothing is locked.
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import inf
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 Label = tuple[str, str]
 Number = tuple[str, Sequence[Label], float]
@@ -26,15 +26,15 @@ class Registry:
     """What is shown together. A name is there once."""
 
     def __init__(self) -> None:
-        self._families: dict[str, Family[Sample]] = {}
+        self._families: dict[str, Family[Any]] = {}
 
-    def add(self, family: "Family[Sample]") -> None:
+    def add(self, family: "Family[Any]") -> None:
         if family.name in self._families:
             raise ValueError(f"{family.name} is there already")
         self._families[family.name] = family
 
     @property
-    def families(self) -> Iterable["Family[Sample]"]:
+    def families(self) -> Iterable["Family[Any]"]:
         return self._families.values()
 
 
@@ -58,7 +58,7 @@ class Family(Generic[S]):
         self._samples: dict[tuple[str, ...], S] = {}
         if not label_names:
             self.labels()
-        registry.add(self)  # type: ignore[arg-type]
+        registry.add(self)
 
     def labels(self, *values: str) -> S:
         """In the order of their names."""

@@ -1,19 +1,20 @@
 """What was counted in the text format of Prometheus, by its own library; loaded when somebody asks for it."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from prometheus_client import generate_latest
 from prometheus_client.metrics_core import Metric
 
-from popcube_server.counters import Family, Sample
+from popcube_server.counters import Family
 
 
-def render(families: Iterable[Family[Sample]]) -> bytes:
+def render(families: Iterable[Family[Any]]) -> bytes:
     return generate_latest(_Collector(families))
 
 
 class _Collector:
-    def __init__(self, families: Iterable[Family[Sample]]) -> None:
+    def __init__(self, families: Iterable[Family[Any]]) -> None:
         self._families = families
 
     def collect(self) -> Iterator[Metric]:

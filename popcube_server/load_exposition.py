@@ -5,15 +5,15 @@ The library is thirty modules, an HTTP server among them, which would cost every
 
 import importlib
 from collections.abc import Iterable
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
-from popcube_server.counters import Family, Sample
+from popcube_server.counters import Family
 
 
 class Exposition(Protocol):
     """`popcube_server/exposition.py`."""
 
-    def render(self, families: Iterable[Family[Sample]]) -> bytes: ...
+    def render(self, families: Iterable[Family[Any]]) -> bytes: ...
 
 
 def load_exposition() -> Exposition:
