@@ -1,4 +1,7 @@
-"""Put the rows of several runs, each of some kinds of work, together: `python -m benchmarks.merge OUT RUN RUN...`."""
+"""Put the rows of several runs, each of some kinds of work, together: `python -m benchmarks.merge OUT RUN RUN...`.
+
+What was measured again in a later run takes the place of what it replaces.
+"""
 
 import json
 import sys
@@ -13,17 +16,15 @@ SAME = ("python", "machine", "versions")
 
 
 def merge(runs: Sequence[Path], output: Path) -> str:
-    """The tables. Raises ValueError if the runs cannot stand in one table: other versions, or a row in two of them."""
+    """The tables. Raises ValueError if the runs are of different versions or machines."""
     documents = [json.loads((run / "results.json").read_text(encoding="utf-8")) for run in runs]
     first = documents[0]
     results = Results()
     for document in documents:
         if any(document[name] != first[name] for name in SAME):
             raise ValueError("these runs are of different versions or machines")
-        known = {row for row, _ in results.rows()}
+        results.forget({row["work"] for row in document["rows"]})
         for row in document["rows"]:
-            if row["work"] in known:
-                raise ValueError(f"two runs have the row {row['work']!r}")
             results.add_turns(row)
     return report.write(
         output, {**_without_rows(first), "runs": list(map(_without_rows, documents))}, results

@@ -1,7 +1,7 @@
 """What was measured, turn by turn, and its medians."""
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -59,6 +59,11 @@ class Results:
         site = SiteName(row["database"], row["server"])
         turns = [Figures(**turn) for turn in row["turns"]]
         self._turns.setdefault(row["work"], {}).setdefault(site, []).extend(turns)
+
+    def forget(self, rows: Collection[str]) -> None:
+        """The turns of these rows; each keeps its place."""
+        for row in self._turns.keys() & set(rows):
+            self._turns[row] = {}
 
     def rows(self) -> Iterator[tuple[str, Mapping[SiteName, Figures]]]:
         for row, sites in self._turns.items():

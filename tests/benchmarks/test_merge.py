@@ -14,11 +14,11 @@ from benchmarks.sizes import SMOKE
 
 
 class MergeTests(SynchronousTestCase):
-    def run_of(self, row: str, version: str = "popcube-server 9") -> Path:
+    def run_of(self, row: str, version: str = "popcube-server 9", cpu_s: float = 0.1) -> Path:
         results = Results()
-        for server, cpu_s in (("ours", 0.1), ("synapse", 1.6)):
+        for server, used_s in (("ours", cpu_s), ("synapse", 16 * cpu_s)):
             for turn in (1, 2):
-                result = Result(10, 2.0, cpu_s * turn, 0.0, [0.1] * 10, 50.0)
+                result = Result(10, 2.0, used_s * turn, 0.0, [0.1] * 10, 50.0)
                 results.add(row, SiteName("postgres", server), result)
         folder = Path(self.mktemp())
         write(folder, describe_run(SMOKE, [version]), results)
@@ -34,9 +34,17 @@ class MergeTests(SynchronousTestCase):
         ]
         self.assertEqual(rows, [row for run in theirs for row in run])
 
+    def test_what_was_measured_again_takes_the_place_of_what_was_there(self) -> None:
+        first, other = self.run_of("log in"), self.run_of("register")
+        again, output = self.run_of("log in", cpu_s=0.7), Path(self.mktemp())
+        merge([first, other, again], output)
+        rows = json.loads((output / "results.json").read_text(encoding="utf-8"))["rows"]
+        self.assertEqual([row["work"] for row in rows], ["log in", "log in", "register", "register"])
+        own = json.loads((again / "results.json").read_text(encoding="utf-8"))["rows"]
+        self.assertEqual(rows[:2], own)
+
     def test_runs_that_do_not_belong_together_are_refused(self) -> None:
-        for other in (self.run_of("register", "popcube-server 10"), self.run_of("log in")):
-            output = Path(self.mktemp())
-            with self.assertRaises(ValueError):
-                merge([self.run_of("log in"), other], output)
-            self.assertFalse(output.exists())
+        output = Path(self.mktemp())
+        with self.assertRaises(ValueError):
+            merge([self.run_of("log in"), self.run_of("register", "popcube-server 10")], output)
+        self.assertFalse(output.exists())
