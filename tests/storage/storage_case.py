@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred, execute
 
 from storage.committer import Committer
-from storage.database import Database, Transaction
+from storage.database import Database, Transaction, WriteTransaction
 from storage.engines.engine import Engine
 from storage.engines.postgres import PostgresEngine
 from storage.engines.sqlite import SqliteEngine
@@ -57,6 +57,12 @@ class StorageMixin:
         self.log.start_at(self.database.read_now(LogRepository().get_position))
         self.committer = Committer(self.database, self.log, SilentObserver(), lambda: 1_000_000, lambda: 0.0)
         self.addCleanup(self.database.close)  # type: ignore[attr-defined]
+
+    def migrate_from(self, go_back: Callable[[WriteTransaction], None]) -> None:
+        """Open a database of an older version again: `go_back` makes the tables as they were."""
+        self.database.write_now(go_back)
+        self.database.close()
+        self.open()
 
     def make_engine(self) -> Engine:
         raise TypeError("mix in SqliteStorage or PostgresStorage")

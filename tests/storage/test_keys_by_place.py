@@ -13,9 +13,7 @@ SIGNED = "signed_curve25519"
 class KeysByPlaceTests(KeysMixin):
     def setUp(self) -> None:
         super().setUp()
-        self.database.write_now(self.go_back)
-        self.database.close()
-        self.open()
+        self.migrate_from(self.go_back)
 
     def go_back(self, tx: WriteTransaction) -> None:
         """The tables as they were before."""

@@ -13,9 +13,7 @@ LOGGED_MS = 5000
 class MediaMigrationTests(StorageMixin):
     def setUp(self) -> None:
         super().setUp()
-        self.database.write_now(self.go_back)
-        self.database.close()
-        self.open()
+        self.migrate_from(self.go_back)
 
     def go_back(self, tx: WriteTransaction) -> None:
         """The tables as they were before."""

@@ -224,8 +224,8 @@ class MissingTests(SitesTestCase):
         self.assertEqual(self.texts(self.other_room), ["on nothing"])
 
 
-class UnwritableTests(SitesTestCase):
-    """An event that the database of one site does not take, for a reason of its own."""
+class TwoRoomsCase(SitesTestCase):
+    """Two rooms that both sites know."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -233,6 +233,13 @@ class UnwritableTests(SitesTestCase):
         self.there = self.at_berta(self.alice)
         self.room_id, self.other_room = self.given_room(self.alice), self.given_room(self.alice)
         self.settle()
+
+
+class UnwritableTests(TwoRoomsCase):
+    """An event that the database of one site does not take, for a reason of its own."""
+
+    def setUp(self) -> None:
+        super().setUp()
         self.cut()
         self.given_message(self.alice, self.other_room, "odd")
         self.given_message(self.alice, self.other_room, "on it")
@@ -296,15 +303,11 @@ class UnwritableTests(SitesTestCase):
             self.network.flush()
 
 
-class UnexpectedTests(SitesTestCase):
+class UnexpectedTests(TwoRoomsCase):
     """An event of which nobody had thought."""
 
     def setUp(self) -> None:
         super().setUp()
-        self.alice = self.given_user("alice")
-        self.there = self.at_berta(self.alice)
-        self.room_id, self.other_room = self.given_room(self.alice), self.given_room(self.alice)
-        self.settle()
         accept = AcceptEvent.accept
 
         async def accept_or_fail(self: AcceptEvent, event: Event) -> Verdict:
