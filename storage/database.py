@@ -57,6 +57,9 @@ class Transaction:
         """Every row of the answer."""
         if "??" in sql:
             sql, parameters = _expand_lists(sql, parameters)
+        return self._execute(sql, parameters)
+
+    def _execute(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
         return self._connection.execute(sql, parameters)
 
     def each(self, select: str, rows: Sequence[Sequence[int]]) -> list[Row]:
@@ -97,13 +100,11 @@ class Question(Transaction):
         super().__init__(connection, names)
         self._is_asked = False
 
-    def all(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+    def _execute(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
         """Raises `StorageError` the second time: two statements may see different data."""
         if self._is_asked:
             raise StorageError("more than one statement needs a transaction around them")
         self._is_asked = True
-        if "??" in sql:
-            sql, parameters = _expand_lists(sql, parameters)
         return self._connection.execute_alone(sql, parameters)
 
     def each(self, select: str, rows: Sequence[Sequence[int]]) -> list[Row]:
