@@ -14,10 +14,10 @@ from federation.rooms.receiving.remote import EventVerifier
 from federation.rooms.room_state import MEMBER
 from popcube_server.services.errors import InvalidParam, MissingParam, NotAllowed, NotFound, WithCode
 from popcube_server.services.federation.room_access import RoomAccess, has_member_of
-from storage.change import Change
 from storage.committer import Committer
-from storage.database import Database
+from storage.database import Database, Transaction
 from storage.event_rows import EventsRepository
+from storage.expected_membership import ExpectMembership, MembershipMovedOn, find_member_event_id
 from storage.rooms import AddRoom
 from storage.stripped_states import KeepStripped
 from synapse_like_config.lazy_dataclasses import dataclass
@@ -51,6 +51,14 @@ class ReceivedInvite:
     room_version: str
     event: Any
     room_state: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """Whether an invite is stored already, and the event that the invited user's membership comes from."""
+
+    is_known: bool
+    member_id: str | None
 
 
 class ReceiveInvite:
@@ -91,6 +99,8 @@ class ReceiveInvite:
             ) from None
         event = await self._checked(origin, room_id, event_id, invite.event, rules)
         entries = await self._room_state(invite.room_state, rules, room_id)
+        standing = await self._find_standing(event)
+        # Looked at after it is known how the user stands: who joins later stands otherwise.
         is_in_room = await self._check_room(origin, room_id, rules)
         self._door.check_open()
         user_id = event.state_key or ""
@@ -99,14 +109,21 @@ class ReceiveInvite:
         if await self._users.blocks_invites(user_id):
             raise WithCode(403, "M_INVITE_BLOCKED", f"{user_id} does not take invites.")
         signed = sign_event(event, self._signer)
-        if await self._database.read(lambda tx: bool(self._events.get_by_id(tx, (event_id,)))):
+        if standing.is_known:
             # Asked a second time: the first answer was lost.
             return signed
         self._door.spend_invite(event.sender, room_id, user_id)
         if not is_in_room:
-            await self._store(signed, rules, [*entries, strip_event(signed)], origin)
+            await self._store(signed, rules, [*entries, strip_event(signed)], origin, standing)
         # A room that this server is in gets the event in a transaction like any other.
         return signed
+
+    async def _find_standing(self, event: Event) -> _Standing:
+        def find(tx: Transaction) -> _Standing:
+            is_known = bool(self._events.get_by_id(tx, (event.event_id,)))
+            return _Standing(is_known, find_member_event_id(tx, event.room_id, event.state_key or ""))
+
+        return await self._database.read(find)
 
     async def _checked(self, origin: str, room_id: str, event_id: str, pdu: Any, rules: RoomRules) -> Event:
         try:
@@ -173,15 +190,37 @@ class ReceiveInvite:
             raise NotAllowed("Your server is banned from the room.")
         return is_in_room
 
-    async def _store(self, event: Event, rules: RoomRules, entries: Sequence[bytes], origin: str) -> None:
+    async def _store(
+        self, event: Event, rules: RoomRules, entries: Sequence[bytes], origin: str, standing: _Standing
+    ) -> None:
+        """Unless this server is in the room by now. `standing` is of before it was known not to be."""
+        while not standing.is_known:
+            try:
+                await self._store_outside(event, rules, entries, origin, standing.member_id)
+                return
+            except MembershipMovedOn:
+                # The user has joined in this very moment, or was invited by somebody else.
+                standing = await self._find_standing(event)
+                if await self._check_room(origin, event.room_id, rules):
+                    return
+
+    async def _store_outside(
+        self, event: Event, rules: RoomRules, entries: Sequence[bytes], origin: str, member_id: str | None
+    ) -> None:
+        """Raises `MembershipMovedOn` if the user's membership does not come from that event any more."""
         user_id = event.state_key or ""
         live = self._rooms.find(event.room_id)
-        if live is not None and live.rules is not rules:
-            # Somebody here has joined meanwhile.
-            raise InvalidParam("The room has another version.")
-        # Who invites says which version the room has, and nobody here can know better: what an earlier invite said,
-        # maybe falsely, must not keep this one out.
-        changes: list[Change] = [AddRoom(event.room_id, rules.version)]
-        changes.append(member_outlier(event, "invite"))
-        changes.append(KeepStripped(user_id, event.room_id, tuple(entries), (origin,)))
-        await self._committer.commit(*changes)
+        if live is not None:
+            # Somebody here may have joined meanwhile.
+            if live.rules is not rules:
+                raise InvalidParam("The room has another version.")
+            if has_member_of(live.committed, self._signer.server_name):
+                return
+        await self._committer.commit(
+            ExpectMembership(event.room_id, user_id, member_id),
+            # Who invites says which version the room has, and nobody here can know better: what an earlier invite said,
+            # maybe falsely, must not keep this one out.
+            AddRoom(event.room_id, rules.version),
+            member_outlier(event, "invite"),
+            KeepStripped(user_id, event.room_id, tuple(entries), (origin,)),
+        )

@@ -1,6 +1,8 @@
 """Invites over federation, in both directions, and what becomes of them."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 from urllib.parse import quote
@@ -11,11 +13,13 @@ from twisted.web.iweb import IResponse
 
 from federation.room_dag.event import Event, decode_pdu, parse_event, sign_event
 from federation.room_dag.room_versions import get_room_rules
+from popcube_server.services.federation.local_users import InvitableUsers
 from popcube_server.services.federation.retract_invite import ASKED_AT_ONCE
 from storage.committer import CommitFailed, Committer
-from storage.stripped_states import DropStripped
+from storage.stripped_states import DropStripped, KeepStripped
 from tests.federation.room_dag.builders import RoomBuilder, given_room
 from tests.popcube_server.federation_rooms.memberships_case import FAR, ONE, TWO, V1, V3, MembershipsCase
+from tests.popcube_server.federation_rooms.test_joins import Resident
 from tests.popcube_server.server_case import NO_LIMITS
 from tests.support.far_server import FarAnswer, FarCall, FarServer, Refused
 
@@ -219,6 +223,46 @@ class IncomingInvitesTests(MembershipsCase):
         self.assertIn(false.room_id, self.synced_rooms(carol, "invite"))
         self.ok(self.leave(carol, false.room_id))
         self.assertNotIn(false.room_id, self.synced_rooms(carol, "invite"))
+
+    def once_before(self, owner: type, name: str, act: Callable[[], tuple[int, Any]]) -> Any:
+        """Does something in the moment before an invite is written, or before a method's first call."""
+        method = getattr(owner, name)
+        done: list[str] = []
+
+        async def act_first(*arguments: Any, **others: Any) -> Any:
+            is_it = owner is not Committer or any(isinstance(each, KeepStripped) for each in arguments)
+            if is_it and not done:
+                done.append(name)
+                self.ok(act())
+            return await method(*arguments, **others)
+
+        return patch.object(owner, name, act_first)
+
+    def test_invite_does_not_undo_a_join_of_the_same_moment(self) -> None:
+        moments = ((InvitableUsers, "blocks_invites"), (Committer, "commit"))
+        for version, moment in zip(("10", "12"), moments, strict=True):
+            room = given_room(version, EVE)
+            Resident(self.far, room)
+            event = room.build("m.room.member", EVE, {"membership": "invite"}, self.alice.user_id)
+            with self.once_before(*moment, partial(self.join, self.alice, event.room_id, FAR)):
+                self.ok(self.invite_as(self.far, room, event))
+            self.assertIn(event.room_id, self.synced_rooms(self.alice, "join"))
+            self.assertNotIn(event.room_id, self.synced_rooms(self.alice, "invite"))
+            self.restart(ONE)
+            self.assertIn(event.room_id, self.synced_rooms(self.alice, "join"))
+
+    def test_invites_of_one_moment_are_both_taken(self) -> None:
+        room = self.given_inviting("10")
+        invite, alice = {"membership": "invite"}, self.alice.user_id
+        first, second = (room.build("m.room.member", EVE, invite, alice, timestamp=at) for at in (1, 2))
+        with self.once_before(Committer, "commit", partial(self.invite_as, self.far, room, first)):
+            self.ok(self.invite_as(self.far, room, second))
+        self.assertIn(room.room_id, self.synced_rooms(self.alice, "invite"))
+        room.add(second)
+        leave = room.build("m.room.member", EVE, {"membership": "leave"}, alice, prev=[second])
+        # It ends the later one, which is what stands.
+        self.assertEqual(self.send_as(self.far, leave), {leave.event_id: {}})
+        self.assertEqual(self.synced_rooms(self.alice, "invite"), {})
 
     def test_first_version_of_the_request_is_known(self) -> None:
         room = self.given_inviting("2")
