@@ -62,7 +62,11 @@ class HeldCounts:
 
     @property
     def is_full(self) -> bool:
-        return self.records + self.events >= MAX_HELD or self.size_bytes >= MAX_HELD_BYTES
+        return self.records + self.events >= MAX_HELD or self.is_too_long
+
+    @property
+    def is_too_long(self) -> bool:
+        return self.size_bytes >= MAX_HELD_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +82,28 @@ class HoldRecord(Change):
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
-        _check_room(tx)
+        room = _Room(tx)
         for _, change in changes:
             record = change.record
+            # With numbers of any size.
+            value = json.dumps(record.value).encode()
+            of = (tx.intern_one(record.kind), orjson.dumps(record.key), tx.intern_one(record.version.site))
+            held = tx.one(
+                "SELECT clock, LENGTH(value) FROM held_records WHERE kind = ? AND record_key = ? AND site = ?",
+                of,
+            )
+            if held is None:
+                room.check()
+            elif record.version.clock < held[0]:
+                continue
+            elif len(value) > held[1]:
+                # In place of the one before: one more there is not.
+                room.check_bytes()
             tx.run(
                 "INSERT INTO held_records (kind, record_key, site, clock, owner, value, reason)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (kind, record_key, site) DO UPDATE SET"
-                " clock = excluded.clock, owner = excluded.owner, value = excluded.value, reason = excluded.reason"
-                " WHERE excluded.clock >= held_records.clock",
-                (
-                    tx.intern_one(record.kind),
-                    orjson.dumps(record.key),
-                    tx.intern_one(record.version.site),
-                    record.version.clock,
-                    record.owner,
-                    # With numbers of any size.
-                    json.dumps(record.value).encode(),
-                    change.reason[:MAX_REASON],
-                ),
+                " clock = excluded.clock, owner = excluded.owner, value = excluded.value, reason = excluded.reason",
+                (*of, record.version.clock, record.owner, value, change.reason[:MAX_REASON]),
             )
 
 
@@ -139,16 +147,13 @@ class HoldEvent(Change):
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
-        is_room_checked = False
+        room = _Room(tx)
         for _, change in changes:
             event = change.event
             if tx.one("SELECT 1 FROM held_events WHERE digest = ?", (event.digest,)) is not None:
                 # It takes no more room, and whoever sends it again must not wait until there is some.
                 continue
-            if not is_room_checked:
-                # Once: it counts all that is kept.
-                _check_room(tx)
-                is_room_checked = True
+            room.check()
             tx.run(
                 "INSERT INTO held_events (digest, site, room_id, room_version, soft_failed, pdu, reason, since_ms,"
                 " tries, retry_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -282,10 +287,33 @@ class HeldBackRepository:
         ]
 
 
-def _check_room(tx: Transaction) -> None:
-    counts = HeldBackRepository().count(tx)
-    if counts.is_full:
-        raise NoRoomToHold(
-            f"{counts.records} records and {counts.events} events of other sites are kept for later already"
-            f" ({counts.size_bytes} bytes), and nothing more is, until some of them can be taken"
-        )
+class _Room:
+    """Whether more may be kept. Looked up once for the changes of a run, for it counts all that is kept."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        self._counts: HeldCounts | None = None
+
+    def check(self) -> None:
+        """For one more. Raises `NoRoomToHold`."""
+        counts = self._get_counts()
+        if counts.is_full:
+            raise _no_room(counts)
+
+    def check_bytes(self) -> None:
+        """For a longer one in place of one that is there. Raises `NoRoomToHold`."""
+        counts = self._get_counts()
+        if counts.is_too_long:
+            raise _no_room(counts)
+
+    def _get_counts(self) -> HeldCounts:
+        if self._counts is None:
+            self._counts = HeldBackRepository().count(self._tx)
+        return self._counts
+
+
+def _no_room(counts: HeldCounts) -> NoRoomToHold:
+    return NoRoomToHold(
+        f"{counts.records} records and {counts.events} events of other sites are kept for later already"
+        f" ({counts.size_bytes} bytes), and nothing more is, until some of them can be taken"
+    )
