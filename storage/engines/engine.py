@@ -45,7 +45,8 @@ class Connection(Protocol):
     def execute_later(self, sql: str, rows: Sequence[Sequence[Any]], taken: Exception | None = None) -> None:
         """As `execute_many`, now or with the next statement or the commit, whichever comes first.
 
-        `taken` is raised, then, in place of `UniqueViolation`.
+        `taken` is raised, then, in place of `UniqueViolation` in the table that `sql` begins to insert into: one for
+        each table.
         """
 
     def commit(self) -> None: ...

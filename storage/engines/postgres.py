@@ -26,6 +26,7 @@ SETTINGS = {
 """Of each connection."""
 
 
+_INSERT = re.compile(r"INSERT INTO (\w+)")
 _VALUES = re.compile(r"VALUES \((\?(?:, \?)*)\)")
 _BYTES = psycopg2.extensions.new_type(
     (17,), "BYTES", lambda value, cursor: None if value is None else bytes(psycopg2.BINARY(value, cursor))
@@ -36,6 +37,12 @@ def _translate(error: psycopg2.Error) -> StorageError:
     if isinstance(error, psycopg2.errors.UniqueViolation):
         return UniqueViolation(str(error))
     return StorageError(str(error))
+
+
+def _table_of(error: UniqueViolation) -> str:
+    cause = error.__cause__
+    assert isinstance(cause, psycopg2.Error)
+    return cause.diag.table_name or ""
 
 
 class PostgresConnection:
@@ -53,7 +60,8 @@ class PostgresConnection:
         """What begins the transaction, until its first statement takes it along."""
         self._later: list[str] = []
         """Statements that go with the next one."""
-        self._taken: Exception | None = None
+        self._taken: dict[str, Exception] = {}
+        """What is raised if one of them finds its row in a table there already."""
         self._open()
 
     def _open(self) -> None:
@@ -112,20 +120,22 @@ class PostgresConnection:
     def _execute_waiting(self, statement: str) -> list[Row]:
         """Run what waits, and then the statement, in one message."""
         text = "; ".join((*self._later, statement))
-        taken = self._taken
+        taken, self._taken = self._taken, {}
         self._forget_waiting()
         try:
             if self._beginning:
                 return self._execute_first(text, None)
             return self._execute(text, None)
         except UniqueViolation as error:
-            if taken is not None:
-                raise taken from error
+            # Which of the statements it was, the error says by their tables.
+            foreseen = taken.get(_table_of(error))
+            if foreseen is not None:
+                raise foreseen from error
             raise
 
     def _forget_waiting(self) -> None:
         self._later.clear()
-        self._taken = None
+        self._taken.clear()
 
     def _execute(self, statement: str, parameters: Sequence[Any] | None) -> list[Row]:
         try:
@@ -175,7 +185,9 @@ class PostgresConnection:
                     given = f"VALUES {','.join(values)}"
                 self._later.append(f"{beginning}{given}{end}")
         if taken is not None:
-            self._taken = taken
+            insert = _INSERT.match(sql)
+            assert insert is not None
+            self._taken[insert[1]] = taken
 
     def _filled(self, pieces: Sequence[str], row: Sequence[Any]) -> Iterator[str]:
         for piece, value in zip(pieces, row, strict=False):

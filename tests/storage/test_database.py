@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -213,6 +214,25 @@ class DatabaseTests(StorageMixin):
             lambda tx: (tx.later(insert, [(903, b"3")], taken), tx.many(insert, [(901, b"1")])),
         )
         self.assertEqual(self.names(), [b"1"])
+
+    def test_each_row_that_is_there_already_is_told_as_what_it_is(self) -> None:
+        def write(tx: WriteTransaction, name: int, event: int) -> None:
+            tx.later(
+                "INSERT INTO names (nid, name) VALUES (?, ?)", [(name, b"%d" % name)], ValueError("name")
+            )
+            insert = "INSERT INTO transactions (scope, request, event_id, at_ms) VALUES (?, ?, ?, ?)"
+            tx.later(insert, [("scope", b"%d" % event, "", 0)], ValueError("event"))
+            # Of which nothing was said.
+            insert = "INSERT INTO to_device_shared (position, number, event, waiting) VALUES (?, ?, ?, ?)"
+            tx.later(insert, [(1, 1, b"{}", 1)])
+
+        self.database.write_now(lambda tx: write(tx, 901, 1))
+        for name, event, told in ((901, 2, "name"), (902, 1, "event"), (901, 1, "name")):
+            error = self.assertRaises(
+                ValueError, self.database.write_now, partial(write, name=name, event=event)
+            )
+            self.assertEqual(str(error), told)
+        self.assertRaises(UniqueViolation, self.database.write_now, lambda tx: write(tx, 902, 2))
 
 
 class SqliteDatabaseTests(SqliteStorage, DatabaseTests, SynchronousTestCase):
