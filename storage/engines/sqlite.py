@@ -1,5 +1,6 @@
 """SQLite: the embedded default. WAL, so that readers do not wait; `synchronous=FULL`, so that an answer is on disk."""
 
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from synapse_like_config.database import DatabaseConfig
 BUSY_TIMEOUT_S = 30.0
 STATEMENT_CACHE_SIZE = 512
 READERS = 4
+
+_BYTES_OF_TEXT = re.compile(r"convert_to\(([\w.]+), 'UTF8'\)")
 
 
 def _translate(error: sqlite3.Error) -> StorageError:
@@ -139,7 +142,8 @@ class SqliteEngine:
 
     def translate_schema(self, sql: str) -> str:
         # Only a key declared exactly so is SQLite's own row number, without an index beside the table.
-        return sql.replace("BIGINT PRIMARY KEY", "INTEGER PRIMARY KEY")
+        sql = sql.replace("BIGINT PRIMARY KEY", "INTEGER PRIMARY KEY")
+        return _BYTES_OF_TEXT.sub(r"CAST(\1 AS BLOB)", sql)
 
 
 def open_engine(database: DatabaseConfig) -> SqliteEngine:
