@@ -1,7 +1,7 @@
 """When a write may be answered: at once (`local`), or when a peer site has it on its disk too (`site`).
 
 SAFE -> FALLEN_BACK    no peer confirmed what waits for longer than the fall-back time
-FALLEN_BACK -> SAFE    a peer has everything again
+FALLEN_BACK -> SAFE    a peer has everything again, or keeps up: it confirms soon what there was at some moment
 """
 
 import logging
@@ -44,6 +44,8 @@ class SiteDurability:
         self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
         self._confirmed = 0
         self._timer: Any = None
+        self._ends: dict[str, tuple[int, float]] = {}
+        """While it is fallen back, by peer: where the log ended at a moment, and when that was."""
         self.state = DurabilityState.FALLEN_BACK
 
     def when_safe(self, position: int, answer: Callable[[], None]) -> None:
@@ -63,10 +65,22 @@ class SiteDurability:
             while self._waiting and self._waiting[0][0] <= position:
                 self._waiting.popleft()[1]()
             self._restart_timer()
-        if self.state is DurabilityState.FALLEN_BACK and position >= self._get_log_position():
+        if self.state is DurabilityState.FALLEN_BACK and self._keeps_up(peer, position):
             logger.warning("Site %s has everything: writes are answered once it has them", peer)
             self.state = DurabilityState.SAFE
+            self._ends.clear()
             self._observer.recovered()
+
+    def _keeps_up(self, peer: str, position: int) -> bool:
+        log_end, now_s = self._get_log_position(), self._clock.seconds()
+        if position >= log_end:
+            return True
+        # On a busy site something new is always on its way: no peer has everything until there is a pause.
+        end, since_s = self._ends.setdefault(peer, (log_end, now_s))
+        if position < end:
+            return False
+        self._ends[peer] = (log_end, now_s)
+        return bool(now_s - since_s < self._fall_back_after_s)
 
     def _restart_timer(self) -> None:
         if self._timer is not None:

@@ -93,6 +93,33 @@ class SiteDurabilityTests(SynchronousTestCase):
         self.assertIs(self.durability.state, DurabilityState.SAFE)
         self.assertEqual(self.counts.recoveries, 2)
 
+    def test_it_recovers_under_a_load_that_a_peer_keeps_up_with(self) -> None:
+        self.fall_back()
+        for position in range(101, 120, 10):
+            # Something is always on its way: what was written last is never confirmed before there is more.
+            self.write(position + 10)
+            self.clock.advance(0.5)
+            self.durability.confirmed("berta", position)
+        self.assertIs(self.durability.state, DurabilityState.SAFE)
+        self.write(130)
+        self.assertNotIn(130, self.answered)
+        self.durability.stop()
+
+    def test_it_does_not_recover_under_a_load_that_no_peer_keeps_up_with(self) -> None:
+        self.fall_back()
+        for position in range(101, 120, 10):
+            self.write(position + 10)
+            self.clock.advance(6)
+            self.durability.confirmed("berta", position)
+            self.durability.confirmed("carla", 10)
+        self.assertIs(self.durability.state, DurabilityState.FALLEN_BACK)
+
+    def fall_back(self) -> None:
+        self.durability.confirmed("berta", 10)
+        self.write(11)
+        self.clock.advance(5)
+        self.assertIs(self.durability.state, DurabilityState.FALLEN_BACK)
+
     def test_the_end_answers_what_waits(self) -> None:
         self.durability.confirmed("berta", 10)
         self.write(11)
