@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from typing import Final, Protocol
 
 from storage.change import Change, LogEntry
-from storage.database import Database, Waiter, WriteTransaction, start
-from storage.engines.engine import StorageError, Unavailable
+from storage.database import Database, Transaction, Waiter, WriteTransaction, start
+from storage.engines.engine import ConnectionLost, NotNullViolation, StorageError, Unavailable
 from storage.log import Log, LogRepository
+from storage.log_head import LockedHead, LogHead
 from storage.replication.own_records import NoRecords
 from storage.write_batch import Arrival, TouchedRecords, WriteBatch, Written
 from synapse_like_config.lazy_dataclasses import dataclass
@@ -153,6 +154,7 @@ class Committer:
         self._limits = limits
         self._durability = durability
         self._write_batch = WriteBatch(clock_ms, records)
+        self._head = LogHead()
         self._queue: deque[_Submission] = deque()
         self._running = False
         self._collecting = 0
@@ -264,19 +266,43 @@ class Committer:
         if not any(submission.changes or submission.arrival is not None for submission in batch):
             self._answer(_Done(batch, Written(self._log.position)))
             return
-        # Empty until only the commit itself is left to be done.
         done: list[_Done] = []
         try:
-            await self._database.write(lambda tx: done.extend(self._write(tx, batch)))
+            await self._write_to_disk(batch, done)
         except Exception as error:  # noqa: BLE001
-            if not done or not await self._is_on_disk(done):
-                # Whatever a change raised belongs to its submitter; the loop goes on.
-                await self._after_failure(batch, error)
-                return
+            # Whatever a change raised belongs to its submitter; the loop goes on.
+            await self._after_failure(batch, error)
+            return
         self._observer.committed(sum(len(one.written.changes) for one in done), self._timer_s() - started_s)
         self._publish(done)
         for one in done:
             self._answer(one)
+
+    async def _write_to_disk(self, batch: Sequence[_Submission], done: list[_Done]) -> None:
+        """`done` is empty until only the commit itself is left to be done."""
+        is_foreseen = self._head.is_known
+        try:
+            await self._database.write(lambda tx: done.extend(self._write(tx, self._head.lock(tx), batch)))
+        except NotNullViolation:
+            if not is_foreseen:
+                raise
+            # The log's head was elsewhere: another process writes, too.
+            self._head.was_elsewhere()
+            done.clear()
+            await self._database.write(lambda tx: done.extend(self._write(tx, self._head.lock(tx), batch)))
+        except ConnectionLost:
+            if done and _first_entry(done) is None:
+                # Nothing tells whether it was committed.
+                raise
+            await self._database.write(lambda tx: self._write_if_absent(tx, batch, done))
+
+    def _write_if_absent(self, tx: WriteTransaction, batch: Sequence[_Submission], done: list[_Done]) -> None:
+        """What was written must not be written again, nor be called lost."""
+        head = self._head.lock(tx)
+        # If the database is still at what the lost connection asked for, this waits until it is done.
+        head.move(0)
+        if not _is_there(tx, done):
+            done[:] = self._write(tx, head, batch)
 
     async def _after_failure(self, batch: list[_Submission], error: Exception) -> None:
         if len(batch) > 1 and not isinstance(error, Unavailable):
@@ -296,46 +322,23 @@ class Committer:
         for submission in batch:
             submission.waiter.fail(error)
 
-    async def _is_on_disk(self, done: Sequence[_Done]) -> bool:
-        # A connection can break after the database committed and before its answer came: what was written must not be
-        # written again, nor be called lost.
-        entry = next(
-            (
-                (position, change)
-                for one in done
-                for position, change in zip(one.written.positions, one.written.changes, strict=True)
-                if change.logged
-            ),
-            None,
-        )
-        if entry is None:
-            return False
-        position, change = entry
-        try:
-            entries = await self._database.read(lambda tx: LogRepository().read_after(tx, position - 1, 1))
-        except StorageError:
-            return False
-        return [(entry.position, entry.kind, entry.key) for entry in entries] == [
-            (position, change.kind, change.key())
-        ]
-
     def _fail_if_broken(self, submission: _Submission) -> bool:
         if submission.fence is None or not submission.fence.broken:
             return False
         submission.waiter.fail(CommitFailed("an earlier change that this one builds on was not written"))
         return True
 
-    def _write(self, tx: WriteTransaction, batch: Sequence[_Submission]) -> list[_Done]:
+    def _write(self, tx: WriteTransaction, head: LockedHead, batch: Sequence[_Submission]) -> list[_Done]:
         """An arrival is the last of its batch, and sees what the others have written."""
         done = []
         ordinary = [submission for submission in batch if submission.arrival is None]
         if ordinary:
             changes = [change for submission in ordinary for change in submission.changes]
             origins = [submission.origin for submission in ordinary for _ in submission.changes]
-            done.append(_Done(ordinary, self._write_batch.write_ordinary(tx, changes, origins)))
+            done.append(_Done(ordinary, self._write_batch.write_ordinary(tx, head, changes, origins)))
         for submission in batch[len(ordinary) :]:
             assert submission.arrival is not None
-            done.append(_Done([submission], self._write_batch.write_arrival(tx, submission.arrival)))
+            done.append(_Done([submission], self._write_batch.write_arrival(tx, head, submission.arrival)))
         return done
 
     def _publish(self, done: Sequence[_Done]) -> None:
@@ -361,6 +364,28 @@ class Committer:
                 submission.waiter.succeed(committed)
             else:
                 self._durability.when_safe(logged, _answering(submission.waiter, committed))
+
+
+def _first_entry(done: Sequence[_Done]) -> tuple[int, str, tuple[str, ...]] | None:
+    """Position, kind and key of the first entry of the log that was written."""
+    return next(
+        (
+            (position, change.kind, change.key())
+            for one in done
+            for position, change in zip(one.written.positions, one.written.changes, strict=True)
+            if change.logged
+        ),
+        None,
+    )
+
+
+def _is_there(tx: Transaction, done: Sequence[_Done]) -> bool:
+    """Whether the log has what was written."""
+    first = _first_entry(done)
+    if first is None:
+        return False
+    entries = LogRepository().read_after(tx, first[0] - 1, 1)
+    return [(entry.position, entry.kind, entry.key) for entry in entries] == [first]
 
 
 def _answering(waiter: Waiter[Committed], committed: Committed) -> Callable[[], None]:

@@ -18,7 +18,7 @@ class _Reader(Protocol):
 
 
 class _Writer(_Reader, Protocol):
-    def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None: ...
+    def later(self, sql: str, rows: Sequence[Sequence[Any]]) -> None: ...
 
 
 class Names:
@@ -82,7 +82,7 @@ class Names:
         if new:
             last = tx.all("UPDATE log_head SET names = names + ? RETURNING names", (len(new),))[0][0]
             numbered = {name: last - len(new) + 1 + index for index, name in enumerate(new)}
-            tx.many(
+            tx.later(
                 "INSERT INTO names (nid, name) VALUES (?, ?)",
                 [(number, name.encode()) for name, number in numbered.items()],
             )

@@ -9,6 +9,7 @@ import orjson
 
 from storage.change import Change
 from storage.database import WriteTransaction
+from storage.log_head import LockedHead
 from storage.replication.record import Version
 from storage.replication.record_index import RecordIndex
 from synapse_like_config.lazy_dataclasses import dataclass
@@ -76,10 +77,10 @@ class WriteBatch:
         self._record_index = RecordIndex()
 
     def write_ordinary(
-        self, tx: WriteTransaction, changes: Sequence[Change], origins: Sequence[str]
+        self, tx: WriteTransaction, head: LockedHead, changes: Sequence[Change], origins: Sequence[str]
     ) -> Written:
         """`origins`: of each change the peer site that it comes from; empty: it is made here."""
-        written = self._write_changes(tx, changes, origins)
+        written = self._write_changes(tx, head, changes, origins)
         # What takes no position of its own is told to other sites with the others, or else with an entry made for it:
         # sites have asked for everything up to the present head already.
         is_entry_needed = not any(written.positions)
@@ -96,36 +97,35 @@ class WriteBatch:
             ),
         )
         if noted and is_entry_needed:
-            self._add_entry(tx, written)
+            self._add_entry(tx, head, written)
         return written
 
-    def _add_entry(self, tx: WriteTransaction, written: Written) -> None:
-        added = self._write_changes(tx, [RecordsTouched()], [""])
+    def _add_entry(self, tx: WriteTransaction, head: LockedHead, written: Written) -> None:
+        added = self._write_changes(tx, head, [RecordsTouched()], [""])
         written.head = added.head
         written.changes = [*written.changes, *added.changes]
         written.positions += added.positions
         written.results += added.results
 
-    def write_arrival(self, tx: WriteTransaction, arrival: Arrival) -> Written:
+    def write_arrival(self, tx: WriteTransaction, head: LockedHead, arrival: Arrival) -> Written:
         """Raises what `decide` raises."""
         # Nobody may write between the decision and what follows from it.
-        _move_head(tx, 0)
+        head.move(0)
         arrived = arrival.decide(tx)
-        written = self._write_changes(tx, arrived.changes, [arrival.origin] * len(arrived.changes))
+        origins = [arrival.origin] * len(arrived.changes)
+        written = self._write_changes(tx, head, arrived.changes, origins)
         if arrived.versions and not any(written.positions):
-            self._add_entry(tx, written)
+            self._add_entry(tx, head, written)
         merged = [(written.head, kind, key, version) for kind, key, version in arrived.versions]
         self._record_index.write_merged(tx, merged)
         return written
 
     def _write_changes(
-        self, tx: WriteTransaction, changes: Sequence[Change], origins: Sequence[str]
+        self, tx: WriteTransaction, head: LockedHead, changes: Sequence[Change], origins: Sequence[str]
     ) -> Written:
         logged = sum(change.logged for change in changes)
-        # The lock on the head row comes first in every writing transaction.
-        head = _move_head(tx, logged)
-        written = Written(head, changes)
-        next_position = head - logged
+        written = Written(head.move(logged), changes)
+        next_position = written.head - logged
         for change in changes:
             if change.logged:
                 next_position += 1
@@ -151,11 +151,6 @@ class WriteBatch:
                 if change.logged
             ],
         )
-
-
-def _move_head(tx: WriteTransaction, count: int) -> int:
-    head: int = tx.all("UPDATE log_head SET position = position + ? RETURNING position", (count,))[0][0]
-    return head
 
 
 def _runs(changes: Sequence[Change]) -> list[list[int]]:

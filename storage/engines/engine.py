@@ -14,8 +14,16 @@ class Unavailable(StorageError):
     """The database cannot be reached, or somebody else keeps it locked: no statement is at fault."""
 
 
+class ConnectionLost(Unavailable):
+    """The connection broke. Nobody knows whether the statements under way were run, a COMMIT among them or not."""
+
+
 class UniqueViolation(StorageError):
     """A row with the same key exists."""
+
+
+class NotNullViolation(StorageError):
+    """A column that must have a value was to have none."""
 
 
 class Connection(Protocol):

@@ -9,7 +9,15 @@ import psycopg2.errors
 import psycopg2.extensions
 import psycopg2.extras
 
-from storage.engines.engine import Connection, Row, StorageError, Unavailable, UniqueViolation
+from storage.engines.engine import (
+    Connection,
+    ConnectionLost,
+    NotNullViolation,
+    Row,
+    StorageError,
+    Unavailable,
+    UniqueViolation,
+)
 from storage.engines.postgres_arrays import is_plain, select_rows
 from synapse_like_config.database import DatabaseConfig
 
@@ -31,12 +39,6 @@ _VALUES = re.compile(r"VALUES \((\?(?:, \?)*)\)")
 _BYTES = psycopg2.extensions.new_type(
     (17,), "BYTES", lambda value, cursor: None if value is None else bytes(psycopg2.BINARY(value, cursor))
 )
-
-
-def _translate(error: psycopg2.Error) -> StorageError:
-    if isinstance(error, psycopg2.errors.UniqueViolation):
-        return UniqueViolation(str(error))
-    return StorageError(str(error))
 
 
 def _table_of(error: UniqueViolation) -> str:
@@ -110,21 +112,21 @@ class PostgresConnection:
         statement, self._beginning = self._beginning + statement, ""
         try:
             return self._execute(statement, parameters)
-        except StorageError:
-            if not self._connection.closed:
-                raise
+        except ConnectionLost:
             # It was cut while it was idle, and that shows only now. Nothing was committed, so nothing happens twice.
             self._open()
             return self._execute(statement, parameters)
 
-    def _execute_waiting(self, statement: str) -> list[Row]:
+    def _execute_waiting(self, statement: str, is_last: bool = False) -> list[Row]:
         """Run what waits, and then the statement, in one message."""
         text = "; ".join((*self._later, statement))
         taken, self._taken = self._taken, {}
         self._forget_waiting()
         try:
-            if self._beginning:
+            if self._beginning and not is_last:
                 return self._execute_first(text, None)
+            # A whole transaction is not sent again: it may have been committed.
+            text, self._beginning = self._beginning + text, ""
             return self._execute(text, None)
         except UniqueViolation as error:
             # Which of the statements it was, the error says by their tables.
@@ -142,7 +144,16 @@ class PostgresConnection:
             self._cursor.execute(statement, parameters)
             return [] if self._cursor.description is None else self._cursor.fetchall()
         except psycopg2.Error as error:
-            raise _translate(error) from error
+            raise self._translate(error) from error
+
+    def _translate(self, error: psycopg2.Error) -> StorageError:
+        if self._connection.closed:
+            return ConnectionLost(str(error))
+        if isinstance(error, psycopg2.errors.UniqueViolation):
+            return UniqueViolation(str(error))
+        if isinstance(error, psycopg2.errors.NotNullViolation):
+            return NotNullViolation(str(error))
+        return StorageError(str(error))
 
     def execute_each(self, select: str, rows: Sequence[Sequence[int]]) -> list[Row]:
         # One statement, planned once, that goes through the parameters: UNION ALL would be planned part by part, and
@@ -226,7 +237,7 @@ class PostgresConnection:
             bulk += self._statement(sql[match.end() :])
             psycopg2.extras.execute_values(self._cursor, bulk, rows, page_size=BULK_PAGE_ROWS)
         except psycopg2.Error as error:
-            raise _translate(error) from error
+            raise self._translate(error) from error
 
     def _statement(self, sql: str) -> str:
         statement = self._statements.get(sql)
@@ -245,11 +256,13 @@ class PostgresConnection:
             self._finish("ROLLBACK")
 
     def _finish(self, sql: str) -> None:
-        if self._beginning and not self._later:
+        if self._later:
+            self._execute_waiting(sql, is_last=True)
+        elif self._beginning:
             # Nothing was asked, so nothing was begun.
             self._beginning = ""
         else:
-            self.execute(sql, ())
+            self._execute(sql, ())
 
     def close(self) -> None:
         self._connection.close()

@@ -6,7 +6,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from storage.engines.engine import Connection, Row, StorageError, Unavailable, UniqueViolation
+from storage.engines.engine import (
+    Connection,
+    NotNullViolation,
+    Row,
+    StorageError,
+    Unavailable,
+    UniqueViolation,
+)
 from synapse_like_config.database import DatabaseConfig
 
 BUSY_TIMEOUT_S = 30.0
@@ -23,6 +30,8 @@ def _translate(error: sqlite3.Error) -> StorageError:
         sqlite3.SQLITE_CONSTRAINT_ROWID,
     ):
         return UniqueViolation(str(error))
+    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_CONSTRAINT_NOTNULL:
+        return NotNullViolation(str(error))
     # The low byte is the primary code.
     if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
         return Unavailable(str(error))

@@ -8,11 +8,18 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from storage.change import Change, Conflict, LogEntry
-from storage.committer import CommitFailed, Committed, Fence
-from storage.database import Waiter, WriteTransaction
-from storage.log import LogRepository
+from storage.committer import CommitFailed, Committed, Committer, Fence
+from storage.database import Database, Waiter, WriteTransaction
+from storage.log import Log, LogRepository
+from storage.names import Names
 from storage.write_batch import Arrival, Arrived
-from tests.storage.storage_case import PostgresStorage, SqliteStorage, StorageMixin
+from tests.storage.storage_case import (
+    PostgresStorage,
+    SilentObserver,
+    SqliteStorage,
+    StorageMixin,
+    synchronous,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +148,24 @@ class CommitterTests(StorageMixin):
         committed = self.result(self.committer.commit(Bookkeeping("a")))
         self.assertEqual(committed.position, 0)
         self.assertEqual(self.log.position, 0)
+
+    def test_processes_that_write_in_turn_and_one_after_the_other_all_take_the_next_position(self) -> None:
+        names = Names(1000)
+        database = Database(self.engine, synchronous, synchronous, names)
+        self.addCleanup(database.close)
+        other = Committer(database, Log(1000), SilentObserver(), lambda: 1_000_000, lambda: 0.0)
+        wanted = []
+        for position in range(1, 61):
+            # In turn at first, then each alone for so long that it knows where the log's head is.
+            committer = other if (position % 2 if position < 20 else position // 20 % 2) else self.committer
+            change = Note(f"{position}") if position % 5 else Note("again")
+            committed = self.result(committer.commit(change, Bookkeeping(f"beside {position}")))
+            self.assertEqual(committed.position, position)
+            self.failure(committer.commit(Note("bad")), Conflict)
+            wanted.append((position, change.key()))
+        entries = self.read(lambda tx: LogRepository().read_after(tx, 0, 100))
+        self.assertEqual([(entry.position, entry.key) for entry in entries], wanted)
+        self.assertEqual(self.read(LogRepository().get_position), 60)
 
     def test_list_parameters_are_expanded(self) -> None:
         self.result(self.committer.commit(Note("a"), Note("b")))

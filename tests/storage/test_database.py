@@ -1,7 +1,7 @@
 """What the database does to us: restarts, locks, damage, rolled back transactions."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from storage.committer import CommitFailed, Committer
 from storage.database import Database, Transaction, WriteTransaction
-from storage.engines.engine import StorageError, UniqueViolation
+from storage.engines.engine import ConnectionLost, Row, StorageError, UniqueViolation
 from storage.engines.postgres import PostgresConnection, PostgresEngine
 from storage.engines.sqlite import SqliteEngine
 from storage.event_rows import EventsRepository
@@ -26,7 +26,7 @@ from tests.storage.storage_case import (
     StorageMixin,
     synchronous,
 )
-from tests.storage.test_committer import Note
+from tests.storage.test_committer import Bookkeeping, Note
 from tests.support.gated_runner import GatedRunner
 from tests.support.postgres import postgres_database
 
@@ -312,7 +312,7 @@ class PostgresDatabaseTests(PostgresStorage, DatabaseTests, SynchronousTestCase)
         self.result(self.committer.commit(Note("after")))
 
     def test_commit_of_which_the_answer_was_lost_is_not_written_again(self) -> None:
-        cutting: list[bool] = [True]
+        cutting: list[bool] = []
 
         class CutAtCommit(PostgresConnection):
             def commit(self) -> None:
@@ -320,21 +320,9 @@ class PostgresDatabaseTests(PostgresStorage, DatabaseTests, SynchronousTestCase)
                 if cutting:
                     cutting.clear()
                     self._connection.close()
-                    raise StorageError("server closed the connection unexpectedly")
+                    raise ConnectionLost("server closed the connection unexpectedly")
 
-        arguments = postgres_database(self).as_connect_arguments()
-
-        class Engine(PostgresEngine):
-            def connect(self) -> Any:
-                return CutAtCommit(arguments, None)
-
-        cutting.clear()
-        engine, gate = Engine(arguments, 1), GatedRunner()
-        database = Database(engine, synchronous, gate, Names(10))
-        self.addCleanup(database.close)
-        migrate(engine, database, lambda number: None)
-        self.log.start_at(0)
-        committer = Committer(database, self.log, SilentObserver(), lambda: 1, lambda: 0.0)
+        committer, database, gate = self._committer_over(CutAtCommit)
         seen: list[tuple[str, ...]] = []
         self.log.follow(lambda entries: seen.extend(entry.key for entry in entries))
         gate.close()
@@ -346,6 +334,91 @@ class PostgresDatabaseTests(PostgresStorage, DatabaseTests, SynchronousTestCase)
         self.assertEqual(positions, [1, 2, 3])
         self.assertEqual(database.read_now(LogRepository().get_position), 3)
         self.assertEqual(seen, [("a",), ("b",), ("c",)])
+
+    def test_commit_that_waits_for_no_answer_is_one_message(self) -> None:
+        messages: list[str] = []
+
+        class Counting(PostgresConnection):
+            def _execute(self, statement: str, parameters: Sequence[Any] | None) -> list[Row]:
+                messages.append(statement)
+                return super()._execute(statement, parameters)
+
+        committer, database, _ = self._committer_over(Counting)
+        self.result(committer.commit(Note("a")))
+        messages.clear()
+        self.assertEqual(self.result(committer.commit(Note("a"), Note("a"))).position, 3)
+        (message,) = messages
+        self.assertTrue(message.startswith("BEGIN") and message.endswith("COMMIT"), message)
+        self.assertEqual(database.read_now(LogRepository().get_position), 3)
+
+    def test_commit_in_one_message_of_which_the_answer_was_lost_is_not_written_again(self) -> None:
+        cutting: list[bool] = []
+
+        class CutAfterAll(PostgresConnection):
+            def _execute(self, statement: str, parameters: Sequence[Any] | None) -> list[Row]:
+                rows = super()._execute(statement, parameters)
+                if cutting and statement.startswith("BEGIN") and statement.endswith("COMMIT"):
+                    cutting.clear()
+                    self._connection.close()
+                    raise ConnectionLost("server closed the connection unexpectedly")
+                return rows
+
+        committer, database, _ = self._committer_over(CutAfterAll)
+        self.result(committer.commit(Note("a")))
+        cutting.append(True)
+        self.assertEqual(self.result(committer.commit(Note("a"))).position, 2)
+        self.assertEqual(cutting, [])
+        self.assertEqual(self.result(committer.commit(Note("a"))).position, 3)
+        self.assertEqual(self.log.position, 3)
+        entries = database.read_now(lambda tx: LogRepository().read_after(tx, 0, 10))
+        self.assertEqual([entry.position for entry in entries], [1, 2, 3])
+
+    def test_commit_whose_connection_is_cut_before_its_end_is_done_again(self) -> None:
+        committer, database, cut_before = self._committer_that_is_cut()
+        self.result(committer.commit(Note("a")))
+        cut_before.append("UPDATE log_head SET names")
+        self.assertEqual(self.result(committer.commit(Note("b"), Note("c"))).position, 3)
+        self.assertEqual(cut_before, [])
+        self.assertEqual(database.read_now(LogRepository().get_position), 3)
+
+    def test_commit_of_which_nobody_can_tell_whether_it_was_done_fails(self) -> None:
+        committer, _, cut_before = self._committer_that_is_cut()
+        self.result(committer.commit(Note("a")))
+        cut_before.append("COMMIT")
+        self.failure(committer.commit(Bookkeeping("a")), CommitFailed)
+        self.assertEqual(cut_before, [])
+        self.assertEqual(self.result(committer.commit(Note("c"))).position, 2)
+
+    def _committer_that_is_cut(self) -> tuple[Committer, Database, list[str]]:
+        """With a list: before the statement that begins so the connection is cut, once."""
+        cut_before: list[str] = []
+
+        class Cut(PostgresConnection):
+            def _execute(self, statement: str, parameters: Sequence[Any] | None) -> list[Row]:
+                if cut_before and statement.startswith(cut_before[0]):
+                    cut_before.clear()
+                    self._connection.close()
+                return super()._execute(statement, parameters)
+
+        committer, database, _ = self._committer_over(Cut)
+        return committer, database, cut_before
+
+    def _committer_over(
+        self, connection: Callable[[Mapping[str, Any], str | None], PostgresConnection]
+    ) -> tuple[Committer, Database, GatedRunner]:
+        """A committer over an empty database of its own, whose connections are made so."""
+        arguments = postgres_database(self).as_connect_arguments()
+
+        class Engine(PostgresEngine):
+            def connect(self) -> PostgresConnection:
+                return connection(arguments, None)
+
+        engine, gate = Engine(arguments, 1), GatedRunner()
+        database = Database(engine, synchronous, gate, Names(10))
+        self.addCleanup(database.close)
+        migrate(engine, database, lambda number: None)
+        self.log.start_at(0)
+        return Committer(database, self.log, SilentObserver(), lambda: 1, lambda: 0.0), database, gate
 
     def _cut_connections(self) -> None:
         assert isinstance(self.engine, PostgresEngine)
