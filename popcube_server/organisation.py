@@ -263,6 +263,7 @@ def _build_areas(core: Core, network: Network, site_peers: SitePeers | None) -> 
         keys_at_sites.elsewhere,
         sending.outgoing_messages,
         room_base.places,
+        room_base.user_rooms,
     )
     end_to_end = build_keys(core, key_needs)
     sync = build_sync(core, room_base, SyncNeeds(room_reads, user_data, end_to_end, push.personal))

@@ -66,10 +66,10 @@ class SetDeviceKeys(Change):
         return ((DEVICE_KEYS, self.key()),) if result is True else ()
 
     @classmethod
-    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[bool]:
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> Sequence[object]:
         """Whether they differ from what was there."""
         names = tx.intern(change.user_id for _, change in changes)
-        results = []
+        results: list[object] = []
         for position, change in changes:
             user, device = names[change.user_id], change.device_id.encode()
             if "\0" in change.device_id:
@@ -106,12 +106,24 @@ def _write_keys(
 
 
 @dataclass(frozen=True, slots=True)
+class FirstKeys:
+    """What came of `SetFirstDeviceKeys`."""
+
+    has_rooms: bool
+    """Whether the user has or had a membership in some room."""
+
+
+@dataclass(frozen=True, slots=True)
 class SetFirstDeviceKeys(SetDeviceKeys):
     """A device published its first identity keys. Raises `NotFirstKeys`, `DeviceGone`."""
 
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return ((DEVICE_KEYS, self.key()),)
+
     @classmethod
-    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[bool]:
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[FirstKeys]:
         names = tx.intern(change.user_id for _, change in changes)
+        results = []
         for position, change in changes:
             of = (names[change.user_id], change.device_id.encode())
             if "\0" in change.device_id:
@@ -125,18 +137,20 @@ class SetFirstDeviceKeys(SetDeviceKeys):
                 " WHERE EXISTS (SELECT 1 FROM one_time_keys WHERE user_nid = ? AND device = ?)"
                 " OR EXISTS (SELECT 1 FROM claimed_keys WHERE user_nid = ? AND device = ?)"
                 " OR EXISTS (SELECT 1 FROM peer_one_time_keys WHERE user_nid = ? AND device = ?)"
-                " OR EXISTS (SELECT 1 FROM fallback_keys WHERE user_nid = ? AND device = ?)",
-                (change.user_id, change.device_id, *of * 6),
+                " OR EXISTS (SELECT 1 FROM fallback_keys WHERE user_nid = ? AND device = ?)"
+                " UNION ALL SELECT 5 WHERE EXISTS (SELECT 1 FROM memberships WHERE user_nid = ?)",
+                (change.user_id, change.device_id, *of * 6, of[0]),
             )
             found = {what for (what,) in rows}
             if 1 not in found:
                 raise DeviceGone("the device was deleted")
-            if len(found) > 1:
+            if not found <= {1, 5}:
                 raise NotFirstKeys("the device has keys, or is called like one")
             _write_keys(tx, of, position, None, change.json)
             if change.is_noted:
                 note_with_keys(tx, *of, position)
-        return [True] * len(changes)
+            results.append(FirstKeys(5 in found))
+        return results
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from popcube_server.services.keys.upload_keys import UploadKeys
 from popcube_server.services.keys.upload_signatures import UploadSignatures
 from popcube_server.services.rate_limits import RateLimiter
 from popcube_server.services.rooms.transactions import Transactions
+from popcube_server.services.rooms.user_rooms import UserRooms
 from popcube_server.services.sync.places import Places
 from popcube_server.services.to_device.inbox import ToDeviceInbox
 from popcube_server.services.to_device.send_to_device import RemoteInboxes, SendToDevices
@@ -47,6 +48,7 @@ class KeyNeeds:
     keys_elsewhere: KeysElsewhere
     remote_inboxes: RemoteInboxes
     places: Places
+    user_rooms: UserRooms
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def build_keys(core: Core, needs: KeyNeeds) -> EndToEnd:
     key_requests = RateLimiter(core.config.rate_limits.rc_key_requests, core.platform.now_s)
     servlets = (
         Keys(
-            UploadKeys(database, committer, counts, clashed, core.sites is None),
+            UploadKeys(database, committer, counts, needs.user_rooms, clashed, core.sites is None),
             QueryKeys(core.server_name, local_keys, needs.remote_keys),
             ClaimKeys(core.server_name, database, committer, needs.remote_keys, needs.keys_elsewhere),
             changes,

@@ -16,11 +16,12 @@ from storage.cross_signing import (
     Signature,
     TooManySignatures,
 )
-from storage.database import Waiter
+from storage.database import Waiter, WriteTransaction
 from storage.device_keys import (
     DeviceGone,
     DeviceKeysRepository,
     DeviceKeysRow,
+    FirstKeys,
     NotFirstKeys,
     RemoveDeviceKeys,
     SetDeviceKeys,
@@ -82,6 +83,20 @@ class DeviceKeysTests(KeysMixin):
         for gone in ("A3", "A\0"):
             self.failure(self.committer.commit(SetFirstDeviceKeys(ALICE, gone, b"{}")), DeviceGone)
         self.assertEqual(self.count("device_keys"), 2)
+
+    def test_first_keys_tell_whether_their_owner_was_ever_in_a_room(self) -> None:
+        def join(tx: WriteTransaction) -> None:
+            tx.run(
+                "INSERT INTO memberships (room, user_nid, membership, event, position, forgotten)"
+                " VALUES (1, ?, 4, 1, 1, 1)",
+                (tx.intern_one(ALICE),),
+            )
+
+        self.database.write_now(join)
+        changes = (SetFirstDeviceKeys(ALICE, "A1", b"{}"), SetFirstDeviceKeys(BOB, "B1", b"{}"))
+        self.assertEqual(
+            self.result(self.committer.commit(*changes)).results, (FirstKeys(True), FirstKeys(False))
+        )
 
     def test_new_identity_keys_lose_the_signatures_of_the_old(self) -> None:
         self.commit(SetDeviceKeys(ALICE, "A1", b'{"a":1}'), SetDeviceKeys(ALICE, "A2", b'{"a":1}'))

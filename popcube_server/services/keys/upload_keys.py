@@ -12,12 +12,14 @@ from popcube_server.services.keys.checked_keys import (
 )
 from popcube_server.services.keys.device_key_counts import KeyCounts
 from popcube_server.services.requester import Requester
+from popcube_server.services.rooms.user_rooms import UserRooms
 from storage.change import Change
 from storage.committer import Committed, Committer
 from storage.database import Database
 from storage.device_keys import (
     DeviceGone,
     DeviceKeysRepository,
+    FirstKeys,
     NotFirstKeys,
     SetDeviceKeys,
     SetFirstDeviceKeys,
@@ -48,6 +50,7 @@ class UploadKeys:
         database: Database,
         committer: Committer,
         counts: KeyCounts,
+        user_rooms: UserRooms,
         clashed: Callable[[], None],
         is_only_site: bool,
     ) -> None:
@@ -55,6 +58,7 @@ class UploadKeys:
         self._database = database
         self._committer = committer
         self._counts = counts
+        self._user_rooms = user_rooms
         self._is_only_site = is_only_site
         self._clashed = clashed
         self._device_keys = DeviceKeysRepository()
@@ -91,16 +95,29 @@ class UploadKeys:
         # device: who repeats it must not make others, whose changes are written together with it, wait each time.
         if identity is not None and self._with_keys.get(device) is None:
             self._with_keys.put(device, True)
-            first = (SetFirstDeviceKeys(*device, identity, self._is_only_site), DeviceListChanged(device[0]))
-            one_time = () if added is None else (AddFirstOneTimeKeys(*device, *added),)
             try:
-                return await self._commit((*first, *one_time))
+                return await self._write_first(device, identity, added)
             except NotFirstKeys:
                 pass
         changes = [] if identity is None else [*await self._identity_changes(requester, identity)]
         if added is not None:
             changes.append(AddOneTimeKeys(*device, *added))
         return await self._commit(changes) if changes else None
+
+    async def _write_first(
+        self, device: tuple[str, str], identity: bytes, added: _OneTimeKeys | None
+    ) -> Committed:
+        """Raises `NotFirstKeys`."""
+        user_id, _ = device
+        first = (SetFirstDeviceKeys(*device, identity, self._is_only_site), DeviceListChanged(user_id))
+        one_time = () if added is None else (AddFirstOneTimeKeys(*device, *added),)
+        with self._user_rooms.reading(user_id) as reading:
+            committed = await self._commit((*first, *one_time))
+        # Most who upload first keys have just registered. Whoever follows the log asks next in which rooms they are:
+        # other servers there are told of the device.
+        if committed.results[0] == FirstKeys(has_rooms=False):
+            self._user_rooms.note_no_rooms(reading)
+        return committed
 
     async def _identity_changes(self, requester: Requester, json: bytes) -> Sequence[Change]:
         user_id, device_id = requester.user_id, requester.device_id

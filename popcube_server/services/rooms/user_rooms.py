@@ -1,6 +1,7 @@
 """In which rooms a user is: asked by every sync, so kept in memory and true by following the log."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from federation.rooms.live_rooms import LiveRooms
@@ -14,9 +15,10 @@ from synapse_like_config.lazy_dataclasses import dataclass
 
 
 @dataclass(slots=True, eq=False)
-class _Load:
+class Reading:
     """One reading of a user's memberships; stale once one of them changes meanwhile."""
 
+    user_id: str
     is_stale: bool = False
 
 
@@ -29,7 +31,7 @@ class UserRooms:
         self._database = database
         self._repository = repository
         self._rooms = rooms
-        self._loads: dict[str, list[_Load]] = {}
+        self._readings: dict[str, list[Reading]] = {}
         self._users: BoundedCache[str, dict[str, MembershipRow]] = BoundedCache(size)
         log.follow(self._follow)
 
@@ -39,22 +41,36 @@ class UserRooms:
         if cached is not None:
             return cached
         while True:
-            load = _Load()
-            loads = self._loads.setdefault(user_id, [])
-            loads.append(load)
-            try:
+            with self.reading(user_id) as reading:
                 rows = await self._database.read(lambda tx: self._repository.get_of_user(tx, user_id))
-            finally:
-                loads.remove(load)
-                if not loads:
-                    self._loads.pop(user_id, None)
             # A change that came in between may or may not be in what was read: read again rather than guess. What
             # others commit does not matter: on a busy server something always is.
-            if not load.is_stale:
+            if not reading.is_stale:
                 break
         cached = {row.room_id: row for row in rows}
         self._users.put(user_id, cached)
         return cached
+
+    @contextmanager
+    def reading(self, user_id: str) -> Iterator[Reading]:
+        """For the time in which somebody reads a user's memberships."""
+        reading = Reading(user_id)
+        readings = self._readings.setdefault(user_id, [])
+        readings.append(reading)
+        try:
+            yield reading
+        finally:
+            readings.remove(reading)
+            if not readings:
+                self._readings.pop(user_id, None)
+
+    def note_no_rooms(self, reading: Reading) -> None:
+        """Somebody who wanted something else of the database has seen that the user never had a membership.
+
+        To be called as soon as the time of the reading is over, without a wait.
+        """
+        if not reading.is_stale:
+            self._users.put(reading.user_id, {})
 
     def find_cached(self, user_id: str) -> Mapping[str, MembershipRow] | None:
         """As `of_user` if that is in memory."""
@@ -107,14 +123,14 @@ class UserRooms:
             if isinstance(change, StoreEvent):
                 self._move(change, entry.position)
             elif isinstance(change, ForgetRoom):
-                self._spoil_loads(change.user_id)
+                self._spoil_readings(change.user_id)
                 cached = self._users.peek(change.user_id)
                 if cached is not None and change.room_id in cached:
                     cached[change.room_id] = replace(cached[change.room_id], forgotten=True)
 
     def _move(self, change: StoreEvent, position: int) -> None:
         for membership in change.memberships:
-            self._spoil_loads(membership.user_id)
+            self._spoil_readings(membership.user_id)
             cached = self._users.peek(membership.user_id)
             if cached is None:
                 continue
@@ -127,6 +143,6 @@ class UserRooms:
                 change.room_id, membership.user_id, membership.membership, nid, position, False
             )
 
-    def _spoil_loads(self, user_id: str) -> None:
-        for load in self._loads.get(user_id, ()):
-            load.is_stale = True
+    def _spoil_readings(self, user_id: str) -> None:
+        for reading in self._readings.get(user_id, ()):
+            reading.is_stale = True

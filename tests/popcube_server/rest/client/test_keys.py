@@ -7,6 +7,9 @@ import orjson
 
 from popcube_server.services.keys.claim_keys import MAX_DEVICES
 from popcube_server.services.keys.query_keys import MAX_USERS
+from storage.change import Change
+from storage.committer import Committed
+from storage.device_keys import SetFirstDeviceKeys
 from storage.one_time_keys import MAX_PER_DEVICE
 from tests.popcube_server.rest.client.keys_case import SIGNED, V3, KeysTestCase, signed
 from tests.popcube_server.server_case import TWO, TestUser
@@ -119,6 +122,45 @@ class UploadTests(KeysTestCase):
                 one_time_keys=self.one_time_keys(self.alice, "A"),
             )
             read.assert_not_called()
+
+    def test_who_uploads_first_keys_and_is_in_no_room_is_not_looked_for_in_rooms(self) -> None:
+        room_id = self.given_room(self.given_user("bob"))
+        self.upload(self.alice)
+        self.clock.advance(1)
+        core = self.organisations["one.example"].core
+        with patch.object(core.database, "read", wraps=core.database.read) as read:
+            self.given_device_keys(self.alice)
+            # Now whoever tells other servers looks for those in the user's rooms.
+            self.clock.advance(1)
+            self.assertEqual(self.joined_rooms(), [])
+            read.assert_not_called()
+        self.given_joined(self.alice, room_id)
+        self.assertEqual(self.joined_rooms(), [room_id])
+
+    def test_who_uploads_first_keys_is_in_the_rooms_of_before(self) -> None:
+        room_id = self.given_room(self.alice)
+        self.restart()
+        self.given_device_keys(self.alice)
+        self.assertEqual(self.joined_rooms(), [room_id])
+
+    def test_join_while_first_keys_are_written_is_not_missed(self) -> None:
+        room_id = self.given_room(self.given_user("bob"))
+        committer = self.organisations["one.example"].core.committer
+        commit = committer.commit
+
+        async def commit_and_join(*changes: Change) -> Committed:
+            committed = await commit(*changes)
+            if isinstance(changes[0], SetFirstDeviceKeys):
+                self.given_joined(self.alice, room_id)
+            return committed
+
+        with patch.object(committer, "commit", commit_and_join):
+            self.given_device_keys(self.alice)
+        self.assertEqual(self.joined_rooms(), [room_id])
+
+    def joined_rooms(self) -> list[str]:
+        rooms: list[str] = self.checked("GET", f"{V3}/joined_rooms", None, self.alice)["joined_rooms"]
+        return rooms
 
     def test_one_time_keys_that_came_before_the_identity_keys_count(self) -> None:
         keys = self.one_time_keys(self.alice, "A", "B")
