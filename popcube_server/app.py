@@ -37,7 +37,7 @@ from popcube_server.web_site import QuietSite
 from popcube_server.work_threads import WorkThreads
 from storage.database import ThreadRunner
 from storage.engines.choose import choose_engine
-from storage.engines.engine import StorageError
+from storage.engines.engine import WORK_THREADS, StorageError
 from storage.migrate import SchemaTooNew
 from synapse_like_config.config import ServerConfig
 from synapse_like_config.lazy_dataclasses import dataclass
@@ -46,7 +46,6 @@ from synapse_like_config.sites import SitesConfig
 
 logger = logging.getLogger(__name__)
 
-WORK_THREADS = 2
 GARBAGE_THRESHOLDS = (10_000, 10, 50)
 """How much is made before it is looked for garbage. Requests leave hardly any behind that is not freed by itself, while
 looking through all that is in memory keeps every request waiting for so long."""

@@ -189,7 +189,14 @@ class Database:
 
     async def ask(self, work: Callable[[Transaction], T]) -> T:
         """`read` for work of one statement: half the ways to the database. Raises `StorageError` at a second one."""
-        return await self._run_read(lambda: work(Question(self._thread_connection(), self._names)))
+        return await self._run_read(lambda: self.ask_here(work))
+
+    def ask_here(self, work: Callable[[Transaction], T]) -> T:
+        """`ask` on the calling thread, which keeps a connection then: for one that goes on with the answer at once.
+
+        It must be one of the few (`WORK_THREADS`) that the number of connections is reckoned with.
+        """
+        return work(Question(self._thread_connection(), self._names))
 
     async def write(self, work: Callable[[WriteTransaction], T]) -> T:
         """Run `work` in the writing transaction; on disk when this returns, undone if it raises."""

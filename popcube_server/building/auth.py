@@ -46,6 +46,7 @@ def build_auth(core: Core) -> Auth:
     passwords = Passwords(platform, config.popcube.argon2, config.passwords.password_config.pepper)
     check_password = CheckPassword(
         core.server_name,
+        platform,
         core.database,
         core.committer,
         passwords,

@@ -5,6 +5,9 @@ from typing import Any, Protocol
 
 Row = tuple[Any, ...]
 
+WORK_THREADS = 2
+"""Threads for other work than the database's, each of which may have a connection too."""
+
 
 class StorageError(Exception):
     """The database refused or failed; the transaction was rolled back."""

@@ -10,6 +10,7 @@ import psycopg2.extensions
 import psycopg2.extras
 
 from storage.engines.engine import (
+    WORK_THREADS,
     Connection,
     ConnectionLost,
     NotNullViolation,
@@ -303,5 +304,6 @@ class PostgresEngine:
 
 
 def open_engine(database: DatabaseConfig) -> PostgresEngine:
-    # One of the connections writes.
-    return PostgresEngine(database.connection_arguments, readers=max(1, database.cp_max - 1))
+    # One of the connections writes, others are those of threads for other work.
+    readers = max(1, database.cp_max - 1 - WORK_THREADS)
+    return PostgresEngine(database.connection_arguments, readers)

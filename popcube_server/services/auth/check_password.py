@@ -1,14 +1,18 @@
 """Whether somebody knows an account's password, for logins and confirmations alike."""
 
+from collections.abc import Sequence
+
 from popcube_server.services.accounts.user_names import possible_user_ids
 from popcube_server.services.auth.login_bans import LoginBans, SeenFailures, address_key
 from popcube_server.services.auth.passwords import Passwords
-from popcube_server.services.errors import NotAllowed
+from popcube_server.services.errors import LimitExceeded, NotAllowed
+from popcube_server.services.platform import Platform
 from popcube_server.services.rate_limits import RateLimiter
 from storage.accounts import AccountRow, SetPasswordHash
 from storage.committer import Committer
 from storage.database import Database
-from storage.login_attempts import LoginAttemptsRepository
+from storage.engines.engine import StorageError
+from storage.login_attempts import LoginAttempt, LoginAttemptsRepository
 
 
 class CheckPassword:
@@ -17,6 +21,7 @@ class CheckPassword:
     def __init__(
         self,
         server_name: str,
+        platform: Platform,
         database: Database,
         committer: Committer,
         passwords: Passwords,
@@ -24,6 +29,7 @@ class CheckPassword:
         failed_attempts: RateLimiter,
     ) -> None:
         self._server_name = server_name
+        self._platform = platform
         self._database = database
         self._committer = committer
         self._passwords = passwords
@@ -39,15 +45,18 @@ class CheckPassword:
         candidates = possible_user_ids(name, self._server_name)
         key = candidates[-1] if candidates else ""
         changes = self._bans.changes
-        attempt = await self._database.ask(
-            lambda tx: self._attempts.get(tx, candidates, address_key(address), key)
-        )
-        self._bans.check_ended(attempt.banned_until_ms)
-        account = attempt.account
         # Spent before the slow part and given back after a success: a guess sent many times at once is many guesses.
         self._failed_attempts.spend(key)
-        password_hash = None if account is None or account.is_deactivated else account.password_hash
-        if not await self._passwords.is_right(password, password_hash) or account is None:
+        try:
+            attempt, is_right = await self._platform.in_thread(
+                lambda: self._try(candidates, key, password, address_key(address))
+            )
+        except (LimitExceeded, StorageError):
+            # The password was not looked at.
+            self._failed_attempts.give_back(key)
+            raise
+        account = attempt.account
+        if not is_right or account is None:
             await self._bans.record_failure(address, key)
             # The same for a wrong password, a wrong name and a deactivated account.
             raise NotAllowed("The user name or the password is wrong.")
@@ -55,6 +64,19 @@ class CheckPassword:
         self._failed_attempts.give_back(key)
         await self._renew_hash(account, password)
         return account
+
+    def _try(
+        self, candidates: Sequence[str], key: str, password: str, address: str
+    ) -> tuple[LoginAttempt, bool]:
+        """What was known of the attempt, and whether the password is right. Raises `LimitExceeded`.
+
+        On a thread, which asks the database by itself: the ways to another thread and back take longer than the answer.
+        """
+        attempt = self._database.ask_here(lambda tx: self._attempts.get(tx, candidates, address, key))
+        self._bans.check_ended(attempt.banned_until_ms)
+        account = attempt.account
+        password_hash = None if account is None or account.is_deactivated else account.password_hash
+        return attempt, self._passwords.is_right(password, password_hash)
 
     async def _renew_hash(self, account: AccountRow, password: str) -> None:
         if account.password_hash is not None and self._passwords.is_outdated(account.password_hash):

@@ -18,7 +18,7 @@ BCRYPT_MAX_BYTES = 72
 
 
 class Passwords:
-    """Makes and checks hashes, on a thread: they are meant to be slow."""
+    """Makes and checks hashes. They are meant to be slow, so that is done on threads."""
 
     def __init__(self, platform: Platform, cost: Argon2Config, pepper: str | None) -> None:
         self._platform = platform
@@ -39,15 +39,12 @@ class Passwords:
     async def hash(self, password: str) -> str:
         return await self._platform.in_thread(lambda: self._hasher.hash(self._prepared(password)))
 
-    async def is_right(self, password: str, password_hash: str | None) -> bool:
-        """Whether the hash is of this password. Takes as long if there is no hash."""
-        return await self._platform.in_thread(lambda: self._is_right(password, password_hash))
-
     def is_outdated(self, password_hash: str) -> bool:
         """Whether a new hash of the same password would be a better one."""
         return not password_hash.startswith("$argon2id$") or self._hasher.check_needs_rehash(password_hash)
 
-    def _is_right(self, password: str, password_hash: str | None) -> bool:
+    def is_right(self, password: str, password_hash: str | None) -> bool:
+        """Whether the hash is of this password. Takes as long if there is no hash, and always long: for threads."""
         if len(password) > MAX_PASSWORD_CHARACTERS:
             # Nobody has such a password, and it could take long to hash.
             password, password_hash = "", None

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
@@ -29,9 +30,9 @@ class CheckPasswordTests(SqliteStorage, StorageMixin, SynchronousTestCase):
         # Hashes are computed when the test says so.
         self.hashing: deque[Callable[[], object]] = deque()
         clock = Clock()
-        platform = Platform(clock, lambda size: b"x" * size, self.run_later)
-        self.passwords = Passwords(platform, Argon2Config(1, 8192, 1), None)
-        self.bans = LoginBans(self.database, self.committer, self.log, platform.now_ms)
+        self.platform = Platform(clock, lambda size: b"x" * size, self.run_later)
+        self.passwords = Passwords(self.platform, Argon2Config(1, 8192, 1), None)
+        self.bans = LoginBans(self.database, self.committer, self.log, self.platform.now_ms)
         pending = Deferred.fromCoroutine(self.passwords.hash("right"))
         self.compute()
         hashed = self.successResultOf(pending)
@@ -46,11 +47,14 @@ class CheckPasswordTests(SqliteStorage, StorageMixin, SynchronousTestCase):
         while self.hashing:
             self.hashing.popleft()()
 
+    def make_check(self, limiter: RateLimiter) -> CheckPassword:
+        return CheckPassword(
+            "one.example", self.platform, self.database, self.committer, self.passwords, self.bans, limiter
+        )
+
     def check(self, limit: RateLimit, *passwords: str) -> "list[Deferred[AccountRow]]":
         limiter = RateLimiter(limit, lambda: 0.0)
-        check = CheckPassword(
-            "one.example", self.database, self.committer, self.passwords, self.bans, limiter
-        )
+        check = self.make_check(limiter)
         tries = [Deferred.fromCoroutine(check.check("alice", password, ADDRESS)) for password in passwords]
         self.compute()
         return tries
@@ -75,15 +79,13 @@ class CheckPasswordTests(SqliteStorage, StorageMixin, SynchronousTestCase):
 
     def test_successes_use_nothing_up(self) -> None:
         limiter = RateLimiter(RateLimit(0.1, 1), lambda: 0.0)
-        check = CheckPassword(
-            "one.example", self.database, self.committer, self.passwords, self.bans, limiter
-        )
+        check = self.make_check(limiter)
         for _ in range(5):
             trial = Deferred.fromCoroutine(check.check("alice", "right", ADDRESS))
             self.compute()
             self.successResultOf(trial)
 
-    def test_right_password_takes_one_read_unless_somebody_failed_meanwhile(self) -> None:
+    def test_right_password_takes_one_read_of_its_own_if_somebody_failed_meanwhile(self) -> None:
         reads: list[object] = []
         run_read = self.database._run_read
 
@@ -94,13 +96,28 @@ class CheckPasswordTests(SqliteStorage, StorageMixin, SynchronousTestCase):
         self.database._run_read = counted
         (trial,) = self.check(RateLimit(1, 100), "right")
         self.successResultOf(trial)
-        self.assertEqual(len(reads), 1)
+        self.assertEqual(len(reads), 0)
         wrong, right = self.check(RateLimit(1, 100), "wrong", "right")
         self.failureResultOf(wrong, NotAllowed)
         self.successResultOf(right)
-        self.assertEqual(len(reads), 4)
+        self.assertEqual(len(reads), 1)
         left = self.read(lambda tx: tx.value("SELECT COUNT(*) FROM login_failures"))
         self.assertEqual(left, 0)
+
+    def test_guesses_of_a_banned_address_are_not_looked_at_and_use_nothing_up(self) -> None:
+        limiter = RateLimiter(RateLimit(0.1, 1), lambda: 0.0)
+        check = self.make_check(limiter)
+        for n in range(10):
+            self.result(self.bans.record_failure(ADDRESS, f"@somebody{n}:one.example"))
+        with patch.object(self.passwords, "is_right") as is_right:
+            for password in ("wrong", "right", "right"):
+                trial = Deferred.fromCoroutine(check.check("alice", password, ADDRESS))
+                self.compute()
+                self.failureResultOf(trial, LimitExceeded)
+            is_right.assert_not_called()
+        elsewhere = Deferred.fromCoroutine(check.check("alice", "right", "192.0.2.2"))
+        self.compute()
+        self.assertEqual(self.successResultOf(elsewhere).user_id, ALICE)
 
     def test_endless_password_is_wrong(self) -> None:
         (trial,) = self.check(RateLimit(1, 100), "right" * 1000)
