@@ -128,6 +128,13 @@ class WriteTransaction(Transaction):
         """A statement whose answer does not matter."""
         self.all(sql, parameters)
 
+    def found(self, sql: str, select: str, rows: Sequence[Sequence[Any]]) -> list[Row]:
+        """The rows of `sql`, whose `IN (??)` stands for the values that `select` finds.
+
+        That is a SELECT of one column and at most one row, with each of several sets of integers, bytes and texts.
+        """
+        return self._connection.execute_found(sql, select, rows) if rows else []
+
     def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """The statement once per row; an INSERT must say `VALUES (?, ?)` with a mark for each column."""
         if rows:

@@ -384,13 +384,11 @@ def _take_oldest(tx: WriteTransaction, pools: Sequence[_Pool]) -> dict[_Pool, On
     """Remove the oldest key of each pool that has one."""
     # "One-time keys are given out in the order that they were uploaded"
     # One look into the index for each, and once: joined, the database would look at all keys of a pool.
-    rows = tx.all(
-        f"WITH given (user_nid, device, algorithm) AS (VALUES {_marks(pools)}),"  # noqa: S608
-        " oldest AS MATERIALIZED (SELECT (SELECT k.place FROM one_time_keys k WHERE k.user_nid = given.user_nid"
-        " AND k.device = given.device AND k.algorithm = given.algorithm ORDER BY k.place LIMIT 1) AS place FROM given)"
-        " DELETE FROM one_time_keys WHERE place IN (SELECT place FROM oldest)"
-        " RETURNING user_nid, device, algorithm, key_id, json",
-        [value for pool in pools for value in pool],
+    rows = tx.found(
+        "DELETE FROM one_time_keys WHERE place IN (??) RETURNING user_nid, device, algorithm, key_id, json",
+        "SELECT k.place FROM one_time_keys k WHERE k.user_nid = ? AND k.device = ? AND k.algorithm = ?"
+        " ORDER BY k.place LIMIT 1",
+        pools,
     )
     return {
         (user, device, algorithm): OneTimeKey(algorithm.decode(), key_id.decode(), json)

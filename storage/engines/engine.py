@@ -47,6 +47,12 @@ class Connection(Protocol):
     def execute_each(self, select: str, rows: Sequence[Sequence[int]]) -> list[Row]:
         """The rows of a SELECT with each of several sets of parameters, which are integers: one answer, in no order."""
 
+    def execute_found(self, sql: str, select: str, rows: Sequence[Sequence[Any]]) -> list[Row]:
+        """`sql` with its `IN (??)`: the values that a SELECT of one value at most finds with each of several sets.
+
+        No parameter is NULL.
+        """
+
     def stream(self, sql: str, page_rows: int) -> Iterator[list[Row]]:
         """The rows of a long answer, a page at a time, within the transaction that was begun."""
 

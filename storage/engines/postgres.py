@@ -19,7 +19,8 @@ from storage.engines.engine import (
     Unavailable,
     UniqueViolation,
 )
-from storage.engines.postgres_arrays import is_plain, select_rows
+from storage.engines.for_each import take_from_given
+from storage.engines.postgres_arrays import is_plain, select_rows, write_array
 from synapse_like_config.database import DatabaseConfig
 
 BULK_PAGE_ROWS = 1000
@@ -164,16 +165,27 @@ class PostgresConnection:
     def _for_each(self, select: str) -> str:
         text = self._for_each_texts.get(select)
         if text is None:
-            first, *others = select.split("?")
-            columns = [f"p{number}" for number in range(len(others))]
-            each = first + "".join(
-                f"given.{column}{other}" for column, other in zip(columns, others, strict=True)
-            )
+            each, columns = take_from_given(select)
             arrays = ", ".join("?::bigint[]" for _ in columns)
             given = f"unnest({arrays}) AS given ({', '.join(columns)})"
             text = f"SELECT found.* FROM {given}, LATERAL ({each}) AS found"  # noqa: S608
             self._for_each_texts[select] = text
         return text
+
+    def execute_found(self, sql: str, select: str, rows: Sequence[Sequence[Any]]) -> list[Row]:
+        each, columns = take_from_given(select)
+        arrays = ", ".join(map(write_array, zip(*rows, strict=True)))
+        # As an array the values are found first, and once, however many the planner takes them for.
+        found = f"ARRAY(SELECT ({each}) FROM unnest({arrays}) AS given ({', '.join(columns)}))"  # noqa: S608
+        return self._execute_text(sql.replace("IN (??)", f"= ANY ({found})"))
+
+    def _execute_text(self, statement: str) -> list[Row]:
+        """A statement that has its values in it."""
+        if self._later:
+            return self._execute_waiting(statement)
+        if self._beginning:
+            return self._execute_first(statement, None)
+        return self._execute(statement, None)
 
     def stream(self, sql: str, page_rows: int) -> Iterator[list[Row]]:
         # Spelled out: psycopg2's own named cursors want to begin transactions themselves.

@@ -17,7 +17,7 @@ def select_rows(rows: Sequence[Sequence[Any]], literal: Callable[[Any], str]) ->
         if column.count(column[0]) == len(column):
             columns.append(literal(column[0]))
             continue
-        array = _array(column)
+        array = _write_array(column)
         if array is None:
             return None
         columns.append(f"given.p{len(arrays)}")
@@ -28,7 +28,14 @@ def select_rows(rows: Sequence[Sequence[Any]], literal: Callable[[Any], str]) ->
     return f"SELECT {', '.join(columns)} FROM unnest({', '.join(arrays)}) AS given ({names})"  # noqa: S608
 
 
-def _array(column: Sequence[Any]) -> str | None:
+def write_array(values: Sequence[Any]) -> str:
+    """An array of integers, of bytes or of texts without U+0000."""
+    array = _write_array(values)
+    assert array is not None
+    return array
+
+
+def _write_array(column: Sequence[Any]) -> str | None:
     """None if the values are not all integers, all bytes or all texts, or NULL."""
     kinds = set(map(type, column))
     is_nullable = type(None) in kinds

@@ -3,6 +3,7 @@
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from storage.engines.engine import (
     Unavailable,
     UniqueViolation,
 )
+from storage.engines.for_each import take_from_given
 from synapse_like_config.database import DatabaseConfig
 
 BUSY_TIMEOUT_S = 30.0
@@ -79,6 +81,13 @@ class SqliteConnection:
     def execute_each(self, select: str, rows: Sequence[Sequence[int]]) -> list[Row]:
         # A prepared statement that is run again costs less than a longer one that has to be prepared.
         return [found for row in rows for found in self.execute(select, row)]
+
+    def execute_found(self, sql: str, select: str, rows: Sequence[Sequence[Any]]) -> list[Row]:
+        each, columns = take_from_given(select)
+        marks = ", ".join([f"({', '.join('?' * len(columns))})"] * len(rows))
+        given = f"WITH given ({', '.join(columns)}) AS (VALUES {marks})"
+        found = f"SELECT ({each}) FROM given"  # noqa: S608
+        return self.execute(f"{given} {sql.replace('??', found)}", list(chain.from_iterable(rows)))
 
     def stream(self, sql: str, page_rows: int) -> Iterator[list[Row]]:
         try:

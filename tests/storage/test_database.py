@@ -92,6 +92,25 @@ class DatabaseTests(StorageMixin):
         self.assertEqual(sorted(rows), [(901, 902), (902, 903), (904, 906), (905, 907), (908, 912)])
         self.assertEqual(self.read(lambda tx: tx.each(select, [])), [])
 
+    def test_statement_is_run_on_what_a_select_finds_for_each_of_several_sets(self) -> None:
+        insert = "INSERT INTO names (nid, name) VALUES (?, ?)"
+        hostile = [b"a'b", b'c"d', b"e\\f", b"{g,h}", b"\0\xff", b"", b"NULL", b"100%s"]
+        select = "SELECT n.nid FROM names n WHERE n.name = ? AND n.nid > ? ORDER BY n.nid LIMIT 1"
+        delete = "DELETE FROM names WHERE nid IN (??) RETURNING name"
+
+        def write(tx: WriteTransaction) -> list[bytes]:
+            tx.many(insert, [(900 + number, name) for number, name in enumerate(hostile)])
+            self.assertEqual(tx.found(delete, select, []), [])
+            # What is not there, or not as wanted, is not found; nothing else is touched.
+            wanted = [(name, 900) for name in (*hostile[1:], b"absent", hostile[0])]
+            return [name for (name,) in tx.found(delete, select, wanted)]
+
+        deleted = self.database.write_now(write)
+        self.assertEqual(sorted(deleted), sorted(hostile[1:]))
+        self.assertEqual(
+            self.read(lambda tx: tx.all("SELECT name FROM names WHERE nid >= 900")), [(hostile[0],)]
+        )
+
     def names(self) -> list[bytes]:
         rows = self.read(lambda tx: tx.all("SELECT name FROM names WHERE nid >= 900 ORDER BY nid"))
         return [name for (name,) in rows]

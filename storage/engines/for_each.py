@@ -1,0 +1,9 @@
+"""A SELECT for each of several sets of parameters, within one statement."""
+
+
+def take_from_given(select: str) -> tuple[str, list[str]]:
+    """The SELECT with columns of a table `given` in place of its `?`, and the names of these columns."""
+    first, *others = select.split("?")
+    columns = [f"p{number}" for number in range(len(others))]
+    each = first + "".join(f"given.{column}{other}" for column, other in zip(columns, others, strict=True))
+    return each, columns
