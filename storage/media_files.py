@@ -19,6 +19,7 @@ from storage.media_store import (
     SourceTooLarge,
     StoredFile,
 )
+from storage.read_file import FileReader
 
 T = TypeVar("T")
 
@@ -73,6 +74,14 @@ class LocalMediaFiles:
             return self._path(key).open("rb")
         except FileNotFoundError:
             raise MediaFileMissing(key) from None
+
+    def open_to_send(self, key: str, offset: int) -> FileReader:
+        """The file from `offset` on; the reader closes it. Raises `MediaFileMissing` or `OSError`."""
+        try:
+            descriptor = os.open(self._path(key), os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise MediaFileMissing(key) from None
+        return FileReader(descriptor, offset)
 
     def delete(self, key: str) -> None:
         """Forget a file; readers that have it open go on reading. An absent one is no error."""

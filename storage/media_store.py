@@ -28,6 +28,22 @@ class StoredFile:
     sha256: bytes
 
 
+class FileToSend(Protocol):
+    """A file that is read from its beginning to its end, while nobody may wait for the disk."""
+
+    @property
+    def left_bytes(self) -> int: ...
+
+    def read_now(self, size_bytes: int) -> bytes | None:
+        """The next bytes, at most so many, none at the end; None if the disk would have to be waited for."""
+
+    def read(self, size_bytes: int) -> bytes:
+        """The next bytes, at most so many, none at the end. Blocks. Raises `OSError`."""
+
+    def close(self) -> None:
+        """At once, or as soon as what another thread reads is there."""
+
+
 class MediaStore(Protocol):
     """Files by key (32 hexadecimal digits, `REMOTE_PREFIX` before them or not); each is written once.
 
@@ -42,6 +58,9 @@ class MediaStore(Protocol):
 
     def open(self, key: str) -> IO[bytes]:
         """The file as a file of the operating system, for reading. Raises `MediaFileMissing`."""
+
+    def open_to_send(self, key: str, offset: int) -> FileToSend:
+        """The file from `offset` on. Raises `MediaFileMissing`."""
 
     def delete(self, key: str) -> None:
         """Forget a file; an absent one is no error."""

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import IO, Any, TypeVar
 
 from popcube_server.services.errors import BadJson, MissingToken
+from popcube_server.services.media.sent_file import SentFile
 from popcube_server.services.requester import Requester
 from synapse_like_config.lazy_dataclasses import dataclass
 
@@ -56,7 +57,7 @@ class Answer:
 class FileAnswer:
     """An answer streamed from an open file, which is closed afterwards."""
 
-    file: IO[bytes]
+    file: SentFile
     size_bytes: int
     content_type: str
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -1,8 +1,6 @@
 """Specification module content_repository of the server-server API: our media, for other servers."""
 
-import io
 from collections.abc import Callable
-from typing import IO, cast
 
 from popcube_server.rest.client.media_answers import (
     DEFAULT_WAIT_MS,
@@ -15,6 +13,7 @@ from popcube_server.rest.endpoint import Access, Call, FileAnswer, endpoint
 from popcube_server.rest.parse import query_int
 from popcube_server.services.media.download_media import OpenedMedia
 from popcube_server.services.media.media_address import MAX_WAIT_MS, MediaRequest, parse_media_address
+from popcube_server.services.media.sent_file import SentFile
 from popcube_server.services.media.serve_media import ServeMedia
 
 
@@ -53,29 +52,33 @@ class FederationMedia:
         ).encode("latin-1", "replace")
         after = f"\r\n--{boundary}--\r\n".encode()
         size_bytes = len(before) + opened.size_bytes + len(after)
-        file = cast(IO[bytes], _Enclosed(before, opened.file, after))
-        return FileAnswer(file, size_bytes, f"multipart/mixed; boundary={boundary}")
+        return FileAnswer(
+            _Enclosed(before, opened.file, after), size_bytes, f"multipart/mixed; boundary={boundary}"
+        )
 
 
-class _Enclosed(io.RawIOBase):
+class _Enclosed:
     """A file with something before and behind it."""
 
-    def __init__(self, before: bytes, file: IO[bytes], after: bytes) -> None:
+    def __init__(self, before: bytes, file: SentFile, after: bytes) -> None:
+        self._before = before
         self._file = file
-        self._sources: list[IO[bytes]] = [io.BytesIO(before), file, io.BytesIO(after)]
+        self._after = after
+        self.close = file.close
 
-    def readable(self) -> bool:
-        return True
+    def read_now(self, size_bytes: int) -> bytes | None:
+        if self._before:
+            return self._take_before()
+        data = self._file.read_now(size_bytes)
+        return self._take_after() if data == b"" else data
 
-    def read(self, size: int = -1) -> bytes:
-        while self._sources:
-            data = self._sources[0].read(size)
-            if data:
-                return data
-            self._sources.pop(0)
-        return b""
+    async def read(self, size_bytes: int) -> bytes:
+        return self._take_before() or await self._file.read(size_bytes) or self._take_after()
 
-    def close(self) -> None:
-        if not self.closed:
-            super().close()
-            self._file.close()
+    def _take_before(self) -> bytes:
+        data, self._before = self._before, b""
+        return data
+
+    def _take_after(self) -> bytes:
+        data, self._after = self._after, b""
+        return data

@@ -111,6 +111,10 @@ class Exchange:
                 self._cancellable = True
                 if await FileSending(answer.file, self._request).send():
                     self._request.finish()
+        except OSError:
+            # Part of the answer is on its way: no other can follow.
+            logger.exception("A file could not be read to its end: the answer is broken off")
+            self._request.loseConnection()
         finally:
             answer.file.close()
 

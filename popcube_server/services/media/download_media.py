@@ -1,11 +1,10 @@
 """Opens the file of a content for reading."""
 
-from typing import IO
-
 from popcube_server.services.errors import NotFound
 from popcube_server.services.media.find_media import MediaFinder
 from popcube_server.services.media.media_address import MediaRequest
 from popcube_server.services.media.media_uses import MediaUses
+from popcube_server.services.media.sent_file import SentFile, StoredMedia
 from popcube_server.services.platform import Platform
 from storage.media_store import MediaFileMissing, MediaStore
 from synapse_like_config.lazy_dataclasses import dataclass
@@ -15,18 +14,19 @@ from synapse_like_config.lazy_dataclasses import dataclass
 class OpenedMedia:
     """An open file, which the receiver closes, and what it is."""
 
-    file: IO[bytes]
+    file: SentFile
     size_bytes: int
     content_type: str
     file_name: str | None
 
 
-async def open_file(platform: Platform, store: MediaStore, file_key: str) -> IO[bytes]:
+async def open_file(platform: Platform, store: MediaStore, file_key: str) -> StoredMedia:
     """Raises `NotFound` if the store does not have it."""
     try:
-        return await platform.in_thread(lambda: store.open(file_key))
+        file = await platform.in_thread(lambda: store.open_to_send(file_key, 0))
     except MediaFileMissing:
         raise NotFound("The content of this media is missing on the server.") from None
+    return StoredMedia(platform, file)
 
 
 class DownloadMedia:

@@ -1,8 +1,7 @@
 """Gives another site a file of our own media."""
 
-from typing import IO
-
 from popcube_server.services.errors import NotFound
+from popcube_server.services.media.sent_file import SentFile, StoredMedia
 from popcube_server.services.platform import Platform
 from storage.media_store import MediaFileMissing, MediaStore
 from synapse_like_config.lazy_dataclasses import dataclass
@@ -12,7 +11,7 @@ from synapse_like_config.lazy_dataclasses import dataclass
 class OpenedFile:
     """A file that stands where reading begins, which the receiver closes, and how much is to be read."""
 
-    file: IO[bytes]
+    file: SentFile
     size_bytes: int
 
 
@@ -24,14 +23,8 @@ class GiveToSite:
     async def open(self, file_key: str, offset: int) -> OpenedFile:
         """From `offset` on. Raises `NotFound`."""
         try:
-            return await self._platform.in_thread(lambda: self._open(file_key, offset))
+            file = await self._platform.in_thread(lambda: self._store.open_to_send(file_key, offset))
         except MediaFileMissing:
             # It may not have come here yet either.
             raise NotFound("This site does not have the file.") from None
-
-    def _open(self, file_key: str, offset: int) -> OpenedFile:
-        file = self._store.open(file_key)
-        size_bytes = file.seek(0, 2)
-        begin = min(offset, size_bytes)
-        file.seek(begin)
-        return OpenedFile(file, size_bytes - begin)
+        return OpenedFile(StoredMedia(self._platform, file), file.left_bytes)

@@ -1,14 +1,14 @@
 """Gives our media to other servers, each its share."""
 
-import io
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import IO, Any, cast
+from typing import Any
 
 from popcube_server.services.errors import LimitExceeded
 from popcube_server.services.media.download_media import DownloadMedia, OpenedMedia
 from popcube_server.services.media.get_thumbnail import GetThumbnail
 from popcube_server.services.media.media_address import MediaRequest
+from popcube_server.services.media.sent_file import SentFile
 from popcube_server.services.media.thumbnail_sizes import WantedThumbnail
 from popcube_server.services.rate_limits import RateLimiter
 from synapse_like_config.lazy_dataclasses import dataclass
@@ -67,24 +67,24 @@ def _take(counts: dict[str, int], key: str, amount: int) -> None:
         counts.pop(key, None)
 
 
-class _Counted(io.RawIOBase):
+class _Counted:
     """A file that tells when it is closed."""
 
-    def __init__(self, file: IO[bytes], closed: Callable[[], None]) -> None:
+    def __init__(self, file: SentFile, closed: Callable[[], None]) -> None:
         self._file = file
-        self._when_closed = closed
+        self._when_closed: Callable[[], None] | None = closed
+        self.read_now = file.read_now
+        self.read = file.read
 
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        return self._file.read(size)
+    def __del__(self) -> None:
+        # Whoever was to send it may have been cancelled.
+        self.close()
 
     def close(self) -> None:
-        if not self.closed:
-            super().close()
+        if self._when_closed is not None:
             self._file.close()
             self._when_closed()
+            self._when_closed = None
 
 
 class ServeMedia:
@@ -124,5 +124,4 @@ class ServeMedia:
             opened.file.close()
             under_way.end(origin, 0)
             raise
-        counted = _Counted(opened.file, lambda: under_way.end(origin, size_bytes))
-        return replace(opened, file=cast(IO[bytes], counted))
+        return replace(opened, file=_Counted(opened.file, lambda: under_way.end(origin, size_bytes)))

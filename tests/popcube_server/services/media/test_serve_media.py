@@ -1,6 +1,6 @@
 """What other servers may have under way."""
 
-import io
+import gc
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -15,18 +15,32 @@ from popcube_server.services.media.serve_media import DOWNLOADS, RATE, ServeMedi
 REQUEST = MediaRequest(MediaAddress("one.example", "m"), 0, False)
 
 
+class FakeFile:
+    def __init__(self) -> None:
+        self.closed = False
+
+    def read_now(self, size_bytes: int) -> bytes | None:
+        return b"data"[:size_bytes]
+
+    async def read(self, size_bytes: int) -> bytes:
+        return b"more"[:size_bytes]
+
+    def close(self) -> None:
+        self.closed = True
+
+
 class FakeDownload:
     """Gives files that say that they are large."""
 
     def __init__(self) -> None:
         self.size_bytes = 1
         self.error: Exception | None = None
-        self.files: list[io.BytesIO] = []
+        self.files: list[FakeFile] = []
 
     async def open(self, request: MediaRequest) -> OpenedMedia:
         if self.error is not None:
             raise self.error
-        self.files.append(io.BytesIO(b"data"))
+        self.files.append(FakeFile())
         return OpenedMedia(self.files[-1], self.size_bytes, "text/plain", None)
 
 
@@ -49,7 +63,9 @@ class ServeMediaTests(SynchronousTestCase):
 
     def test_file_is_read_and_closed_like_the_one_below(self) -> None:
         opened = self.open()
-        self.assertEqual((opened.file.read(3), opened.file.read(3)), (b"dat", b"a"))
+        self.assertEqual(opened.file.read_now(3), b"dat")
+        read = self.successResultOf(Deferred.fromCoroutine(opened.file.read(3)))  # type: ignore[arg-type]
+        self.assertEqual(read, b"mor")
         opened.file.close()
         self.assertTrue(self.fake.files[0].closed)
 
@@ -62,6 +78,12 @@ class ServeMediaTests(SynchronousTestCase):
         # Kept: a file that nobody has any more is closed.
         opened.append(self.open())
         self.assert_limited()
+
+    def test_file_that_nobody_has_any_more_is_closed_and_holds_no_place(self) -> None:
+        for _ in range(DOWNLOADS.requests + 1):
+            self.open()
+        gc.collect()
+        self.assertTrue(all(file.closed for file in self.fake.files))
 
     def test_bytes_under_way_are_limited_by_origin(self) -> None:
         self.fake.size_bytes = DOWNLOADS.size_bytes // 2 + 1
