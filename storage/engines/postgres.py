@@ -1,7 +1,7 @@
 """PostgreSQL through psycopg2. One schema per organisation, chosen by the connection's search path."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg2
@@ -19,7 +19,7 @@ from storage.engines.engine import (
     Unavailable,
     UniqueViolation,
 )
-from storage.engines.for_each import take_from_given
+from storage.engines.parameters import number_parameters, take_from_given
 from storage.engines.postgres_arrays import is_plain, select_rows, write_array
 from synapse_like_config.database import DatabaseConfig
 
@@ -59,7 +59,12 @@ class PostgresConnection:
         self._arguments = dict(arguments)
         self._schema = schema
         self._statements: dict[str, str] = {}
-        self._for_each_texts: dict[str, str] = {}
+        self._given_texts: dict[tuple[str, str], str] = {}
+        self._prepared: dict[str, str] = {}
+        """The names of prepared statements, by their texts: a few dozen, which stand in the code."""
+        self._preparing: list[str] = []
+        """What prepares them on another connection."""
+        self._names_used = 0
         self._beginning = ""
         """What begins the transaction, until its first statement takes it along."""
         self._later: list[str] = []
@@ -82,6 +87,8 @@ class PostgresConnection:
         calls = ", ".join("set_config(?, ?, false)" for _ in settings)
         values = [part for item in settings.items() for part in item]
         self._execute(self._statement(f"SELECT {calls}"), values)
+        if self._preparing:
+            self._execute("; ".join(self._preparing), None)
 
     def _begin(self, sql: str) -> None:
         if self._connection.closed:
@@ -106,12 +113,17 @@ class PostgresConnection:
     def execute_alone(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
         if self._connection.closed:
             self._open()
-        # Nothing is there that would begin a transaction.
-        return self._execute_first(self._statement(sql), parameters)
+        # Nothing is there that would begin a transaction. Few statements are asked so, and planning takes half of that.
+        values = ", ".join(map(self._literal, parameters))
+        return self._execute_prepared(number_parameters(sql), "", values, self._execute_reconnecting)
 
     def _execute_first(self, statement: str, parameters: Sequence[Any] | None) -> list[Row]:
         """Begin the transaction and run its first statement in one message: most that read have one or two."""
         statement, self._beginning = self._beginning + statement, ""
+        return self._execute_reconnecting(statement, parameters)
+
+    def _execute_reconnecting(self, statement: str, parameters: Sequence[Any] | None = None) -> list[Row]:
+        """For the first message after a pause, if it commits nothing."""
         try:
             return self._execute(statement, parameters)
         except ConnectionLost:
@@ -160,24 +172,40 @@ class PostgresConnection:
     def execute_each(self, select: str, rows: Sequence[Sequence[int]]) -> list[Row]:
         # One statement, planned once, that goes through the parameters: UNION ALL would be planned part by part, and
         # looks so expensive that processes are started for it.
-        return self.execute(self._for_each(select), [list(column) for column in zip(*rows, strict=True)])
-
-    def _for_each(self, select: str) -> str:
-        text = self._for_each_texts.get(select)
-        if text is None:
-            each, columns = take_from_given(select)
-            arrays = ", ".join("?::bigint[]" for _ in columns)
-            given = f"unnest({arrays}) AS given ({', '.join(columns)})"
-            text = f"SELECT found.* FROM {given}, LATERAL ({each}) AS found"  # noqa: S608
-            self._for_each_texts[select] = text
-        return text
+        return self._execute_given("SELECT found.* FROM {given}, LATERAL ({each}) AS found", select, rows)
 
     def execute_found(self, sql: str, select: str, rows: Sequence[Sequence[Any]]) -> list[Row]:
-        each, columns = take_from_given(select)
-        arrays = ", ".join(map(write_array, zip(*rows, strict=True)))
         # As an array the values are found first, and once, however many the planner takes them for.
-        found = f"ARRAY(SELECT ({each}) FROM unnest({arrays}) AS given ({', '.join(columns)}))"  # noqa: S608
-        return self._execute_text(sql.replace("IN (??)", f"= ANY ({found})"))
+        found = sql.replace("IN (??)", "= ANY (ARRAY(SELECT ({each}) FROM {given}))")
+        return self._execute_given(found, select, rows)
+
+    def _execute_given(self, sql: str, select: str, rows: Sequence[Sequence[Any]]) -> list[Row]:
+        """`sql` with `each`, the SELECT that takes its values from `given`."""
+        arrays, types = zip(*map(write_array, zip(*rows, strict=True)), strict=True)
+        text = self._given_texts.get((sql, select))
+        if text is None:
+            each, columns = take_from_given(select)
+            given = f"unnest({', '.join('?' * len(columns))}) AS given ({', '.join(columns)})"
+            text = number_parameters(sql.replace("{each}", each).replace("{given}", given))
+            self._given_texts[sql, select] = text
+        return self._execute_prepared(text, f"({', '.join(types)})", ", ".join(arrays), self._execute_text)
+
+    def _execute_prepared(
+        self, text: str, types: str, values: str, execute: Callable[[str], list[Row]]
+    ) -> list[Row]:
+        """A statement with `$1`, `$2`, ... that is read and planned once. `types`: if its text does not show them."""
+        values = f"({values})" if values else ""
+        name = self._prepared.get(text)
+        if name is not None:
+            return execute(f"EXECUTE {name}{values}")
+        # No name is used twice: what fails here may have been prepared all the same.
+        self._names_used += 1
+        name = f"statement_{self._names_used}"
+        preparing = f"PREPARE {name}{types} AS {text}"
+        rows = execute(f"{preparing}; EXECUTE {name}{values}")
+        self._prepared[text] = name
+        self._preparing.append(preparing)
+        return rows
 
     def _execute_text(self, statement: str) -> list[Row]:
         """A statement that has its values in it."""

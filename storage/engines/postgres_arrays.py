@@ -28,11 +28,11 @@ def select_rows(rows: Sequence[Sequence[Any]], literal: Callable[[Any], str]) ->
     return f"SELECT {', '.join(columns)} FROM unnest({', '.join(arrays)}) AS given ({names})"  # noqa: S608
 
 
-def write_array(values: Sequence[Any]) -> str:
-    """An array of integers, of bytes or of texts without U+0000."""
+def write_array(values: Sequence[Any]) -> tuple[str, str]:
+    """An array of integers, of bytes or of texts without U+0000, and the name of its type."""
     array = _write_array(values)
     assert array is not None
-    return array
+    return array, f"{_KINDS[type(values[0])][0]}[]"
 
 
 def _write_array(column: Sequence[Any]) -> str | None:

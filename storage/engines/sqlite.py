@@ -15,7 +15,7 @@ from storage.engines.engine import (
     Unavailable,
     UniqueViolation,
 )
-from storage.engines.for_each import take_from_given
+from storage.engines.parameters import take_from_given
 from synapse_like_config.database import DatabaseConfig
 
 BUSY_TIMEOUT_S = 30.0

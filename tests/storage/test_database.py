@@ -299,6 +299,14 @@ class PostgresDatabaseTests(PostgresStorage, DatabaseTests, SynchronousTestCase)
         self._cut_connections()
         self.assertEqual(self.ask(LogRepository().get_position), 2)
 
+    def test_statements_that_were_prepared_are_on_the_next_connection_too(self) -> None:
+        nid = self.database.write_now(lambda tx: tx.intern_one("name"))
+        select = "SELECT n.name FROM names n WHERE n.nid = ?"
+        for _ in range(3):
+            self.assertEqual(self.ask(lambda tx: tx.all(select, (nid,))), [(b"name",)])
+            self.assertEqual(self.read(lambda tx: tx.each(select, [(nid,), (nid + 1,)])), [(b"name",)])
+            self._cut_connections()
+
     def test_no_processes_are_started_and_nothing_is_compiled_for_a_statement(self) -> None:
         def ask(tx: Transaction) -> list[object]:
             return [tx.value(f"SHOW {name}") for name in ("max_parallel_workers_per_gather", "jit")]
