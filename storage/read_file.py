@@ -1,14 +1,13 @@
 """Reads a file of media to its end, without keeping the reactor waiting for the disk."""
 
-import errno
 import os
 from threading import Lock
 
 AHEAD_BYTES = 1 << 20
 """How much the kernel is asked to have ready once the disk had to be waited for."""
 
-CANNOT_TELL = (errno.EAGAIN, errno.EINVAL, errno.EOPNOTSUPP)
-"""The first: it is not in the cache. Else the file system does not know what is."""
+CAN_TELL = hasattr(os, "RWF_NOWAIT")
+"""Whether the system can be asked what is in its cache: Linux can."""
 
 
 class FileReader:
@@ -32,7 +31,12 @@ class FileReader:
         return self._end - self._position
 
     def read_now(self, size_bytes: int) -> bytes | None:
-        """The next bytes, at most so many, none at the end; None if the disk would have to be waited for."""
+        """The next bytes, at most so many, none at the end; None if the disk would have to be waited for.
+
+        Raises `OSError`, seldom.
+        """
+        if self._is_closed:
+            raise ValueError("the file is closed")
         left_bytes = self._end - self._position
         if not left_bytes:
             return b""
@@ -48,7 +52,8 @@ class FileReader:
         self._begin_reading()
         try:
             # `read_now` is to find what comes behind it.
-            os.posix_fadvise(self._descriptor, self._position, AHEAD_BYTES, os.POSIX_FADV_WILLNEED)
+            if CAN_TELL:
+                os.posix_fadvise(self._descriptor, self._position, AHEAD_BYTES, os.POSIX_FADV_WILLNEED)
             return self._read(size_bytes)
         finally:
             self._end_reading()
@@ -62,16 +67,20 @@ class FileReader:
                     os.close(self._descriptor)
 
     def _is_cached(self, position: int) -> bool:
-        try:
-            os.preadv(self._descriptor, [self._byte], position, os.RWF_NOWAIT)
-        except OSError as error:
-            if error.errno not in CANNOT_TELL:
-                raise
+        if not CAN_TELL:
             return False
-        return True
+        try:
+            return os.preadv(self._descriptor, [self._byte], position, os.RWF_NOWAIT) > 0
+        except OSError:
+            # It is not, or the file system does not know. Whatever else it is, whoever waits for the disk is told.
+            return False
 
     def _read(self, size_bytes: int) -> bytes:
-        data = os.pread(self._descriptor, size_bytes, self._position)
+        left_bytes = self._end - self._position
+        data = os.pread(self._descriptor, min(size_bytes, left_bytes), self._position)
+        if left_bytes and not data:
+            # Its size was told to the client: less must not look like all of it.
+            raise OSError("the file has become shorter while it was read")
         self._position += len(data)
         return data
 

@@ -39,6 +39,8 @@ class Exchange:
         self._observer: RequestObserver | None = None
         self._connected = True
         self._cancellable = False
+        self._is_answered = False
+        """At least in part."""
 
     def disconnect(self, work: "Deferred[None]") -> None:
         """The client is gone."""
@@ -52,7 +54,11 @@ class Exchange:
             _forget_frames(failure.value)
             return
         logger.error("Internal error in %s", self._endpoint, exc_info=failure.value)
-        self._send(error_answer(500, "M_UNKNOWN", "Internal server error."))
+        if not self._is_answered:
+            self._send(error_answer(500, "M_UNKNOWN", "Internal server error."))
+        elif self._connected:
+            # No other answer can follow: this one is broken off.
+            self._request.loseConnection()
 
     async def run(self) -> None:
         try:
@@ -100,6 +106,7 @@ class Exchange:
         if not self._connected:
             return
         write_head(self._request, answer.status, answer.content_type, len(answer.body), answer.headers)
+        self._is_answered = True
         self._request.write(answer.body)
         self._request.finish()
 
@@ -108,13 +115,9 @@ class Exchange:
         try:
             if self._connected:
                 write_head(self._request, 200, answer.content_type, answer.size_bytes, answer.headers)
-                self._cancellable = True
+                self._is_answered = self._cancellable = True
                 if await FileSending(answer.file, self._request).send():
                     self._request.finish()
-        except OSError:
-            # Part of the answer is on its way: no other can follow.
-            logger.exception("A file could not be read to its end: the answer is broken off")
-            self._request.loseConnection()
         finally:
             answer.file.close()
 

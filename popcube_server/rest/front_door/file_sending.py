@@ -33,7 +33,12 @@ class FileSending:
     def resumeProducing(self) -> None:
         self._paused = False
         while not (self._paused or self._is_waiting or self._done.called):
-            data = self._file.read_now(FILE_CHUNK_BYTES)
+            try:
+                data = self._file.read_now(FILE_CHUNK_BYTES)
+            except OSError:
+                # Whoever asks to go on, a transport, would not know what to do with it.
+                self._failed(Failure())
+                return
             if data is None:
                 self._wait()
             else:

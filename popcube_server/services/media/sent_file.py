@@ -10,7 +10,10 @@ class SentFile(Protocol):
     """An open file, read from its beginning to its end by one reader, who closes it."""
 
     def read_now(self, size_bytes: int) -> bytes | None:
-        """The next bytes, at most so many, none at the end; None if they must be waited for, with `read`."""
+        """The next bytes, at most so many, none at the end; None if they must be waited for, with `read`.
+
+        Raises `OSError`.
+        """
 
     async def read(self, size_bytes: int) -> bytes:
         """The next bytes, at most so many, none at the end. Raises `OSError`."""

@@ -23,13 +23,14 @@ class BrokenFile:
 
     def __init__(self) -> None:
         self.closed = False
+        self.error: Exception = OSError("the disk is gone")
         self._data: list[bytes] = [b"begin"]
 
     def read_now(self, size_bytes: int) -> bytes | None:
         return self._data.pop() if self._data else None
 
     async def read(self, size_bytes: int) -> bytes:
-        raise OSError("the disk is gone")
+        raise self.error
 
     def close(self) -> None:
         self.closed = True
@@ -71,6 +72,13 @@ class ExchangeTests(SynchronousTestCase):
         self.channel = channel
 
     def test_file_that_cannot_be_read_to_its_end_breaks_the_answer_off(self) -> None:
+        self.assert_broken_off()
+
+    def test_error_of_ours_in_the_middle_of_a_file_breaks_the_answer_off(self) -> None:
+        self.files.file.error = RuntimeError("can't start new thread")
+        self.assert_broken_off()
+
+    def assert_broken_off(self) -> None:
         with self.assertLogs("popcube_server.rest.front_door.exchange", "ERROR"):
             self.channel.dataReceived(b"GET /file HTTP/1.1\r\nHost: a\r\n\r\n")
         # Nothing that could be taken for the rest of the file, or for another answer.

@@ -11,10 +11,13 @@ class FakeFile:
 
     def __init__(self, data: bytes) -> None:
         self.ready = 1000
+        self.error: OSError | None = None
         self._data = data
         self._waiting: Deferred[None] | None = None
 
     def read_now(self, size_bytes: int) -> bytes | None:
+        if self.error is not None:
+            raise self.error
         if not self.ready:
             return None
         self.ready -= 1
@@ -139,6 +142,20 @@ class FileSendingTests(SynchronousTestCase):
         self.file.ready = 1
         sent = self.sending.send()
         self.file.break_down()
+        self.failureResultOf(sent, OSError)
+        self.assertIsNone(self.request.producer)
+
+    def test_file_that_fails_at_once_fails_the_sending(self) -> None:
+        self.file.error = OSError("the disk is gone")
+        self.failureResultOf(self.sending.send(), OSError)
+        self.assertIsNone(self.request.producer)
+
+    def test_file_that_fails_behind_what_was_waited_for_fails_the_sending(self) -> None:
+        self.file.ready = 0
+        self.request.room = 1000
+        sent = self.sending.send()
+        self.file.error = OSError("the disk is gone")
+        self.file.deliver()
         self.failureResultOf(sent, OSError)
         self.assertIsNone(self.request.producer)
 
