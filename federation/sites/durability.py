@@ -66,7 +66,7 @@ class SiteDurability:
                 self._waiting.popleft()[1]()
             self._restart_timer()
         if self.state is DurabilityState.FALLEN_BACK and self._keeps_up(peer, position):
-            logger.warning("Site %s has everything: writes are answered once it has them", peer)
+            logger.warning("Site %s keeps up: writes are answered once it has them", peer)
             self.state = DurabilityState.SAFE
             self._ends.clear()
             self._observer.recovered()
