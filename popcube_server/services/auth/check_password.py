@@ -44,6 +44,8 @@ class CheckPassword:
         """
         candidates = possible_user_ids(name, self._server_name)
         key = candidates[-1] if candidates else ""
+        # Whoever goes on guessing neither takes the threads from others nor uses up what an account is allowed.
+        self._bans.check_remembered(address)
         changes = self._bans.changes
         # Spent before the slow part and given back after a success: a guess sent many times at once is many guesses.
         self._failed_attempts.spend(key)
@@ -51,9 +53,11 @@ class CheckPassword:
             attempt, is_right = await self._platform.in_thread(
                 lambda: self._try(candidates, key, password, address_key(address))
             )
-        except (LimitExceeded, StorageError):
+        except (LimitExceeded, StorageError) as error:
             # The password was not looked at.
             self._failed_attempts.give_back(key)
+            if isinstance(error, LimitExceeded):
+                self._bans.remember(address, error)
             raise
         account = attempt.account
         if not is_right or account is None:

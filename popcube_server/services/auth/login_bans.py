@@ -6,6 +6,7 @@ Ten failures: five minutes. Ten more: a week. Ten more, and each ten after that:
 import ipaddress
 from collections.abc import Callable, Sequence
 
+from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.errors import LimitExceeded
 from storage.change import LogEntry
 from storage.committer import Committer
@@ -33,6 +34,9 @@ RULES = BanRules(
 _KINDS = frozenset({RecordLoginFailure.kind, MergeLoginBan.kind})
 """Entries of the log after which an address may be banned."""
 
+MAX_REMEMBERED = 10_000
+"""Addresses that went on although they are banned."""
+
 
 @dataclass(frozen=True, slots=True)
 class SeenFailures:
@@ -52,6 +56,7 @@ class LoginBans:
         self._now_ms = now_ms
         self._bans = LoginBansRepository()
         self._changes = 0
+        self._ends_ms: BoundedCache[str, int] = BoundedCache(MAX_REMEMBERED)
         log.follow(self._follow)
 
     @property
@@ -63,6 +68,14 @@ class LoginBans:
         """Raise `LimitExceeded` before `until_ms`, when the ban of an address ends; None: it never had one."""
         if until_ms is not None and until_ms > self._now_ms():
             raise LimitExceeded("Too many failed logins from this address.", until_ms - self._now_ms())
+
+    def check_remembered(self, address: str) -> None:
+        """Raise `LimitExceeded` if this address was refused before, and would be again."""
+        self.check_ended(self._ends_ms.get(address_key(address)))
+
+    def remember(self, address: str, refusal: LimitExceeded) -> None:
+        """`check_ended` refused this address just now. A ban is never taken back before its end."""
+        self._ends_ms.put(address_key(address), self._now_ms() + refusal.retry_after_ms)
 
     async def record_failure(self, address: str, user_id: str) -> None:
         await self._committer.commit(RecordLoginFailure(address_key(address), user_id, self._now_ms(), RULES))

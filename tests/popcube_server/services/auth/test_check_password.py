@@ -29,8 +29,8 @@ class CheckPasswordTests(SqliteStorage, StorageMixin, SynchronousTestCase):
         super().setUp()
         # Hashes are computed when the test says so.
         self.hashing: deque[Callable[[], object]] = deque()
-        clock = Clock()
-        self.platform = Platform(clock, lambda size: b"x" * size, self.run_later)
+        self.clock = Clock()
+        self.platform = Platform(self.clock, lambda size: b"x" * size, self.run_later)
         self.passwords = Passwords(self.platform, Argon2Config(1, 8192, 1), None)
         self.bans = LoginBans(self.database, self.committer, self.log, self.platform.now_ms)
         pending = Deferred.fromCoroutine(self.passwords.hash("right"))
@@ -118,6 +118,23 @@ class CheckPasswordTests(SqliteStorage, StorageMixin, SynchronousTestCase):
         elsewhere = Deferred.fromCoroutine(check.check("alice", "right", "192.0.2.2"))
         self.compute()
         self.assertEqual(self.successResultOf(elsewhere).user_id, ALICE)
+
+    def test_guesses_of_an_address_known_to_be_banned_keep_nobody_out_and_wait_for_no_thread(self) -> None:
+        check = self.make_check(RateLimiter(RateLimit(0.1, 1), lambda: 0.0))
+        for n in range(10):
+            self.result(self.bans.record_failure(ADDRESS, f"@somebody{n}:one.example"))
+        seen = Deferred.fromCoroutine(check.check("alice", "wrong", ADDRESS))
+        self.compute()
+        self.failureResultOf(seen, LimitExceeded)
+        under_way = Deferred.fromCoroutine(check.check("alice", "wrong", ADDRESS))
+        elsewhere = Deferred.fromCoroutine(check.check("alice", "right", "192.0.2.2"))
+        self.failureResultOf(under_way, LimitExceeded)
+        self.compute()
+        self.assertEqual(self.successResultOf(elsewhere).user_id, ALICE)
+        self.clock.advance(300)
+        again = Deferred.fromCoroutine(check.check("alice", "right", ADDRESS))
+        self.compute()
+        self.assertEqual(self.successResultOf(again).user_id, ALICE)
 
     def test_endless_password_is_wrong(self) -> None:
         (trial,) = self.check(RateLimit(1, 100), "right" * 1000)
