@@ -36,6 +36,16 @@ class OldDatabaseTests(ServerTestCase):
             asked = self.ok(self.call(method, path, body, self.users[who]))
             self.assertEqual(plain(asked), answer, path)
 
+    def test_events_stand_in_the_order_of_before(self) -> None:
+        alice = self.users["alice"]
+        (room_id,) = self.ok(self.get(f"{V3}/joined_rooms", alice))["joined_rooms"]
+        sent = [f"message {number}" for number in (5, 4, 3, 1, 0)]
+        chunk = self.ok(self.get(f"{V3}/rooms/{room_id}/messages?dir=b&limit=50", alice))["chunk"]
+        self.assertEqual([each["content"]["body"] for each in chunk if "body" in each["content"]], sent)
+        timeline = self.ok(self.get(f"{V3}/sync", alice))["rooms"]["join"][room_id]["timeline"]["events"]
+        bodies = [each["content"]["body"] for each in timeline if "body" in each["content"]]
+        self.assertEqual(bodies, sent[::-1])
+
     def test_people_go_on_with_it(self) -> None:
         alice, bob = self.users["alice"], self.users["bob"]
         phone = self.given_login(alice, "PHONE")

@@ -24,7 +24,7 @@ Question = tuple[str, str, str, Any]
 
 
 def plain(value: Any) -> Any:
-    """An answer without what may be otherwise each time: tokens, ages and the order of events of a state."""
+    """An answer without what may be otherwise each time: tokens, ages and the order of events, as in a state."""
     if isinstance(value, dict):
         left_out = ("age", "next_batch", "prev_batch", "start", "end")
         return {key: plain(each) for key, each in value.items() if key not in left_out}
