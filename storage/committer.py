@@ -280,6 +280,15 @@ class Committer:
 
     async def _write_to_disk(self, batch: Sequence[_Submission], done: list[_Done]) -> None:
         """`done` is empty until only the commit itself is left to be done."""
+        try:
+            await self._write_from_head(batch, done)
+        except ConnectionLost:
+            if done and _first_entry(done) is None:
+                # Nothing tells whether it was committed.
+                raise
+            await self._database.write(lambda tx: self._write_if_absent(tx, batch, done))
+
+    async def _write_from_head(self, batch: Sequence[_Submission], done: list[_Done]) -> None:
         is_foreseen = self._head.is_known
         try:
             await self._database.write(lambda tx: done.extend(self._write(tx, self._head.lock(tx), batch)))
@@ -290,11 +299,6 @@ class Committer:
             self._head.was_elsewhere()
             done.clear()
             await self._database.write(lambda tx: done.extend(self._write(tx, self._head.lock(tx), batch)))
-        except ConnectionLost:
-            if done and _first_entry(done) is None:
-                # Nothing tells whether it was committed.
-                raise
-            await self._database.write(lambda tx: self._write_if_absent(tx, batch, done))
 
     def _write_if_absent(self, tx: WriteTransaction, batch: Sequence[_Submission], done: list[_Done]) -> None:
         """What was written must not be written again, nor be called lost."""

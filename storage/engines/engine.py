@@ -42,7 +42,10 @@ class Connection(Protocol):
         """The rows of the answer; an empty list for statements that return none."""
 
     def execute_alone(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
-        """As `execute`, for a reading statement outside of any transaction: it is one by itself."""
+        """As `execute`, for a reading statement outside of any transaction: it is one by itself.
+
+        The types of its parameters must show from what they are compared with.
+        """
 
     def execute_each(self, select: str, rows: Sequence[Sequence[int]]) -> list[Row]:
         """The rows of a SELECT with each of several sets of parameters, which are integers: one answer, in no order."""

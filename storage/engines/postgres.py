@@ -86,9 +86,14 @@ class PostgresConnection:
             settings["search_path"] = self._schema
         calls = ", ".join("set_config(?, ?, false)" for _ in settings)
         values = [part for item in settings.items() for part in item]
-        self._execute(self._statement(f"SELECT {calls}"), values)
-        if self._preparing:
-            self._execute("; ".join(self._preparing), None)
+        try:
+            self._execute(self._statement(f"SELECT {calls}"), values)
+            if self._preparing:
+                self._execute("; ".join(self._preparing), None)
+        except StorageError:
+            # Half made ready it would answer from another schema, or not know statements: it is opened again.
+            self._connection.close()
+            raise
 
     def _begin(self, sql: str) -> None:
         if self._connection.closed:

@@ -307,6 +307,22 @@ class PostgresDatabaseTests(PostgresStorage, DatabaseTests, SynchronousTestCase)
             self.assertEqual(self.read(lambda tx: tx.each(select, [(nid,), (nid + 1,)])), [(b"name",)])
             self._cut_connections()
 
+    def test_connection_on_which_not_all_could_be_prepared_again_is_not_used(self) -> None:
+        self.database.write_now(lambda tx: tx.run("CREATE TABLE passing (number BIGINT)"))
+        statements = ("SELECT number FROM passing WHERE number = ?", "SELECT nid FROM names WHERE nid = ?")
+        for select in statements:
+            self.assertEqual(self.ask(partial(Transaction.all, sql=select, parameters=(1,))), [])
+        self.database.write_now(lambda tx: tx.run("ALTER TABLE passing RENAME TO away"))
+        self._cut_connections()
+        self.failure(self.database.ask(LogRepository().get_position), StorageError)
+        assert isinstance(self.engine, PostgresEngine)
+        restoring = psycopg2.connect(**self.engine._arguments)
+        self.addCleanup(restoring.close)
+        restoring.cursor().execute("ALTER TABLE away RENAME TO passing")
+        restoring.commit()
+        for select in statements:
+            self.assertEqual(self.ask(partial(Transaction.all, sql=select, parameters=(1,))), [])
+
     def test_no_processes_are_started_and_nothing_is_compiled_for_a_statement(self) -> None:
         def ask(tx: Transaction) -> list[object]:
             return [tx.value(f"SHOW {name}") for name in ("max_parallel_workers_per_gather", "jit")]
@@ -399,6 +415,26 @@ class PostgresDatabaseTests(PostgresStorage, DatabaseTests, SynchronousTestCase)
         self.assertEqual(self.log.position, 3)
         entries = database.read_now(lambda tx: LogRepository().read_after(tx, 0, 10))
         self.assertEqual([entry.position for entry in entries], [1, 2, 3])
+
+    def test_commit_whose_answer_was_lost_is_not_called_lost_where_another_process_writes_too(self) -> None:
+        cutting: list[bool] = []
+
+        class CutAfterCommit(PostgresConnection):
+            def _execute(self, statement: str, parameters: Sequence[Any] | None) -> list[Row]:
+                rows = super()._execute(statement, parameters)
+                if cutting and statement.endswith("COMMIT"):
+                    cutting.clear()
+                    self._connection.close()
+                    raise ConnectionLost("server closed the connection unexpectedly")
+                return rows
+
+        committer, database, _ = self._committer_over(CutAfterCommit)
+        self.result(committer.commit(Note("a")))
+        database.write_now(lambda tx: tx.run("UPDATE log_head SET position = position + 1"))
+        cutting.append(True)
+        self.assertEqual(self.result(committer.commit(Note("b"))).position, 3)
+        self.assertEqual(cutting, [])
+        self.assertEqual(database.read_now(LogRepository().get_position), 3)
 
     def test_commit_whose_connection_is_cut_before_its_end_is_done_again(self) -> None:
         committer, database, cut_before = self._committer_that_is_cut()
