@@ -117,6 +117,9 @@ class Exchange:
                 write_head(self._request, 200, answer.content_type, answer.size_bytes, answer.headers)
                 self._is_answered = self._cancellable = True
                 if await FileSending(answer.file, self._request).send():
+                    if self._request.sentLength < answer.size_bytes:
+                        # The next answer on this connection would be taken for the rest of it.
+                        raise OSError("the file is shorter than was said of it")
                     self._request.finish()
         finally:
             answer.file.close()

@@ -23,13 +23,15 @@ class BrokenFile:
 
     def __init__(self) -> None:
         self.closed = False
-        self.error: Exception = OSError("the disk is gone")
+        self.error: Exception | None = OSError("the disk is gone")
         self._data: list[bytes] = [b"begin"]
 
     def read_now(self, size_bytes: int) -> bytes | None:
         return self._data.pop() if self._data else None
 
     async def read(self, size_bytes: int) -> bytes:
+        if self.error is None:
+            return b""
         raise self.error
 
     def close(self) -> None:
@@ -76,6 +78,10 @@ class ExchangeTests(SynchronousTestCase):
 
     def test_error_of_ours_in_the_middle_of_a_file_breaks_the_answer_off(self) -> None:
         self.files.file.error = RuntimeError("can't start new thread")
+        self.assert_broken_off()
+
+    def test_file_that_is_shorter_than_its_record_says_breaks_the_answer_off(self) -> None:
+        self.files.file.error = None
         self.assert_broken_off()
 
     def assert_broken_off(self) -> None:
