@@ -1,8 +1,8 @@
 """The committer: the only writer. Whatever is ready goes into one transaction (group commit), then into the log.
 
 While one transaction is on its way to the disk, the submissions that arrive queue up and form the next. Positions are
-taken inside the transaction (`write_batch.py`) from the log's head row, whose lock makes the order of commits the order
-of positions, also when several replicas write.
+taken inside the transaction (`write_batch.py`, `log_head.py`) from the log's head row, whose lock makes the order of
+commits the order of positions, also when several replicas write.
 """
 
 import logging
