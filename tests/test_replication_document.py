@@ -7,9 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 ROOT = Path(__file__).resolve().parents[1]
 
-_CREATE_TABLE = re.compile(r"CREATE TABLE (\w+)")
-_DROP_TABLE = re.compile(r"^DROP TABLE (\w+)", re.M)
-_RENAME_TABLE = re.compile(r"^ALTER TABLE (\w+) RENAME TO (\w+)", re.M)
+_TABLES = re.compile(r"^(CREATE|DROP|ALTER) TABLE (\w+)(?: RENAME TO (\w+))?", re.M)
 _ROW = re.compile(r"^\| ([a-z_, ]+) \|", re.M)
 
 
@@ -17,11 +15,15 @@ class ReplicationDocumentTests(SynchronousTestCase):
     def test_every_table_has_a_line_and_every_line_a_table(self) -> None:
         tables = {"schema_changes"}
         for path in sorted((ROOT / "storage" / "migrations").glob("*.sql")):
-            tables.difference_update(_DROP_TABLE.findall(path.read_text()))
-            tables.update(_CREATE_TABLE.findall(path.read_text()))
-            for old, new in _RENAME_TABLE.findall(path.read_text()):
-                tables.remove(old)
-                tables.add(new)
+            for verb, table, new_name in _TABLES.findall(path.read_text()):
+                match verb:
+                    case "CREATE":
+                        tables.add(table)
+                    case "DROP":
+                        tables.remove(table)
+                    case _ if new_name:
+                        tables.remove(table)
+                        tables.add(new_name)
         text = (
             (ROOT / "docs" / "replication.md").read_text().partition("## The tables")[2].partition("\n## ")[0]
         )

@@ -85,6 +85,10 @@ class MortalConnection:
         self._step()
         return self._connection.execute_each(select, rows)
 
+    def execute_found(self, sql: str, select: str, rows: Sequence[Sequence[Any]]) -> list[Row]:
+        self._step()
+        return self._connection.execute_found(sql, select, rows)
+
     def stream(self, sql: str, page_rows: int) -> Iterator[list[Row]]:
         self._fate.check()
         return self._connection.stream(sql, page_rows)
