@@ -15,6 +15,7 @@ from federation.sending.destination_queue import DestinationQueue, Passing, Queu
 from federation.sending.falling_behind import FallingBehind
 from federation.sending.inherited import Inherited
 from federation.sending.not_taken import NotTaken
+from federation.sending.overlooked import Overlooked
 from federation.sending.parked import Parked
 from federation.sending.queues import Queues
 from federation.sending.sending_duty import ALONE, SendingDuty
@@ -61,6 +62,7 @@ class Deliveries:
         self._catching_up = CatchingUp(
             tools.database, tools.missed, self._falling_behind, self._tenure, position
         )
+        self._overlooked = Overlooked(tools.clock, tools.servers, self._add_again)
         self._under_way = UnderWay(server_name, tools.transactions, tools.clock, self._tenure)
         self._work = WorkOff(
             tools.batches,
@@ -80,6 +82,7 @@ class Deliveries:
                 self._falling_behind,
                 self._catching_up,
             ),
+            self._overlooked,
         )
         self._slots = WorkSlots()
         self._running = 0
@@ -123,6 +126,7 @@ class Deliveries:
         """Break off the transactions under way: they are sent again after the next start."""
         self._tenure.end()
         self._parked.stop()
+        self._overlooked.stop()
         self._under_way.break_off()
         self._queues.stop_timers()
         if self._running:
@@ -154,6 +158,9 @@ class Deliveries:
                 self._parked.has_left(event.room_id, destination)
             elif destination != self._server_name:
                 self._add_event(destination, event)
+
+    def _add_again(self, destination: str, event: QueuedEvent) -> None:
+        self.add_event(event, (destination,), ())
 
     def _add_event(self, destination: str, event: QueuedEvent) -> None:
         queue = self._queues.add_event(destination, event)

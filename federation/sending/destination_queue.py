@@ -66,6 +66,8 @@ class QueuedEvent:
     position: int
     room_id: str
     event_id: str
+    times_overlooked: int = 0
+    """How often the destination said nothing of it in its answer."""
 
 
 @dataclass(frozen=True, slots=True)

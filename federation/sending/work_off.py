@@ -10,6 +10,7 @@ from federation.sending.batch import MAX_PDUS, Batch, Batches
 from federation.sending.catching_up import CatchingUp
 from federation.sending.destination_queue import Clock, DestinationQueue, State
 from federation.sending.not_taken import NotTaken
+from federation.sending.overlooked import Overlooked
 from federation.sending.queues import Queues
 from federation.sending.tenure import Tenure
 from federation.sending.under_way import UnderWay
@@ -34,6 +35,7 @@ class WorkOff:
         under_way: UnderWay,
         catching_up: CatchingUp,
         not_taken: NotTaken,
+        overlooked: Overlooked,
     ) -> None:
         self._batches = batches
         self._clock = clock
@@ -43,6 +45,7 @@ class WorkOff:
         self._under_way = under_way
         self._catching_up = catching_up
         self._not_taken = not_taken
+        self._overlooked = overlooked
 
     async def work_off(self, queue: DestinationQueue) -> None:
         """At the end the queue is idle, or gone."""
@@ -87,6 +90,7 @@ class WorkOff:
             await self._not_taken.leave_alone(queue, batch, error)
             return False
         _log_refused(queue.destination, answer)
+        self._overlooked.note(queue.destination, batch.events, answer)
         return True
 
     async def _acknowledge(self, queue: DestinationQueue, batch: Batch) -> None:

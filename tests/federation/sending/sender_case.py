@@ -44,6 +44,13 @@ PAUSE_S = 600
 RECEIPTS_PER_S = 50
 
 
+class EveryEvent(dict[str, Any]):
+    """The part of an answer that speaks of all events."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+
 class FakeServers:
     """Other servers, of which some do not answer."""
 
@@ -53,6 +60,8 @@ class FakeServers:
         self.held: dict[str, list[Deferred[None]]] = {}
         self.judges: dict[str, Callable[[dict[str, Any]], Exception | None]] = {}
         """By destination: what is wrong with a transaction."""
+        self.passing_over: set[str] = set()
+        """Destinations that do not know the room, and say nothing of its events."""
         self.tries = 0
 
     async def send(self, destination: str, txn_id: str, body: bytes) -> Mapping[str, Any]:
@@ -67,7 +76,7 @@ class FakeServers:
         if error is not None:
             raise error
         self.taken.append((destination, txn_id, orjson.loads(body)))
-        return {"pdus": {}}
+        return {"pdus": {} if destination in self.passing_over else EveryEvent()}
 
     def pdus(self, destination: str) -> list[dict[str, Any]]:
         return [pdu for name, _, body in self.taken if name == destination for pdu in body["pdus"]]

@@ -59,6 +59,45 @@ class SenderTests(SenderMixin):
         self.say(room_id, "after")
         self.assertEqual(self.others.bodies(X), ["after"])
 
+    def test_event_that_a_server_passes_over_is_sent_again_until_it_knows_the_room(self) -> None:
+        room_id = self.given_shared_room(X, Y)
+        self.others.passing_over.add(X)
+        self.say(room_id, "welcome")
+        self.pass_time(1)
+        self.assertEqual(self.others.bodies(X), ["welcome"] * 2)
+        self.others.passing_over.clear()
+        self.say(room_id, "how are you?")
+        for _ in range(3):
+            self.pass_time(10)
+        self.assertEqual(self.others.bodies(X), ["welcome", "welcome", "how are you?", "welcome"])
+        self.assertEqual(self.others.bodies(Y), ["welcome", "how are you?"])
+        self.assertEqual(len(self.deliveries), 0)
+
+    def test_server_that_never_speaks_of_events_is_sent_them_a_few_times_and_then_once(self) -> None:
+        room_id, other_room_id = self.given_shared_room(X), self.given_shared_room(X)
+        self.others.passing_over.add(X)
+        for text in ("one", "two"):
+            self.say(room_id, text)
+            for _ in range(6):
+                self.pass_time(60)
+        self.assertEqual(self.others.bodies(X), ["one"] * 4 + ["two"])
+        self.say(other_room_id, "there")
+        self.pass_time(1)
+        self.assertEqual(self.others.bodies(X)[5:], ["there"] * 2)
+        self.pass_time(3600)
+        self.others.taken.clear()
+        self.say(room_id, "three")
+        self.pass_time(1)
+        self.assertEqual(self.others.bodies(X), ["three"] * 2)
+
+    def test_event_that_a_server_passes_over_is_not_for_it_once_it_has_left(self) -> None:
+        room_id = self.given_shared_room(X)
+        self.others.passing_over.add(X)
+        self.say(room_id, "hello")
+        self.set_state(room_id, f"@remote:{X}", "m.room.member", f"@remote:{X}", {"membership": "leave"})
+        self.pass_time(1)
+        self.assertEqual(self.others.bodies(X), ["hello"])
+
     def test_invite_is_told_to_the_server_of_the_invited(self) -> None:
         room_id = self.given_shared_room()
         self.set_state(room_id, ALICE, "m.room.member", f"@guest:{Y}", {"membership": "invite"})
