@@ -160,7 +160,9 @@ class Deliveries:
                 self._add_event(destination, event)
 
     def _add_again(self, destination: str, event: QueuedEvent) -> None:
-        self.add_event(event, (destination,), ())
+        # Whoever has taken over sends it, if anybody does: nothing would ever take it from a queue here.
+        if not self._tenure.is_over:
+            self.add_event(event, (destination,), ())
 
     def _add_event(self, destination: str, event: QueuedEvent) -> None:
         queue = self._queues.add_event(destination, event)

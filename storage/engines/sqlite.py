@@ -22,20 +22,23 @@ BUSY_TIMEOUT_S = 30.0
 STATEMENT_CACHE_SIZE = 512
 READERS = 4
 
+_TAKEN = (
+    sqlite3.SQLITE_CONSTRAINT_UNIQUE,
+    sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
+    sqlite3.SQLITE_CONSTRAINT_ROWID,
+)
 _BYTES_OF_TEXT = re.compile(r"convert_to\(([\w.]+), 'UTF8'\)")
 
 
 def _translate(error: sqlite3.Error) -> StorageError:
-    if isinstance(error, sqlite3.IntegrityError) and error.sqlite_errorcode in (
-        sqlite3.SQLITE_CONSTRAINT_UNIQUE,
-        sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY,
-        sqlite3.SQLITE_CONSTRAINT_ROWID,
-    ):
+    # What the module itself refuses has none.
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code in _TAKEN:
         return UniqueViolation(str(error))
-    if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_CONSTRAINT_NOTNULL:
+    if code == sqlite3.SQLITE_CONSTRAINT_NOTNULL:
         return NotNullViolation(str(error))
     # The low byte is the primary code.
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+    if code & 0xFF == sqlite3.SQLITE_BUSY:
         return Unavailable(str(error))
     return StorageError(str(error))
 

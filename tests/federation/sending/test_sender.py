@@ -90,6 +90,16 @@ class SenderTests(SenderMixin):
         self.pass_time(1)
         self.assertEqual(self.others.bodies(X), ["three"] * 2)
 
+    def test_event_that_a_server_passes_over_is_not_sent_again_by_a_sender_that_was_replaced(self) -> None:
+        room_id = self.given_shared_room(X)
+        self.others.passing_over.add(X)
+        self.say(room_id, "hello")
+        self.result(self.committer.commit(TakeOver()))
+        self.failure(self.deliveries.commit(), SenderReplaced)
+        self.pass_time(1)
+        self.assertEqual(self.others.bodies(X), ["hello"])
+        self.assertEqual(len(self.deliveries), 0)
+
     def test_event_that_a_server_passes_over_is_not_for_it_once_it_has_left(self) -> None:
         room_id = self.given_shared_room(X)
         self.others.passing_over.add(X)
