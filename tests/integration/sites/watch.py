@@ -6,7 +6,7 @@ import re
 import ssl
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,15 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from federation.room_dag.hashes import derive_event_id
+from federation.room_dag.room_versions import get_room_rules
 from tests.integration.federation.authority import Identity
 from tests.integration.federation.relay import Relay
 
 HOST: Final = "127.0.0.1"
 START_DEADLINE_S: Final = 10.0
+ROOM_VERSIONS: Final = ("12", "11", "10")
+"""A room of these tests has one of them."""
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 SEND: Final = "/_matrix/federation/v1/send/"
 KEY_ID: Final = re.compile(r'key="?ed25519:([A-Za-z0-9_]+)')
@@ -67,6 +71,8 @@ class Transaction:
     ended_s: float
     status: int
     body: Mapping[str, Any]
+    processed: frozenset[str]
+    """The IDs of the events that the answer names. What it says nothing of is rightly sent again."""
 
 
 class Watch:
@@ -121,8 +127,10 @@ class Watch:
         site, began_s = found[1], time.monotonic()
         self._under_way[id(request)] = (site, began_s)
         status = 0
+        processed: frozenset[str] = frozenset()
         try:
             answer = await self._ask(request, body)
+            processed = _processed(answer)
             await asyncio.sleep(self.answer_delay_s)
             if request.transport is not None and not request.transport.is_closing():
                 status = answer.status
@@ -130,7 +138,9 @@ class Watch:
             del self._under_way[id(request)]
             txn_id = unquote(request.raw_path.removeprefix(SEND).partition("?")[0])
             ended_s = time.monotonic()
-            self._transactions.append(Transaction(site, txn_id, began_s, ended_s, status, json.loads(body)))
+            self._transactions.append(
+                Transaction(site, txn_id, began_s, ended_s, status, json.loads(body), processed)
+            )
         return answer
 
     async def _ask(self, request: web.Request, body: bytes) -> web.Response:
@@ -160,20 +170,25 @@ class Watch:
             return web.Response(status=502)
 
 
-def pdu_name(pdu: Mapping[str, Any]) -> str:
-    """The same for the same event."""
-    bare = {name: value for name, value in pdu.items() if name not in ("unsigned", "signatures")}
-    return json.dumps(bare, sort_keys=True)
+def _processed(answer: web.Response) -> frozenset[str]:
+    if answer.status != 200:
+        return frozenset()
+    assert isinstance(answer.body, bytes)
+    return frozenset(json.loads(answer.body)["pdus"])
 
 
 def sent_again(transactions: Sequence[Transaction]) -> list[str]:
-    """PDUs that came in more than one transaction although the first had been answered."""
-    times: dict[str, set[str]] = defaultdict(set)
-    for transaction in transactions:
-        if transaction.status == 200:
-            for pdu in transaction.body["pdus"]:
-                times[pdu_name(pdu)].add(transaction.txn_id)
-    return [name for name, txn_ids in times.items() if len(txn_ids) > 1]
+    """IDs of events that came in more than one transaction although an earlier one had been answered for them."""
+    again = []
+    answered: dict[str, str] = {}
+    for transaction in sorted(transactions, key=lambda each: each.began_s):
+        for pdu in transaction.body["pdus"]:
+            event_ids = [derive_event_id(pdu, get_room_rules(version)) for version in ROOM_VERSIONS]
+            if answered.get(event_ids[0], transaction.txn_id) != transaction.txn_id:
+                again.append(event_ids[0])
+            elif transaction.status == 200 and not transaction.processed.isdisjoint(event_ids):
+                answered[event_ids[0]] = transaction.txn_id
+    return again
 
 
 def side_by_side(transactions: Sequence[Transaction]) -> list[tuple[Transaction, Transaction]]:
