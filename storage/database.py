@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from storage.engines.engine import Connection, Engine, Row, StorageError
+from storage.engines.engine import Answer, Connection, Engine, Move, Row, StorageError
 from storage.names import Names
 
 T = TypeVar("T")
@@ -128,12 +128,12 @@ class WriteTransaction(Transaction):
         """A statement whose answer does not matter."""
         self.all(sql, parameters)
 
-    def found(self, sql: str, select: str, rows: Sequence[Sequence[Any]]) -> list[Row]:
-        """The rows of `sql`, whose `IN (??)` stands for the values that `select` finds.
+    def move(self, move: Move, rows: Sequence[Sequence[Any]], values: Sequence[Any]) -> Answer:
+        """Move what `move` finds with each of several sets of integers, bytes and texts, of which there are some.
 
-        That is a SELECT of one column and at most one row, with each of several sets of integers, bytes and texts.
+        Where nothing else follows in the transaction, its rows come with the commit.
         """
-        return self._connection.execute_found(sql, select, rows) if rows else []
+        return self._connection.execute_move(move, rows, values)
 
     def many(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:
         """The statement once per row; an INSERT must say `VALUES (?, ?)` with a mark for each column."""

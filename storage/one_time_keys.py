@@ -8,8 +8,9 @@ peer_one_time_keys), count them, and ask that site when somebody wants one.
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field
+from functools import partial
 from itertools import chain, islice
 from operator import itemgetter
 from typing import ClassVar, Final, Self
@@ -17,6 +18,7 @@ from typing import ClassVar, Final, Self
 from storage.change import Change, Conflict
 from storage.database import Transaction, WriteTransaction
 from storage.device_keys import DeviceGone
+from storage.engines.engine import Answer, Move
 from storage.replication.record_index import RecordIndex
 from synapse_like_config.lazy_dataclasses import dataclass
 
@@ -40,8 +42,6 @@ Pool = tuple[str, str, str]
 """User ID, device ID, algorithm: what a claim takes a key from."""
 _Pool = tuple[int, bytes, bytes]
 """The same, as the database has it."""
-_Claim = tuple[int, Pool]
-"""Position of the change that claims, and of what."""
 
 
 class KeyExists(Conflict):
@@ -78,6 +78,19 @@ class OneTimeKey:
 
 Claimed = OneTimeKey | None
 """What a claim gave."""
+
+
+class GivenKeys:
+    """What all claims of one request gave."""
+
+    def __init__(self, find: Callable[[], Sequence[Claimed]]) -> None:
+        """`find` may wait for the database within the transaction; after it, it does not."""
+        self._find = find
+
+    @property
+    def keys(self) -> Sequence[Claimed]:
+        """For each pool its key, or None. Raises `StorageError` if the database's answer was lost: they are gone."""
+        return self._find()
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +313,7 @@ def forget_old_claims(tx: WriteTransaction, user_id: str, device_id: str) -> Non
 class ClaimOneTimeKeys(Change):
     """Somebody wants one-time keys that this site gives out: all that one request claims, with one entry in the log.
 
-    The result has for each pool its `OneTimeKey`, or None.
+    The result are the `GivenKeys`.
     """
 
     kind: ClassVar[str] = "one_time_keys_claimed"
@@ -313,8 +326,8 @@ class ClaimOneTimeKeys(Change):
         return tuple(chain.from_iterable(dict.fromkeys(pool[:2] for pool in self.pools)))
 
     def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
-        assert isinstance(result, tuple)
-        for (user_id, device_id, algorithm), key in zip(self.pools, result, strict=True):
+        assert isinstance(result, GivenKeys)
+        for (user_id, device_id, algorithm), key in zip(self.pools, result.keys, strict=True):
             if key is None:
                 continue
             digest = key.digest.hex()
@@ -324,17 +337,21 @@ class ClaimOneTimeKeys(Change):
                 yield ONE_TIME_KEY, (user_id, device_id, digest)
 
     @classmethod
-    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[tuple[Claimed, ...]]:
-        claims = [(position, pool) for position, change in changes for pool in change.pools]
-        given: list[Claimed] = []
-        for start in range(0, len(claims), _CHUNK):
-            given += cls._give(tx, claims[start : start + _CHUNK])
-        rest = iter(given)
-        return [tuple(islice(rest, len(change.pools))) for _, change in changes]
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[GivenKeys]:
+        claims = [pool for _, change in changes for pool in change.pools]
+        position = changes[-1][0]
+        given = [
+            cls._give(tx, position, claims[start : start + _CHUNK]) for start in range(0, len(claims), _CHUNK)
+        ]
+        if len(changes) == len(given) == 1:
+            return given
+        rest = chain.from_iterable([some.keys for some in given])
+        own = [list(islice(rest, len(change.pools))) for _, change in changes]
+        return [GivenKeys(partial(tuple, keys)) for keys in own]
 
     @classmethod
-    def _give(cls, tx: WriteTransaction, claims: Sequence[_Claim]) -> list[Claimed]:
-        return _claim(tx, claims, _pools(tx, claims))
+    def _give(cls, tx: WriteTransaction, position: int, claims: Sequence[Pool]) -> GivenKeys:
+        return _claim(tx, position, _pools(tx, claims), len(claims))
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,57 +359,67 @@ class ClaimAnyKeys(ClaimOneTimeKeys):
     """The same, with the fallback key if there is no other: None if there is not even that."""
 
     @classmethod
-    def _give(cls, tx: WriteTransaction, claims: Sequence[_Claim]) -> list[Claimed]:
+    def _give(cls, tx: WriteTransaction, position: int, claims: Sequence[Pool]) -> GivenKeys:
         pools = _pools(tx, claims)
-        results = _claim(tx, claims, pools)
-        _use_fallback_keys(tx, pools, results)
-        return results
+        keys = list(_claim(tx, position, pools, len(claims)).keys)
+        _use_fallback_keys(tx, pools, keys)
+        return GivenKeys(lambda: keys)
 
 
-def _pools(tx: WriteTransaction, claims: Sequence[_Claim]) -> dict[_Pool, list[int]]:
+def _pools(tx: WriteTransaction, claims: Sequence[Pool]) -> dict[_Pool, list[int]]:
     """Which of the claims, by index, are of which pool."""
-    names = tx.intern(user_id for _, (user_id, _, _) in claims)
+    names = tx.intern(user_id for user_id, _, _ in claims)
     pools: dict[_Pool, list[int]] = defaultdict(list)
-    for index, (_, (user_id, device_id, algorithm)) in enumerate(claims):
+    for index, (user_id, device_id, algorithm) in enumerate(claims):
         pools[names[user_id], device_id.encode(), algorithm.encode()].append(index)
     return pools
 
 
-def _claim(
-    tx: WriteTransaction, claims: Sequence[_Claim], pools: Mapping[_Pool, Sequence[int]]
-) -> list[Claimed]:
-    results: list[Claimed] = [None] * len(claims)
-    remembered = []
-    waiting = {pool: list(indexes) for pool, indexes in pools.items()}
-    while waiting:
-        # One key of each pool at a time: hardly ever does one commit have two claims of a pool.
-        taken = _take_oldest(tx, list(waiting))
-        for pool, key in taken.items():
-            index = waiting[pool].pop(0)
-            results[index] = key
-            remembered.append((*pool[:2], key.digest, claims[index][0], key.name.encode()))
-        waiting = {pool: indexes for pool, indexes in waiting.items() if pool in taken and indexes}
-    tx.later(
-        "INSERT INTO claimed_keys (user_nid, device, digest, position, name) VALUES (?, ?, ?, ?, ?)"
-        " ON CONFLICT DO NOTHING",
-        remembered,
-    )
-    return results
-
-
-def _take_oldest(tx: WriteTransaction, pools: Sequence[_Pool]) -> dict[_Pool, OneTimeKey]:
-    """Remove the oldest key of each pool that has one."""
-    # "One-time keys are given out in the order that they were uploaded"
-    # One look into the index for each, and once: joined, the database would look at all keys of a pool.
-    rows = tx.found(
-        "DELETE FROM one_time_keys WHERE place IN (??) RETURNING user_nid, device, algorithm, key_id, json",
+# "One-time keys are given out in the order that they were uploaded"
+# One look into the index for each pool, and once: joined, the database would look at all its keys.
+_TAKE_OLDEST: Final = Move(
+    find=(
         "SELECT k.place FROM one_time_keys k WHERE k.user_nid = ? AND k.device = ? AND k.algorithm = ?"
-        " ORDER BY k.place LIMIT 1",
-        pools,
-    )
+        " ORDER BY k.place LIMIT 1"
+    ),
+    take="DELETE FROM one_time_keys WHERE place IN (??) RETURNING user_nid, device, algorithm, key_id, json",
+    # The digest is `OneTimeKey.digest`.
+    keep=(
+        "INSERT INTO claimed_keys (user_nid, device, digest, position, name)"
+        " SELECT user_nid, device, sha256(CAST(algorithm || ? || key_id || ? || json AS BYTEA)), ?,"
+        " CAST(algorithm || ? || key_id AS BYTEA) FROM taken WHERE true ON CONFLICT DO NOTHING"
+    ),
+)
+
+
+def _claim(
+    tx: WriteTransaction, position: int, pools: Mapping[_Pool, Sequence[int]], count: int
+) -> GivenKeys:
+    """The oldest keys of each pool for so many claims; `position`: of the change that claims, or of the last one."""
+    moved = _move_oldest(tx, position, list(pools))
+    if count == len(pools):
+        return GivenKeys(lambda: [_taken_of(moved).get(pool) for pool in pools])
+    keys: list[Claimed] = [None] * count
+    waiting = {pool: list(indexes) for pool, indexes in pools.items()}
+    while True:
+        # One key of each pool at a time: hardly ever does one commit have two claims of a pool.
+        taken = _taken_of(moved)
+        for pool, key in taken.items():
+            keys[waiting[pool].pop(0)] = key
+        waiting = {pool: indexes for pool, indexes in waiting.items() if pool in taken and indexes}
+        if not waiting:
+            return GivenKeys(lambda: keys)
+        moved = _move_oldest(tx, position, list(waiting))
+
+
+def _move_oldest(tx: WriteTransaction, position: int, pools: Sequence[_Pool]) -> Answer:
+    return tx.move(_TAKE_OLDEST, pools, (b":", b"\0", position, b":"))
+
+
+def _taken_of(moved: Answer) -> dict[_Pool, OneTimeKey]:
     return {
         (user, device, algorithm): OneTimeKey(algorithm.decode(), key_id.decode(), json)
-        for user, device, algorithm, key_id, json in rows
+        for user, device, algorithm, key_id, json in moved.rows
     }
 
 
@@ -402,9 +429,10 @@ def _marks(rows: Sequence[Sequence[object]]) -> str:
 
 
 def _use_fallback_keys(
-    tx: WriteTransaction, claims: Mapping[_Pool, Sequence[int]], results: list[Claimed]
+    tx: WriteTransaction, pools: Mapping[_Pool, Sequence[int]], given: list[Claimed]
 ) -> None:
-    wanting = [pool for pool, indexes in claims.items() if any(results[index] is None for index in indexes)]
+    """Of those that had no other."""
+    wanting = [pool for pool, indexes in pools.items() if any(given[index] is None for index in indexes)]
     if not wanting:
         return
     rows = tx.all(
@@ -418,9 +446,9 @@ def _use_fallback_keys(
     }
     used = [pool for pool in wanting if pool in keys]
     for pool in used:
-        for index in claims[pool]:
-            if results[index] is None:
-                results[index] = keys[pool]
+        for index in pools[pool]:
+            if given[index] is None:
+                given[index] = keys[pool]
     tx.many("UPDATE fallback_keys SET used = 1 WHERE user_nid = ? AND device = ? AND algorithm = ?", used)
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
+from synapse_like_config.lazy_dataclasses import dataclass
+
 Row = tuple[Any, ...]
 
 WORK_THREADS = 2
@@ -29,6 +31,39 @@ class NotNullViolation(StorageError):
     """A column that must have a value was to have none."""
 
 
+class Answer(Protocol):
+    """What a statement answers that is on its way by the end of its transaction."""
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        """Within the transaction this waits for the statement; after the commit they are there.
+
+        Raises `StorageError` if the statement fails, or if nobody heard the answer.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An answer that came at once."""
+
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Takes rows out of one table and notes them in another."""
+
+    find: str
+    """A SELECT of one value at most, which has a place for each value of a set."""
+    take: str
+    """A DELETE, with `IN (??)` for the values found, that ends with `RETURNING` and names of columns."""
+    keep: str
+    """An INSERT with a SELECT from `taken`, which has these columns, and with places for values.
+
+    It may call `sha256`. Bytes that follow each other are `CAST(one || other AS BYTEA)`: `||` alone may make a text.
+    """
+
+
 class Connection(Protocol):
     """One connection, used by one thread at a time. Statements use `?` for parameters."""
 
@@ -50,10 +85,10 @@ class Connection(Protocol):
     def execute_each(self, select: str, rows: Sequence[Sequence[int]]) -> list[Row]:
         """The rows of a SELECT with each of several sets of parameters, which are integers: one answer, in no order."""
 
-    def execute_found(self, sql: str, select: str, rows: Sequence[Sequence[Any]]) -> list[Row]:
-        """`sql` with its `IN (??)`: the values that a SELECT of one value at most finds with each of several sets.
+    def execute_move(self, move: Move, rows: Sequence[Sequence[Any]], values: Sequence[Any]) -> Answer:
+        """Move what is found with each of several sets; `values` are those of `keep`. The rows taken are the answer.
 
-        No parameter is NULL.
+        No parameter is NULL. The statement may go with the next one or with the commit.
         """
 
     def stream(self, sql: str, page_rows: int) -> Iterator[list[Row]]:

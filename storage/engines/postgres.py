@@ -13,6 +13,7 @@ from storage.engines.engine import (
     WORK_THREADS,
     Connection,
     ConnectionLost,
+    Move,
     NotNullViolation,
     Row,
     StorageError,
@@ -20,7 +21,8 @@ from storage.engines.engine import (
     UniqueViolation,
 )
 from storage.engines.parameters import number_parameters, take_from_given
-from storage.engines.postgres_arrays import is_plain, select_rows, write_array
+from storage.engines.postgres_arrays import is_plain, select_rows, type_name, write_array
+from storage.engines.prepared_statements import PreparedCall, PreparedStatements
 from synapse_like_config.database import DatabaseConfig
 
 BULK_PAGE_ROWS = 1000
@@ -30,6 +32,8 @@ SETTINGS = {
     "jit": "off",
     # What is asked for is in memory or on a disk without arms: a few looks into an index cost less than a whole table.
     "random_page_cost": "1.1",
+    # Of a transaction that nothing begins: one message that ends with it.
+    "default_transaction_isolation": "read committed",
     # What `_literal` writes strings for.
     "standard_conforming_strings": "on",
 }
@@ -43,10 +47,37 @@ _BYTES = psycopg2.extensions.new_type(
 )
 
 
+def _where_found(sql: str) -> str:
+    """With the values that `each` finds, in place of `IN (??)`."""
+    # As an array they are found first, and once, however many the planner takes them for.
+    return sql.replace("IN (??)", "= ANY (ARRAY(SELECT ({each}) FROM {given}))")
+
+
 def _table_of(error: UniqueViolation) -> str:
     cause = error.__cause__
     assert isinstance(cause, psycopg2.Error)
     return cause.diag.table_name or ""
+
+
+class _Awaited:
+    """What a statement answers that has not been sent: it goes with the commit, or with what comes before that."""
+
+    def __init__(self, call: PreparedCall, send: "Callable[[_Awaited], None]") -> None:
+        """`send` sees to it that it is sent, if its transaction has not ended."""
+        self.call = call
+        self._send = send
+        self._rows: list[Row] | None = None
+
+    @property
+    def rows(self) -> list[Row]:
+        if self._rows is None:
+            self._send(self)
+        if self._rows is None:
+            raise StorageError("the answer to a statement was lost with its connection")
+        return self._rows
+
+    def hear(self, rows: list[Row]) -> None:
+        self._rows = rows
 
 
 class PostgresConnection:
@@ -60,17 +91,15 @@ class PostgresConnection:
         self._schema = schema
         self._statements: dict[str, str] = {}
         self._given_texts: dict[tuple[str, str], str] = {}
-        self._prepared: dict[str, str] = {}
-        """The names of prepared statements, by their texts: a few dozen, which stand in the code."""
-        self._preparing: list[str] = []
-        """What prepares them on another connection."""
-        self._names_used = 0
+        self._prepared = PreparedStatements()
         self._beginning = ""
         """What begins the transaction, until its first statement takes it along."""
         self._later: list[str] = []
         """Statements that go with the next one."""
         self._taken: dict[str, Exception] = {}
         """What is raised if one of them finds its row in a table there already."""
+        self._awaited: _Awaited | None = None
+        """What goes behind those."""
         self._open()
 
     def _open(self) -> None:
@@ -88,8 +117,8 @@ class PostgresConnection:
         values = [part for item in settings.items() for part in item]
         try:
             self._execute(self._statement(f"SELECT {calls}"), values)
-            if self._preparing:
-                self._execute("; ".join(self._preparing), None)
+            if self._prepared.preparing:
+                self._execute("; ".join(self._prepared.preparing), None)
         except StorageError:
             # Half made ready it would answer from another schema, or not know statements: it is opened again.
             self._connection.close()
@@ -109,6 +138,7 @@ class PostgresConnection:
         self._begin("BEGIN ISOLATION LEVEL READ COMMITTED")
 
     def execute(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
+        self._send_awaited()
         if self._later:
             return self._execute_waiting(self._cursor.mogrify(self._statement(sql), parameters).decode())
         if self._beginning:
@@ -120,7 +150,8 @@ class PostgresConnection:
             self._open()
         # Nothing is there that would begin a transaction. Few statements are asked so, and planning takes half of that.
         values = ", ".join(map(self._literal, parameters))
-        return self._execute_prepared(number_parameters(sql), "", values, self._execute_reconnecting)
+        call = self._prepared.call(number_parameters(sql), "", values)
+        return self._answered(call, self._execute_reconnecting(call.statement))
 
     def _execute_first(self, statement: str, parameters: Sequence[Any] | None) -> list[Row]:
         """Begin the transaction and run its first statement in one message: most that read have one or two."""
@@ -136,17 +167,18 @@ class PostgresConnection:
             self._open()
             return self._execute(statement, parameters)
 
-    def _execute_waiting(self, statement: str, is_last: bool = False) -> list[Row]:
+    def _execute_waiting(self, statement: str) -> list[Row]:
         """Run what waits, and then the statement, in one message."""
-        text = "; ".join((*self._later, statement))
+        return self._run_waiting(statement, self._execute_first if self._beginning else self._execute)
+
+    def _run_waiting(
+        self, statement: str, run: Callable[[str, Sequence[Any] | None], list[Row]]
+    ) -> list[Row]:
+        text = "; ".join((*self._later, statement) if statement else self._later)
         taken, self._taken = self._taken, {}
-        self._forget_waiting()
+        self._later.clear()
         try:
-            if self._beginning and not is_last:
-                return self._execute_first(text, None)
-            # A whole transaction is not sent again: it may have been committed.
-            text, self._beginning = self._beginning + text, ""
-            return self._execute(text, None)
+            return run(text, None)
         except UniqueViolation as error:
             # Which of the statements it was, the error says by their tables.
             foreseen = taken.get(_table_of(error))
@@ -157,6 +189,22 @@ class PostgresConnection:
     def _forget_waiting(self) -> None:
         self._later.clear()
         self._taken.clear()
+        self._awaited = None
+
+    def _send_awaited(self) -> None:
+        """Before anything that may see what it does."""
+        awaited, self._awaited = self._awaited, None
+        if awaited is not None:
+            awaited.hear(self._answered(awaited.call, self._execute_text(awaited.call.statement)))
+
+    def _send_if_awaited(self, awaited: _Awaited) -> None:
+        # Otherwise its transaction is over, and this may not be its thread.
+        if self._awaited is awaited:
+            self._send_awaited()
+
+    def _answered(self, call: PreparedCall, rows: list[Row]) -> list[Row]:
+        self._prepared.answered(call)
+        return rows
 
     def _execute(self, statement: str, parameters: Sequence[Any] | None) -> list[Row]:
         try:
@@ -177,15 +225,21 @@ class PostgresConnection:
     def execute_each(self, select: str, rows: Sequence[Sequence[int]]) -> list[Row]:
         # One statement, planned once, that goes through the parameters: UNION ALL would be planned part by part, and
         # looks so expensive that processes are started for it.
-        return self._execute_given("SELECT found.* FROM {given}, LATERAL ({each}) AS found", select, rows)
+        return self._execute_call(
+            self._call_given("SELECT found.* FROM {given}, LATERAL ({each}) AS found", select, rows)
+        )
 
-    def execute_found(self, sql: str, select: str, rows: Sequence[Sequence[Any]]) -> list[Row]:
-        # As an array the values are found first, and once, however many the planner takes them for.
-        found = sql.replace("IN (??)", "= ANY (ARRAY(SELECT ({each}) FROM {given}))")
-        return self._execute_given(found, select, rows)
+    def execute_move(self, move: Move, rows: Sequence[Sequence[Any]], values: Sequence[Any]) -> _Awaited:
+        self._send_awaited()
+        take = _where_found(move.take)
+        sql = f"WITH taken AS ({take}), kept AS ({move.keep}) SELECT * FROM taken"  # noqa: S608
+        self._awaited = _Awaited(self._call_given(sql, move.find, rows, values), self._send_if_awaited)
+        return self._awaited
 
-    def _execute_given(self, sql: str, select: str, rows: Sequence[Sequence[Any]]) -> list[Row]:
-        """`sql` with `each`, the SELECT that takes its values from `given`."""
+    def _call_given(
+        self, sql: str, select: str, rows: Sequence[Sequence[Any]], values: Sequence[Any] = ()
+    ) -> PreparedCall:
+        """`sql` with `each`, the SELECT that takes its values from `given`, before any places for `values`."""
         arrays, types = zip(*map(write_array, zip(*rows, strict=True)), strict=True)
         text = self._given_texts.get((sql, select))
         if text is None:
@@ -193,24 +247,13 @@ class PostgresConnection:
             given = f"unnest({', '.join('?' * len(columns))}) AS given ({', '.join(columns)})"
             text = number_parameters(sql.replace("{each}", each).replace("{given}", given))
             self._given_texts[sql, select] = text
-        return self._execute_prepared(text, f"({', '.join(types)})", ", ".join(arrays), self._execute_text)
+        all_types = (*types, *map(type_name, values))
+        all_values = (*arrays, *map(self._literal, values))
+        return self._prepared.call(text, f"({', '.join(all_types)})", ", ".join(all_values))
 
-    def _execute_prepared(
-        self, text: str, types: str, values: str, execute: Callable[[str], list[Row]]
-    ) -> list[Row]:
-        """A statement with `$1`, `$2`, ... that is read and planned once. `types`: if its text does not show them."""
-        values = f"({values})" if values else ""
-        name = self._prepared.get(text)
-        if name is not None:
-            return execute(f"EXECUTE {name}{values}")
-        # No name is used twice: what fails here may have been prepared all the same.
-        self._names_used += 1
-        name = f"statement_{self._names_used}"
-        preparing = f"PREPARE {name}{types} AS {text}"
-        rows = execute(f"{preparing}; EXECUTE {name}{values}")
-        self._prepared[text] = name
-        self._preparing.append(preparing)
-        return rows
+    def _execute_call(self, call: PreparedCall) -> list[Row]:
+        self._send_awaited()
+        return self._answered(call, self._execute_text(call.statement))
 
     def _execute_text(self, statement: str) -> list[Row]:
         """A statement that has its values in it."""
@@ -228,6 +271,7 @@ class PostgresConnection:
         self.execute("CLOSE long_answer", ())
 
     def execute_later(self, sql: str, rows: Sequence[Sequence[Any]], taken: Exception | None = None) -> None:
+        self._send_awaited()
         match = _VALUES.search(sql)
         if match is None:
             pieces = sql.split("?")
@@ -269,6 +313,7 @@ class PostgresConnection:
         return literal
 
     def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        self._send_awaited()
         match = _VALUES.search(sql)
         if self._later:
             # By itself: the caller may want to know which of the two went wrong.
@@ -294,7 +339,21 @@ class PostgresConnection:
         return statement
 
     def commit(self) -> None:
-        self._finish("COMMIT")
+        if self._beginning and (self._later or self._awaited is not None):
+            self._commit_whole()
+        else:
+            self._send_awaited()
+            self._finish("COMMIT")
+
+    def _commit_whole(self) -> None:
+        """Nothing has been sent yet: what one message holds is a transaction, which its end commits."""
+        awaited, self._awaited = self._awaited, None
+        # It is not sent again if the connection breaks: it may have been committed.
+        rows = self._run_waiting("" if awaited is None else awaited.call.statement, self._execute)
+        # If it failed, there is nothing to be rolled back.
+        self._beginning = ""
+        if awaited is not None:
+            awaited.hear(self._answered(awaited.call, rows))
 
     def rollback(self) -> None:
         self._forget_waiting()
@@ -303,7 +362,7 @@ class PostgresConnection:
 
     def _finish(self, sql: str) -> None:
         if self._later:
-            self._execute_waiting(sql, is_last=True)
+            self._execute_waiting(sql)
         elif self._beginning:
             # Nothing was asked, so nothing was begun.
             self._beginning = ""

@@ -32,7 +32,12 @@ def write_array(values: Sequence[Any]) -> tuple[str, str]:
     """An array of integers, of bytes or of texts without U+0000, and the name of its type."""
     array = _write_array(values)
     assert array is not None
-    return array, f"{_KINDS[type(values[0])][0]}[]"
+    return array, f"{type_name(values[0])}[]"
+
+
+def type_name(value: Any) -> str:
+    """Of an integer, bytes or a text."""
+    return _KINDS[type(value)][0]
 
 
 def _write_array(column: Sequence[Any]) -> str | None:

@@ -1,5 +1,6 @@
 """SQLite: the embedded default. WAL, so that readers do not wait; `synchronous=FULL`, so that an answer is on disk."""
 
+import hashlib
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -8,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from storage.engines.engine import (
+    Answer,
     Connection,
+    Known,
+    Move,
     NotNullViolation,
     Row,
     StorageError,
@@ -43,6 +47,16 @@ def _translate(error: sqlite3.Error) -> StorageError:
     return StorageError(str(error))
 
 
+def _with(table: str, columns: Sequence[str], rows: int) -> str:
+    """What stands before a statement that reads from such a table of parameters."""
+    marks = ", ".join([f"({', '.join('?' * len(columns))})"] * rows)
+    return f"WITH {table} ({', '.join(columns)}) AS (VALUES {marks})"
+
+
+def _sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).digest()
+
+
 class SqliteConnection:
     """A connection in autocommit mode: transactions begin and end only where we say so."""
 
@@ -58,6 +72,7 @@ class SqliteConnection:
         except sqlite3.Error as error:
             raise _translate(error) from error
         self._cursor = self._connection.cursor()
+        self._connection.create_function("sha256", 1, _sha256, deterministic=True)
         try:
             self.execute("PRAGMA journal_mode=WAL", ())
             self.execute(f"PRAGMA synchronous={synchronous}", ())
@@ -85,12 +100,17 @@ class SqliteConnection:
         # A prepared statement that is run again costs less than a longer one that has to be prepared.
         return [found for row in rows for found in self.execute(select, row)]
 
-    def execute_found(self, sql: str, select: str, rows: Sequence[Sequence[Any]]) -> list[Row]:
-        each, columns = take_from_given(select)
-        marks = ", ".join([f"({', '.join('?' * len(columns))})"] * len(rows))
-        given = f"WITH given ({', '.join(columns)}) AS (VALUES {marks})"
+    def execute_move(self, move: Move, rows: Sequence[Sequence[Any]], values: Sequence[Any]) -> Answer:
+        each, columns = take_from_given(move.find)
         found = f"SELECT ({each}) FROM given"  # noqa: S608
-        return self.execute(f"{given} {sql.replace('??', found)}", list(chain.from_iterable(rows)))
+        take = move.take.replace("??", found)
+        taken = self.execute(f"{_with('given', columns, len(rows))} {take}", [*chain.from_iterable(rows)])
+        if taken:
+            columns = move.take.rpartition("RETURNING ")[2].split(", ")
+            keep = move.keep.replace("AS BYTEA", "AS BLOB")
+            statement = f"{_with('taken', columns, len(taken))} {keep}"
+            self.execute(statement, [*chain.from_iterable(taken), *values])
+        return Known(taken)
 
     def stream(self, sql: str, page_rows: int) -> Iterator[list[Row]]:
         try:

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,13 +13,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from storage.committer import CommitFailed, Committer
 from storage.database import Database, Transaction, WriteTransaction
-from storage.engines.engine import ConnectionLost, Row, StorageError, UniqueViolation
+from storage.engines.engine import Answer, ConnectionLost, Move, Row, StorageError, UniqueViolation
 from storage.engines.postgres import PostgresConnection, PostgresEngine
 from storage.engines.sqlite import SqliteEngine
 from storage.event_rows import EventsRepository
 from storage.log import LogRepository
 from storage.migrate import SchemaTooNew, migrate
 from storage.names import Names
+from storage.one_time_keys import ClaimOneTimeKeys, GivenKeys
+from tests.storage.keys_case import ALICE
 from tests.storage.storage_case import (
     PostgresStorage,
     SilentObserver,
@@ -31,6 +34,7 @@ from tests.support.gated_runner import GatedRunner
 from tests.support.postgres import postgres_database
 
 T = TypeVar("T")
+SIGNED = "signed_curve25519"
 
 
 class DatabaseTests(StorageMixin):
@@ -92,24 +96,75 @@ class DatabaseTests(StorageMixin):
         self.assertEqual(sorted(rows), [(901, 902), (902, 903), (904, 906), (905, 907), (908, 912)])
         self.assertEqual(self.read(lambda tx: tx.each(select, [])), [])
 
-    def test_statement_is_run_on_what_a_select_finds_for_each_of_several_sets(self) -> None:
-        insert = "INSERT INTO names (nid, name) VALUES (?, ?)"
-        hostile = [b"a'b", b'c"d', b"e\\f", b"{g,h}", b"\0\xff", b"", b"NULL", b"100%s"]
-        select = "SELECT n.nid FROM names n WHERE n.name = ? AND n.nid > ? ORDER BY n.nid LIMIT 1"
-        delete = "DELETE FROM names WHERE nid IN (??) RETURNING name"
-
-        def write(tx: WriteTransaction) -> list[bytes]:
-            tx.many(insert, [(900 + number, name) for number, name in enumerate(hostile)])
-            self.assertEqual(tx.found(delete, select, []), [])
-            # What is not there, or not as wanted, is not found; nothing else is touched.
-            wanted = [(name, 900) for name in (*hostile[1:], b"absent", hostile[0])]
-            return [name for (name,) in tx.found(delete, select, wanted)]
-
-        deleted = self.database.write_now(write)
-        self.assertEqual(sorted(deleted), sorted(hostile[1:]))
-        self.assertEqual(
-            self.read(lambda tx: tx.all("SELECT name FROM names WHERE nid >= 900")), [(hostile[0],)]
+    def test_rows_are_moved_and_what_follows_or_the_commit_brings_the_answer(self) -> None:
+        move = Move(
+            "SELECT n.nid FROM names n WHERE n.nid >= ? AND n.name = ? ORDER BY n.nid LIMIT 1",
+            "DELETE FROM names WHERE nid IN (??) RETURNING nid, name",
+            "INSERT INTO names (nid, name) SELECT nid + ?, sha256(CAST(name || ? || name AS BYTEA)) FROM taken"
+            " WHERE true ON CONFLICT DO NOTHING",
         )
+        hostile = [b"a'b", b'c"d', b"e\\f", b"\0\xff", b"", b"100%s?"]
+        rows = [(1000 + number, name) for number, name in enumerate(hostile)]
+
+        def insert(tx: WriteTransaction) -> None:
+            tx.later("INSERT INTO names (nid, name) VALUES (?, ?)", rows)
+
+        def all_names(tx: Transaction) -> list[tuple[int, bytes]]:
+            return [(nid, name) for nid, name in tx.all("SELECT nid, name FROM names WHERE nid >= 1000")]
+
+        def digest(name: bytes) -> bytes:
+            return sha256(name + b"\0'" + name).digest()
+
+        # What is not there, or not as wanted, is not found.
+        sets = [*((1000, name) for name in hostile), (1000, b"absent"), (2000, hostile[0])]
+        values = (1000, b"\0'")
+        self.database.write_now(insert)
+        answer = self.database.write_now(lambda tx: tx.move(move, sets, values))
+        self.assertEqual(sorted(answer.rows), rows)
+        moved = [(2000 + number, digest(name)) for number, name in enumerate(hostile)]
+        self.assertEqual(sorted(self.read(all_names)), moved)
+
+        def move_twice(tx: WriteTransaction) -> list[Answer]:
+            insert(tx)
+            return [tx.move(move, sets, values), tx.move(move, sets, values)]
+
+        # The statements happen one after the other: the second one finds nothing any more.
+        first, second = self.database.write_now(move_twice)
+        self.assertEqual((sorted(first.rows), list(second.rows)), (rows, []))
+        for see in (
+            all_names,
+            lambda tx: tx.many("UPDATE names SET name = ? WHERE nid = ?", [(b"x", 1000)]) or all_names(tx),
+            lambda tx: tx.later("DELETE FROM names WHERE nid = ?", [(1000,)]) or all_names(tx),
+        ):
+
+            def see_after(tx: WriteTransaction, see: Any = see) -> tuple[Any, Answer]:
+                insert(tx)
+                answer = tx.move(move, sets, values)
+                return see(tx), answer
+
+            seen, answer = self.database.write_now(see_after)
+            self.assertEqual(sorted(seen), moved)
+            self.assertEqual(sorted(answer.rows), rows)
+
+    def test_answer_of_a_transaction_that_failed_is_not_there(self) -> None:
+        move = Move(
+            "SELECT n.nid FROM names n WHERE n.nid = ?",
+            "DELETE FROM names WHERE nid IN (??) RETURNING nid",
+            "INSERT INTO names (nid, name) SELECT nid + ?, CAST(? || ? AS BYTEA) FROM taken",
+        )
+        insert = "INSERT INTO names (nid, name) VALUES (?, ?)"
+        self.database.write_now(lambda tx: tx.many(insert, [(901, b"a"), (902, b"b"), (903, b"c")]))
+        answers: list[Answer] = []
+
+        def move_onto_another(tx: WriteTransaction) -> None:
+            answers.append(tx.move(move, [(901,)], (1, b"n", b"n")))
+
+        self.assertRaises(UniqueViolation, self.database.write_now, move_onto_another)
+        self.assertEqual(self.names(), [b"a", b"b", b"c"])
+        for lost in answers:
+            self.assertRaises(StorageError, lambda lost=lost: lost.rows)
+        answer = self.database.write_now(lambda tx: tx.move(move, [(901,)], (9, b"", b"n")))
+        self.assertEqual((answer.rows, self.names()), ([(901,)], [b"b", b"c", b"n"]))
 
     def names(self) -> list[bytes]:
         rows = self.read(lambda tx: tx.all("SELECT name FROM names WHERE nid >= 900 ORDER BY nid"))
@@ -391,8 +446,49 @@ class PostgresDatabaseTests(PostgresStorage, DatabaseTests, SynchronousTestCase)
         messages.clear()
         self.assertEqual(self.result(committer.commit(Note("a"), Note("a"))).position, 3)
         (message,) = messages
-        self.assertTrue(message.startswith("BEGIN") and message.endswith("COMMIT"), message)
+        self.assertIn("INSERT INTO log ", message)
         self.assertEqual(database.read_now(LogRepository().get_position), 3)
+
+    def test_claim_is_one_message_and_if_its_answer_is_lost_the_keys_are_gone(self) -> None:
+        messages: list[str] = []
+        cutting: list[bool] = []
+
+        class CutAfterClaim(PostgresConnection):
+            def _execute(self, statement: str, parameters: Sequence[Any] | None) -> list[Row]:
+                messages.append(statement)
+                rows = super()._execute(statement, parameters)
+                if cutting and "EXECUTE statement" in statement:
+                    cutting.clear()
+                    self._connection.close()
+                    raise ConnectionLost("server closed the connection unexpectedly")
+                return rows
+
+        committer, database, _ = self._committer_over(CutAfterClaim)
+        claim = ClaimOneTimeKeys(((ALICE, "A1", SIGNED),))
+
+        def upload(tx: WriteTransaction) -> None:
+            alice = tx.intern_one(ALICE)
+            tx.many(
+                "INSERT INTO one_time_keys (place, user_nid, device, algorithm, key_id, json)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                [(number, alice, b"A1", SIGNED.encode(), b"%d" % number, b"{}") for number in range(4)],
+            )
+
+        def claimed() -> list[str]:
+            (given,) = self.result(committer.commit(claim)).results
+            assert isinstance(given, GivenKeys)
+            return [key.key_id for key in given.keys if key is not None]
+
+        database.write_now(upload)
+        self.assertEqual(claimed(), ["0"])
+        messages.clear()
+        self.assertEqual(claimed(), ["1"])
+        self.assertEqual(len(messages), 1)
+        cutting.append(True)
+        self.assertRaises(StorageError, claimed)
+        self.assertEqual(cutting, [])
+        self.assertEqual(claimed(), ["3"])
+        self.assertEqual(self.log.position, 4)
 
     def test_commit_in_one_message_of_which_the_answer_was_lost_is_not_written_again(self) -> None:
         cutting: list[bool] = []
@@ -400,7 +496,7 @@ class PostgresDatabaseTests(PostgresStorage, DatabaseTests, SynchronousTestCase)
         class CutAfterAll(PostgresConnection):
             def _execute(self, statement: str, parameters: Sequence[Any] | None) -> list[Row]:
                 rows = super()._execute(statement, parameters)
-                if cutting and statement.startswith("BEGIN") and statement.endswith("COMMIT"):
+                if cutting and "INSERT INTO log " in statement:
                     cutting.clear()
                     self._connection.close()
                     raise ConnectionLost("server closed the connection unexpectedly")

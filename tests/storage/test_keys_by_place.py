@@ -3,7 +3,7 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from storage.database import WriteTransaction
-from storage.one_time_keys import AddOneTimeKeys, ClaimOneTimeKeys, DeviceKeyCounts
+from storage.one_time_keys import AddOneTimeKeys, ClaimOneTimeKeys, DeviceKeyCounts, GivenKeys
 from tests.storage.keys_case import ALICE, BOB, KeysMixin, one_time_key
 from tests.storage.storage_case import PostgresStorage, SqliteStorage
 
@@ -43,8 +43,8 @@ class KeysByPlaceTests(KeysMixin):
     def claim(self, user_id: str, device_id: str, algorithm: str) -> list[object]:
         claim = ClaimOneTimeKeys(((user_id, device_id, algorithm),))
         (given,) = self.result(self.committer.commit(claim)).results
-        assert isinstance(given, tuple)
-        return [key and (key.name, key.json) for key in given]
+        assert isinstance(given, GivenKeys)
+        return [key and (key.name, key.json) for key in given.keys]
 
     def test_keys_are_given_out_in_the_same_order_and_before_new_ones(self) -> None:
         new = AddOneTimeKeys(ALICE, "A1", (one_time_key(1), one_time_key(0)))

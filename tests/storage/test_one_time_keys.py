@@ -19,6 +19,7 @@ from storage.one_time_keys import (
     AddOneTimeKeys,
     ClaimAnyKeys,
     DeviceKeyCounts,
+    GivenKeys,
     KeyExists,
     OneTimeKey,
     OneTimeKeysRepository,
@@ -269,8 +270,8 @@ async def _wait(waiter: Waiter[Committed]) -> Committed:
 
 def _key_ids(committed: Committed) -> list[str | None]:
     (given,) = committed.results
-    assert isinstance(given, tuple)
-    return [None if key is None else key.key_id for key in given]
+    assert isinstance(given, GivenKeys)
+    return [None if key is None else key.key_id for key in given.keys]
 
 
 class SqliteOneTimeKeysTests(SqliteStorage, OneTimeKeysTests, SynchronousTestCase):

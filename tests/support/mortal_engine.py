@@ -7,7 +7,7 @@ is on disk and nobody was told. Of a dead process nothing more gets to the datab
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from storage.engines.engine import Connection, Engine, Row, Unavailable
+from storage.engines.engine import Answer, Connection, Engine, Move, Row, Unavailable
 
 
 class Fate:
@@ -85,9 +85,9 @@ class MortalConnection:
         self._step()
         return self._connection.execute_each(select, rows)
 
-    def execute_found(self, sql: str, select: str, rows: Sequence[Sequence[Any]]) -> list[Row]:
+    def execute_move(self, move: Move, rows: Sequence[Sequence[Any]], values: Sequence[Any]) -> Answer:
         self._step()
-        return self._connection.execute_found(sql, select, rows)
+        return self._connection.execute_move(move, rows, values)
 
     def stream(self, sql: str, page_rows: int) -> Iterator[list[Row]]:
         self._fate.check()

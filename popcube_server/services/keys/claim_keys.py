@@ -15,6 +15,7 @@ from storage.one_time_keys import (
     ClaimAnyKeys,
     Claimed,
     ClaimOneTimeKeys,
+    GivenKeys,
     KeyPool,
     OneTimeKey,
     OneTimeKeysRepository,
@@ -115,8 +116,8 @@ class ClaimKeys:
 
     async def _commit(self, claim: ClaimOneTimeKeys) -> Sequence[Claimed]:
         (given,) = (await self._committer.commit(claim)).results
-        assert isinstance(given, tuple)
-        return given
+        assert isinstance(given, GivenKeys)
+        return given.keys
 
     async def _pools(self, wanted: Sequence[Pool]) -> Mapping[Pool, KeyPool]:
         pools: dict[Pool, KeyPool] = {}

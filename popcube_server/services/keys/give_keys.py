@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from popcube_server.services.errors import TooLarge
 from popcube_server.services.keys.claim_keys import MAX_DEVICES
 from storage.committer import Committer
-from storage.one_time_keys import ClaimOneTimeKeys
+from storage.one_time_keys import ClaimOneTimeKeys, GivenKeys
 
 
 class GiveKeys:
@@ -30,8 +30,8 @@ class GiveKeys:
         if not claims:
             return answer
         (given,) = (await self._committer.commit(ClaimOneTimeKeys(tuple(claims)))).results
-        assert isinstance(given, tuple)
-        for (user_id, device_id, _), key in zip(claims, given, strict=True):
+        assert isinstance(given, GivenKeys)
+        for (user_id, device_id, _), key in zip(claims, given.keys, strict=True):
             if key is not None:
                 answer[user_id][device_id] = {key.name: key.json}
         return answer

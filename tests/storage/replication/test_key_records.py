@@ -21,6 +21,7 @@ from storage.one_time_keys import (
     ClaimAnyKeys,
     ClaimOneTimeKeys,
     DeviceKeyCounts,
+    GivenKeys,
     KeyExists,
     OneTimeKey,
     OneTimeKeysRepository,
@@ -60,8 +61,9 @@ class KeyRecordsTests(SitesMixin):
 
     def claim(self, site: StoredSite) -> str | None:
         (given,) = site.commit(ClaimOneTimeKeys(((ALICE, PHONE, SIGNED),))).results
-        assert isinstance(given, tuple)
-        return None if given[0] is None else str(given[0].key_id)
+        assert isinstance(given, GivenKeys)
+        (claimed,) = given.keys
+        return None if claimed is None else claimed.key_id
 
     def counts(self, site: StoredSite) -> dict[str, int]:
         return dict(site.read(lambda tx: OneTimeKeysRepository().get_counts(tx, ALICE, PHONE)).one_time)
@@ -143,7 +145,8 @@ class KeyRecordsTests(SitesMixin):
         self.exchange(self.anna, self.berta)
         self.assertEqual(self.unused(self.berta), (SIGNED,))
         given = self.berta.commit(ClaimAnyKeys(((ALICE, PHONE, SIGNED),))).results[0]
-        self.assertEqual(given, (key(1, "fallback"),))
+        assert isinstance(given, GivenKeys)
+        self.assertEqual(given.keys, [key(1, "fallback")])
         self.exchange(self.anna, self.berta)
         self.assertEqual([self.unused(self.anna), self.unused(self.berta)], [(), ()])
         # In a cut one site gives the old one out, after the other got a new one.
