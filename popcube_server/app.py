@@ -14,7 +14,7 @@ from OpenSSL import SSL
 from twisted.internet import reactor as _installed_reactor
 from twisted.internet import ssl
 from twisted.internet.address import IPv6Address
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.error import CannotListenError
 from twisted.python.failure import Failure
@@ -23,6 +23,7 @@ from federation.room_dag.signing import EventSigner, generate_key
 from federation.sites.peers_tls import PeersTls
 from federation.transport.network import Network, make_network
 from popcube_server.connections import Connections, WatchedFactory
+from popcube_server.ending import Ending
 from popcube_server.logs import start_logging
 from popcube_server.organisation import Organisation, Threads, build_core, build_organisation
 from popcube_server.pid_file import remove_pid_file, write_pid_file
@@ -50,6 +51,8 @@ GARBAGE_THRESHOLDS = (10_000, 10, 50)
 """How much is made before it is looked for garbage. Requests leave hardly any behind that is not freed by itself, while
 looking through all that is in memory keeps every request waiting for so long."""
 IDLE_CONNECTION_S = 60.0
+CLOSE_S = 5.0
+"""How long the end may take for those who are to have nothing to do any more."""
 MAX_LINK_BYTES = 128 * 1024 * 1024
 """Of one request of another site: a batch of its log."""
 
@@ -244,7 +247,7 @@ class Server:
         return threads.run
 
     async def stop(self) -> None:
-        """Take no new connections, finish what is under way, close the data."""
+        """Take no new connections, finish what is under way, close the data. What hangs does not hold this up."""
         await DeferredList([Deferred.fromCoroutine(_stop_listening(port)) for port in self._ports])
         if self._organisation is not None:
             self._organisation.release_waiting()
@@ -254,12 +257,23 @@ class Server:
             except TookTooLong:
                 logger.warning("Some requests took longer than popcube.shutdown_grace and were cut off")
             await self._organisation.stop()
-        if self._network is not None:
-            await self._network.https.close()
-        for threads in self._threads:
-            threads.stop()
+        await self._close()
         if self._config.server.pid_file is not None:
             remove_pid_file(self._config.server.pid_file)
+
+    async def _close(self) -> None:
+        """What nothing is at work on any more."""
+        ending = Ending(self._reactor, CLOSE_S)
+        if self._network is not None:
+            await ending.end("Connections to other servers", self._network.https.close())
+        stopping = [
+            Deferred.fromCoroutine(ending.end(f"A thread for {threads.name} work", threads.stop()))
+            for threads in self._threads
+        ]
+        ended = await gatherResults(stopping)
+        # A connection that a thread still uses is closed by the end of the process: nothing else can.
+        if self._organisation is not None and all(ended):
+            self._organisation.close()
 
     async def reload(self) -> None:
         """Take from the configuration what can change while the server runs; the log tells."""

@@ -38,6 +38,7 @@ from popcube_server.building.server import ServerPart, build_server
 from popcube_server.building.site_keys import KeysAtSites, build_keys_at_sites
 from popcube_server.building.sync import SyncNeeds, SyncPart, build_sync
 from popcube_server.building.user_data import UserData, build_user_data
+from popcube_server.ending import Ending
 from popcube_server.metrics import Metrics
 from popcube_server.rest.front_door.site import Site
 from popcube_server.rest.router import Router
@@ -124,12 +125,16 @@ class Organisation:
         self._long_polls.release()
 
     async def stop(self) -> None:
-        """Let what was submitted reach the disk, then close."""
+        """End background work, and let what was submitted reach the disk, for at most `popcube.shutdown_grace`."""
+        ending = Ending(self.core.platform.clock, self.core.config.popcube.shutdown_grace_ms / 1000)
         for part in reversed(self._parts):
-            await part.stop()
+            await ending.end(type(part).__name__, part.stop())
         if self.site_peers is not None:
-            await self.site_peers.close()
-        await self.core.committer.drain()
+            await ending.end("The links to other sites", self.site_peers.close())
+        await ending.end("What is to be written", self.core.committer.drain())
+
+    def close(self) -> None:
+        """Close the data, after `stop`; no thread may be at work on it any more."""
         self.core.database.close()
 
 

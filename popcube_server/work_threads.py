@@ -6,7 +6,7 @@ processor time than a small query of the database takes.
 
 from collections.abc import Callable
 from queue import SimpleQueue
-from threading import Thread
+from threading import Thread, current_thread
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -34,10 +34,21 @@ class WorkThreads:
         self._growing: Any = None
         """IDelayedCall: the look whether one thread more is needed."""
         self._work: SimpleQueue[tuple[Callable[[], Any], Deferred[Any]] | None] = SimpleQueue()
+        self._is_stopping = False
+        self._at_rest: list[Deferred[None]] = []
+
+    @property
+    def name(self) -> str:
+        return self._name
 
     def run(self, function: Callable[[], T]) -> "Deferred[T]":
-        """What the function returns or raises. Work begins in the order in which it was given."""
+        """What the function returns or raises. Work begins in the order in which it was given.
+
+        Once this is stopping nothing begins any more, and there is no answer: whoever asks was cut off.
+        """
         result: Deferred[T] = Deferred()
+        if self._is_stopping:
+            return result
         self._work.put((function, result))
         self._unfinished += 1
         if self._growing is None:
@@ -47,20 +58,25 @@ class WorkThreads:
     def _grow(self) -> None:
         self._growing = None
         if len(self._threads) < min(self._unfinished, self._limit):
-            thread = Thread(target=self._serve, name=f"{self._name}-{len(self._threads)}")
+            # One that hangs must not keep the process from ending.
+            thread = Thread(target=self._serve, name=f"{self._name}-{len(self._threads)}", daemon=True)
             thread.start()
             self._threads.append(thread)
             self._growing = self._reactor.callLater(GROW_S, self._grow)
 
-    def stop(self) -> None:
-        """Wait until all that was given is done; nothing may be given afterwards."""
+    async def stop(self) -> None:
+        """Returns once all that was given is done and no thread is left. If one hangs, that is never."""
         if self._growing is not None:
             self._growing.cancel()
             self._growing = None
-        for _ in self._threads:
-            self._work.put(None)
-        for thread in self._threads:
-            thread.join()
+        if not self._is_stopping:
+            self._is_stopping = True
+            for _ in self._threads:
+                self._work.put(None)
+        if self._threads:
+            at_rest: Deferred[None] = Deferred()
+            self._at_rest.append(at_rest)
+            await at_rest
 
     def _serve(self) -> None:
         while (given := self._work.get()) is not None:
@@ -72,6 +88,16 @@ class WorkThreads:
             self._reactor.callFromThread(self._deliver, result, outcome)
             # While the thread waits for more, it must not keep alive what it has given away.
             del given, function, result, outcome
+        self._reactor.callFromThread(self._ended, current_thread())
+
+    def _ended(self, thread: Thread) -> None:
+        # Telling so was the last that it did.
+        thread.join()
+        self._threads.remove(thread)
+        if not self._threads:
+            at_rest, self._at_rest = self._at_rest, []
+            for waiting in at_rest:
+                waiting.callback(None)
 
     def _deliver(self, result: "Deferred[Any]", outcome: Any) -> None:
         self._unfinished -= 1

@@ -8,10 +8,15 @@ import socket
 import ssl
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
+import psycopg2
+
 from tests.integration.federation.authority import Authority
+from tests.integration.federation.peers import eventually
 from tests.support.http_client import MatrixClient
+from tests.support.postgres import postgres_database
 from tests.support.server_process import ServerProcess
 from tests.support.server_test_case import ServerProcessTestCase
 
@@ -140,6 +145,21 @@ class ShutdownTests(ServerProcessTestCase):
         self.assertEqual(server.terminate(), 0)
         self.assertIn("shutdown_grace", server.log_text())
 
+    def test_database_that_does_not_answer_does_not_keep_it_from_ending(self) -> None:
+        database = postgres_database(self)
+        server = self.start_server(database, overrides={"popcube": {"shutdown_grace": "1s"}})
+        alice, room_id = self.given_room(server)
+        locking = psycopg2.connect(**database.as_connect_arguments())
+        self.addCleanup(locking.close)
+        with locking.cursor() as cursor:
+            cursor.execute("LOCK TABLE log_head IN ACCESS EXCLUSIVE MODE")
+            connection = self.connection(server)
+            connection.sendall(self.send_request(alice, room_id, 1))
+            waiting = "SELECT COUNT(*) FROM pg_locks WHERE NOT granted AND relation = 'log_head'::regclass"
+            eventually(lambda: _value(cursor, waiting) > 0, "the server's transaction waits")
+            self.assertEqual(server.terminate(), 0)
+        self.assertIn("A thread for write work does not end", server.log_text())
+
     def test_second_signal_ends_it_at_once(self) -> None:
         server = self.start_server()
         alice, room_id = self.given_room(server)
@@ -159,3 +179,8 @@ class ShutdownTests(ServerProcessTestCase):
         self.assertEqual(path.read_text(), f"{server.pid}\n")
         self.assertEqual(server.terminate(), 0)
         self.assertFalse(path.exists())
+
+
+def _value(cursor: Any, statement: str) -> Any:
+    cursor.execute(statement)
+    return cursor.fetchone()[0]

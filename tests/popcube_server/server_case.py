@@ -179,6 +179,7 @@ class ServerTestCase(SynchronousTestCase):
         for host, running in list(self.organisations.items()):
             if running is organisation:
                 self.successResultOf(Deferred.fromCoroutine(organisation.stop()))
+                organisation.close()
                 del self.organisations[host]
 
     def restart(self, host: str = ONE) -> None:

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -32,7 +32,12 @@ class WorkThreadsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = Reactor()
         self.threads = WorkThreads(self.reactor, "test", 2)
-        self.addCleanup(self.threads.stop)
+        self.addCleanup(self.stop)
+
+    def stop(self) -> None:
+        stopping = Deferred.fromCoroutine(self.threads.stop())
+        while not stopping.called:
+            self.reactor.step()
 
     def alive(self) -> int:
         return sum(thread.name.startswith("test-") for thread in threading.enumerate())
@@ -85,8 +90,34 @@ class WorkThreadsTests(SynchronousTestCase):
         done: list[int] = []
         for number in range(50):
             self.threads.run(lambda number=number: done.append(number))  # type: ignore[misc]
-        self.threads.stop()
+        self.stop()
         self.assertEqual(sorted(done), list(range(50)))
+        self.assertEqual(self.alive(), 0)
+
+    def test_stopping_is_over_only_when_no_thread_is_at_work(self) -> None:
+        go_on = threading.Event()
+        self.addCleanup(go_on.set)
+        result = self.threads.run(lambda: go_on.wait(TIMEOUT_S))
+        stopping = Deferred.fromCoroutine(self.threads.stop())
+        self.assertNoResult(stopping)
+        go_on.set()
+        self.reactor.step()
+        self.assertTrue(self.successResultOf(result))
+        self.assertNoResult(stopping)
+        self.reactor.step()
+        self.successResultOf(stopping)
+
+    def test_nothing_begins_after_the_end(self) -> None:
+        self.threads.run(int)
+        self.stop()
+        self.assertNoResult(self.threads.run(int))
+        self.assertEqual(self.alive(), 0)
+        self.assertEqual([], self.reactor.getDelayedCalls())
+
+    def test_thread_that_hangs_does_not_keep_the_process(self) -> None:
+        result = self.threads.run(lambda: threading.current_thread().daemon)
+        self.reactor.step()
+        self.assertTrue(self.successResultOf(result))
 
     def test_nobody_may_want_the_result_any_more(self) -> None:
         result = self.threads.run(int)

@@ -134,6 +134,7 @@ class SitesTestCase(ServerTestCase):
         organisation = self.organisations.pop(host)
         self.dead.add(host)
         self.successResultOf(Deferred.fromCoroutine(organisation.stop()))
+        organisation.close()
 
     def revive(self, host: str) -> None:
         self.dead.discard(host)
