@@ -34,7 +34,8 @@ SETTINGS = {
     "random_page_cost": "1.1",
     # Of a transaction that nothing begins: one message that ends with it.
     "default_transaction_isolation": "read committed",
-    # What `_literal` writes strings for.
+    # What `_BYTES` reads, and what `_literal` writes strings for.
+    "bytea_output": "hex",
     "standard_conforming_strings": "on",
 }
 """Of each connection."""
@@ -42,9 +43,13 @@ SETTINGS = {
 
 _INSERT = re.compile(r"INSERT INTO (\w+)")
 _VALUES = re.compile(r"VALUES \((\?(?:, \?)*)\)")
-_BYTES = psycopg2.extensions.new_type(
-    (17,), "BYTES", lambda value, cursor: None if value is None else bytes(psycopg2.BINARY(value, cursor))
-)
+
+
+def _read_bytes(value: Any, cursor: Any) -> bytes | None:
+    return None if value is None else bytes.fromhex(value[2:])
+
+
+_BYTES = psycopg2.extensions.new_type((17,), "BYTES", _read_bytes)
 
 
 def _where_found(sql: str) -> str:

@@ -5,7 +5,6 @@ from typing import Any
 
 import orjson
 
-from federation.room_dag.identifiers import is_user_id
 from popcube_server.rest.endpoint import Access, Call, endpoint
 from popcube_server.rest.parse import find_int, find_object, get_object, query_string
 from popcube_server.services.errors import BadJson
@@ -65,8 +64,7 @@ class Keys:
         for user_id, devices in get_object(call.body, "one_time_keys").items():
             if not isinstance(devices, dict) or not all(isinstance(one, str) for one in devices.values()):
                 raise BadJson(f"The devices of '{user_id}' must be an object of strings.")
-            if is_user_id(user_id):
-                users[user_id] = devices
+            users[user_id] = devices
         claimed = await self._claim_keys.claim(users, _timeout_ms(call))
         return {
             "failures": claimed.failures,

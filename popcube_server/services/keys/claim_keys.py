@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from federation.room_dag.identifiers import domain_of
+from federation.room_dag.identifiers import is_user_id
 from popcube_server.services.bounded_cache import BoundedCache
 from popcube_server.services.errors import TooLarge
 from popcube_server.services.keys.keys_elsewhere import KeysElsewhere
@@ -39,7 +39,7 @@ class ClaimKeys:
         remote: RemoteKeys,
         elsewhere: KeysElsewhere,
     ) -> None:
-        self._server_name = server_name
+        self._end_of_ours = f":{server_name}"
         self._database = database
         self._committer = committer
         self._remote = remote
@@ -48,13 +48,21 @@ class ClaimKeys:
         self._giving: BoundedCache[Pool, bool] = BoundedCache(POOLS_REMEMBERED)
 
     async def claim(self, users: Mapping[str, Mapping[str, str]], timeout_ms: int) -> ClaimedKeys:
-        """Algorithms by user ID and device ID. Unknown users, devices and algorithms are left out of the answer."""
+        """Algorithms by user ID and device ID.
+
+        What is no user ID, and unknown users, devices and algorithms are left out of the answer.
+        """
         if sum(len(devices) for devices in users.values()) > MAX_DEVICES:
             raise TooLarge(f"Claim keys of at most {MAX_DEVICES} devices at a time.")
+        # If it is no user ID, nobody has keys under it.
         local = {
-            user_id: devices for user_id, devices in users.items() if domain_of(user_id) == self._server_name
+            user_id: devices for user_id, devices in users.items() if user_id.endswith(self._end_of_ours)
         }
-        remote = {user_id: devices for user_id, devices in users.items() if user_id not in local}
+        remote = {
+            user_id: devices
+            for user_id, devices in users.items()
+            if user_id not in local and is_user_id(user_id)
+        }
         claimed = await self._claim_local(
             [
                 (user_id, device_id, algorithm)
