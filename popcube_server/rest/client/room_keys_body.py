@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from federation.room_dag.canonical_json import MAX_INTEGER
+from federation.room_dag.canonical_json import MAX_INTEGER, compact
 from popcube_server.rest.parse import find_bool, find_int, get_object
 from popcube_server.services.errors import BadJson, InvalidParam, MissingParam
 from popcube_server.services.keys.backup.session_keys import RoomSessionKey, SessionKey
@@ -31,7 +31,7 @@ def parse_session_key(room_id: str, session_id: str, key: Any) -> RoomSessionKey
     for name in (room_id, session_id):
         if not name or len(name.encode()) > MAX_NAME_BYTES:
             raise InvalidParam(f"IDs of rooms and sessions have 1 to {MAX_NAME_BYTES} bytes.")
-    data = orjson.dumps(get_object(key, "session_data"))
+    data = compact(orjson.dumps(get_object(key, "session_data")))
     if len(data) > MAX_SESSION_DATA_BYTES:
         raise InvalidParam(f"'session_data' may have at most {MAX_SESSION_DATA_BYTES} bytes.")
     is_verified = find_bool(key, "is_verified")

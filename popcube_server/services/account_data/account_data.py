@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import orjson
 
+from federation.room_dag.canonical_json import compact
 from federation.room_dag.identifiers import is_room_id
 from popcube_server.services.errors import BadJson, InvalidParam, NotAllowed, NotFound, TooLarge, WithCode
 from popcube_server.services.push.push_rules import PushRules
@@ -100,7 +101,7 @@ def check_room_id(room_id: str) -> None:
 def encode_content(content: Mapping[str, Any]) -> bytes:
     """Raises `TooLarge`, or `BadJson` for what no JSON can say."""
     try:
-        encoded = orjson.dumps(content)
+        encoded = compact(orjson.dumps(content))
     except orjson.JSONEncodeError:
         raise BadJson("The content cannot be stored as JSON.") from None
     if len(encoded) > MAX_CONTENT_BYTES:

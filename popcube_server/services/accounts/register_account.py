@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 
-import orjson
-
+from federation.room_dag.canonical_json import encode_canonical
 from popcube_server.services.accounts.user_names import new_user_id
 from popcube_server.services.auth.passwords import Passwords
 from popcube_server.services.errors import WithCode
@@ -95,9 +94,9 @@ class RegisterAccount:
 
 def _name(new: NewAccount) -> SetProfileField:
     if new.display_name is not None:
-        return SetProfileField(new.user_id, "displayname", orjson.dumps(new.display_name))
+        return SetProfileField(new.user_id, "displayname", encode_canonical(new.display_name))
     localpart = new.user_id[1:].partition(":")[0]
-    return NameNewAccount(new.user_id, "displayname", orjson.dumps(localpart))
+    return NameNewAccount(new.user_id, "displayname", encode_canonical(localpart))
 
 
 def _in_use() -> WithCode:

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from federation.room_dag.canonical_json import compact
 from popcube_server.services.errors import BadJson, InvalidParam, WithCode
 
 MAX_KEY_BYTES = 255
@@ -36,7 +37,7 @@ def encode_field(name: str, value: Any) -> bytes | None:
         _check_text(name, value)
     elif name == "m.tz" and not (isinstance(value, str) and len(value) <= MAX_TIME_ZONE_CHARACTERS):
         raise InvalidParam("'m.tz' must be the name of a time zone.")
-    return orjson.dumps(value)
+    return compact(orjson.dumps(value))
 
 
 def _check_text(name: str, value: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import orjson
 
+from federation.room_dag.canonical_json import compact
 from popcube_server.services.push.conditions import (
     ROOM_ID,
     TYPE,
@@ -130,7 +131,7 @@ def bits_of_actions(actions: Sequence[Any]) -> int:
 
 def _compile_rule(conditions: tuple[Condition, ...], actions: Sequence[Any]) -> CompiledRule:
     bits = bits_of_actions(actions)
-    return CompiledRule(conditions, bits, orjson.dumps(actions) if bits else _QUIET)
+    return CompiledRule(conditions, bits, compact(orjson.dumps(actions)) if bits else _QUIET)
 
 
 def _conditions(kind: str, rule: Mapping[str, Any], user_id: str) -> tuple[Condition, ...]:

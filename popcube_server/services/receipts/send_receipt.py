@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import orjson
 
+from federation.room_dag.canonical_json import encode_canonical
 from federation.rooms.event_store import EventStore
 from federation.rooms.stored_event import StoredEvent
 from popcube_server.services.account_data.account_data import FULLY_READ
@@ -115,7 +116,7 @@ class SendReceipt:
     ) -> Change:
         event_id = event.event.event_id
         if name == FULLY_READ:
-            return SetAccountData(user_id, room_id, FULLY_READ, orjson.dumps({"event_id": event_id}))
+            return SetAccountData(user_id, room_id, FULLY_READ, encode_canonical({"event_id": event_id}))
         return StoreReceipt(
             room_id, user_id, name, thread_id, event_id, event.ordering, self._platform.now_ms()
         )

@@ -2,6 +2,7 @@
 
 import enum
 import json
+import tracemalloc
 from typing import Any
 
 import orjson
@@ -141,3 +142,15 @@ class JsonDepthTests(SynchronousTestCase):
         check_json_depth({"a": [1, {"b": 2}]}, 3)
         self.assertRaises(NotCanonical, check_json_depth, {"a": [1, {"b": 2}]}, 2)
         self.assertRaises(NotCanonical, check_json_depth, [], 0)
+
+
+class MemoryTests(SynchronousTestCase):
+    def test_what_is_kept_takes_little_more_memory_than_its_bytes(self) -> None:
+        value = {"key": "x" * 300}
+        tracemalloc.start()
+        try:
+            kept = [encode_canonical(value) for _ in range(100)]
+            taken_bytes, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        self.assertLess(taken_bytes, 1.5 * sum(map(len, kept)))
