@@ -44,27 +44,28 @@ class CheckPassword:
         """
         candidates = possible_user_ids(name, self._server_name)
         key = candidates[-1] if candidates else ""
+        counted = address_key(address)
         # Whoever goes on guessing neither takes the threads from others nor uses up what an account is allowed.
-        self._bans.check_remembered(address)
+        self._bans.check_remembered(counted)
         changes = self._bans.changes
         # Spent before the slow part and given back after a success: a guess sent many times at once is many guesses.
         self._failed_attempts.spend(key)
         try:
             attempt, is_right = await self._platform.in_thread(
-                lambda: self._try(candidates, key, password, address_key(address))
+                lambda: self._try(candidates, key, password, counted)
             )
         except (LimitExceeded, StorageError) as error:
             # The password was not looked at.
             self._failed_attempts.give_back(key)
             if isinstance(error, LimitExceeded):
-                self._bans.remember(address, error)
+                self._bans.remember(counted, error)
             raise
         account = attempt.account
         if not is_right or account is None:
-            await self._bans.record_failure(address, key)
+            await self._bans.record_failure(counted, key)
             # The same for a wrong password, a wrong name and a deactivated account.
             raise NotAllowed("The user name or the password is wrong.")
-        await self._bans.forget_failures(address, key, SeenFailures(changes, attempt.is_counted))
+        await self._bans.forget_failures(counted, key, SeenFailures(changes, attempt.is_counted))
         self._failed_attempts.give_back(key)
         await self._renew_hash(account, password)
         return account

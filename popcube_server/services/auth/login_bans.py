@@ -48,7 +48,7 @@ class SeenFailures:
 
 
 class LoginBans:
-    """Counts failed logins by address and refuses the addresses that are banned. Kept over restarts."""
+    """Counts failed logins by address (`address_key`) and refuses those that are banned. Kept over restarts."""
 
     def __init__(self, database: Database, committer: Committer, log: Log, now_ms: Callable[[], int]) -> None:
         self._database = database
@@ -71,14 +71,14 @@ class LoginBans:
 
     def check_remembered(self, address: str) -> None:
         """Raise `LimitExceeded` if this address was refused before, and would be again."""
-        self.check_ended(self._ends_ms.get(address_key(address)))
+        self.check_ended(self._ends_ms.get(address))
 
     def remember(self, address: str, refusal: LimitExceeded) -> None:
         """`check_ended` refused this address just now. A ban is never taken back before its end."""
-        self._ends_ms.put(address_key(address), self._now_ms() + refusal.retry_after_ms)
+        self._ends_ms.put(address, self._now_ms() + refusal.retry_after_ms)
 
     async def record_failure(self, address: str, user_id: str) -> None:
-        await self._committer.commit(RecordLoginFailure(address_key(address), user_id, self._now_ms(), RULES))
+        await self._committer.commit(RecordLoginFailure(address, user_id, self._now_ms(), RULES))
 
     async def forget_failures(self, address: str, user_id: str, seen: SeenFailures) -> None:
         """After a right password: forget the failures of this account, not those of others, which may be guesses.
@@ -89,11 +89,11 @@ class LoginBans:
         is_counted = seen.is_counted
         if seen.changes != self._changes:
             until_ms, is_counted = await self._database.ask(
-                lambda tx: self._bans.find_ban_end_ms_and_failures(tx, address_key(address), user_id)
+                lambda tx: self._bans.find_ban_end_ms_and_failures(tx, address, user_id)
             )
             self.check_ended(until_ms)
         if is_counted:
-            await self._committer.commit(ForgetLoginFailures(address_key(address), user_id))
+            await self._committer.commit(ForgetLoginFailures(address, user_id))
 
     def _follow(self, entries: Sequence[LogEntry]) -> None:
         self._changes += any(entry.kind in _KINDS for entry in entries)

@@ -1,10 +1,14 @@
 """What is checked where there is no account costs what a hash of a password costs, and is of no password."""
 
+from typing import Any
+
 from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import VerifyMismatchError
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from popcube_server.services.auth.passwords import encode_hash
+from popcube_server.services.auth.passwords import Passwords, encode_hash
+from popcube_server.services.platform import Platform
 from synapse_like_config.popcube import Argon2Config
 
 
@@ -23,3 +27,26 @@ class HashOfNobodyTests(SynchronousTestCase):
         # Not InvalidHashError or any other VerificationError, which would come without computing.
         with self.assertRaises(VerifyMismatchError):
             self.hasher.verify(self.nobody, "a password")
+
+
+class OutdatedHashTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        no_threads: Any = None
+        platform = Platform(Clock(), lambda size: b"x" * size, no_threads)
+        self.passwords = Passwords(platform, Argon2Config(2, 16 * 1024, 1), None)
+
+    def test_hash_at_the_present_cost_is_not(self) -> None:
+        self.assertFalse(self.passwords.is_outdated(PasswordHasher(2, 16, 1).hash("a password")))
+
+    def test_hash_at_another_cost_is(self) -> None:
+        for other in (PasswordHasher(1, 16, 1), PasswordHasher(2, 32, 1), PasswordHasher(2, 16, 2)):
+            self.assertTrue(self.passwords.is_outdated(other.hash("a password")))
+
+    def test_hash_with_less_salt_or_of_fewer_bytes_is(self) -> None:
+        for other in (PasswordHasher(2, 16, 1, salt_len=8), PasswordHasher(2, 16, 1, hash_len=16)):
+            self.assertTrue(self.passwords.is_outdated(other.hash("a password")))
+
+    def test_hash_of_another_kind_is(self) -> None:
+        # Made by Synapse.
+        bcrypt = "$2b$04$abcdefghijklmnopqrstuu5LXZqGJJwZjqOdTaOGXYhvhnZz0xE7C"
+        self.assertTrue(self.passwords.is_outdated(bcrypt))
