@@ -27,6 +27,7 @@ from popcube_server.ending import Ending
 from popcube_server.logs import start_logging
 from popcube_server.organisation import Organisation, Threads, build_core, build_organisation
 from popcube_server.pid_file import remove_pid_file, write_pid_file
+from popcube_server.prompt_port import listen_promptly
 from popcube_server.request_context import RequestIds
 from popcube_server.rest.front_door.door import FrontDoor, JsonLimits
 from popcube_server.rest.front_door.limited_request import MAX_SIGNED_BYTES, limited_request
@@ -230,13 +231,14 @@ class Server:
             return lambda factory: self._reactor.listenUNIX(
                 str(path), factory, mode=listener.mode, wantPID=True
             ), "unix"
-        assert listener.port is not None
+        number = listener.port
+        assert number is not None
         if listener.tls:
             context = ssl.DefaultOpenSSLContextFactory(
                 str(self._config.tls.tls_private_key_path), str(self._config.tls.tls_certificate_path)
             )
-            return self._listen_with_tls(listener.port, context, address), "https"
-        return lambda factory: self._reactor.listenTCP(listener.port, factory, interface=address), "http"
+            return self._listen_with_tls(number, context, address), "https"
+        return lambda factory: listen_promptly(self._reactor, number, factory, address), "http"
 
     def _listen_with_tls(self, port: int, context: Any, address: str) -> Listen:
         return lambda factory: self._reactor.listenSSL(port, factory, context, interface=address)

@@ -8,6 +8,7 @@ from typing import Any
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.http import HTTPFactory
 
+from popcube_server.prompt_port import PromptConnection
 from storage.database import Waiter
 
 
@@ -43,6 +44,18 @@ class Connections:
         """It was answered, or its client is gone."""
         self._busy.discard(transport)
 
+    def hold(self, transport: object) -> None:
+        """What is written from now on is to be sent together, and at once."""
+        prompt = _prompt(transport)
+        if prompt is not None:
+            prompt.hold()
+
+    def release(self, transport: object) -> None:
+        """All of it was written."""
+        prompt = _prompt(transport)
+        if prompt is not None:
+            prompt.release()
+
     async def close(self) -> None:
         """Hang up where nothing is under way, and wait until the others have had their answers."""
         self._is_closing = True
@@ -73,3 +86,9 @@ class WatchedFactory(WrappingFactory[ProtocolWrapper]):
     def unregisterProtocol(self, p: Any) -> None:  # noqa: N802
         super().unregisterProtocol(p)  # type: ignore[no-untyped-call]
         self._connections.lost(p)
+
+
+def _prompt(transport: object) -> PromptConnection | None:
+    """What is under a connection, if it can be told when to send."""
+    under = transport.transport if isinstance(transport, ProtocolWrapper) else None
+    return under if isinstance(under, PromptConnection) else None

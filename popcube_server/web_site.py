@@ -12,6 +12,23 @@ class Root(Protocol):
     def render(self, request: Any) -> object: ...
 
 
+class QuietChannel(HTTPChannel):
+    """Asks its socket for addresses once, not for each request."""
+
+    _peer: IAddress | None = None
+    _host: IAddress | None = None
+
+    def getPeer(self) -> IAddress:  # noqa: N802
+        if self._peer is None:
+            self._peer = super().getPeer()  # type: ignore[no-untyped-call]
+        return self._peer
+
+    def getHost(self) -> IAddress:  # noqa: N802
+        if self._host is None:
+            self._host = super().getHost()  # type: ignore[no-untyped-call]
+        return self._host
+
+
 class QuietSite(HTTPFactory):
     """HTTP/1.1 for one listener; `make_request` makes `LimitedRequest`, which know the root from here.
 
@@ -21,7 +38,7 @@ class QuietSite(HTTPFactory):
 
     # By default there would be a proxy around each channel, to change to HTTP/2 if the library for it happens to be
     # there.
-    protocol = HTTPChannel  # type: ignore[assignment]
+    protocol = QuietChannel  # type: ignore[assignment]
 
     def __init__(
         self, root: Root, make_request: type[Request], reactor: Any, timeout_s: float | None

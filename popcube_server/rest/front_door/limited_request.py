@@ -36,6 +36,11 @@ class ConnectionWatch(Protocol):
 
     def ended(self, transport: object) -> None: ...
 
+    def hold(self, transport: object) -> None:
+        """What is written until the release goes in one piece, and at once, where the connection can do so."""
+
+    def release(self, transport: object) -> None: ...
+
 
 class BodyMemory:
     """How much memory the larger bodies of a listener's requests take, so that many at once cannot take all."""
@@ -116,17 +121,26 @@ class LimitedRequest(Request):
         self.process()
 
     def process(self) -> None:
-        # RFC 9110, 6.6.1: a server that has a clock says what time it is.
-        self.setHeader(b"Date", self.date.text())  # type: ignore[no-untyped-call]
         site: Any = self.channel.site  # type: ignore[attr-defined]
         site.root.render(self)
 
     def write(self, data: bytes) -> None:
-        if self.watch.is_closing and not self.startedWriting:
+        if self.startedWriting or self._disconnected:
+            super().write(data)  # type: ignore[no-untyped-call]
+            return
+        # RFC 9110, 6.6.1: a server that has a clock says what time it is.
+        self.setHeader(b"Date", self.date.text())  # type: ignore[no-untyped-call]
+        if self.watch.is_closing:
             # The server stops: the client is not to send its next request here.
             self.setHeader(b"Connection", b"close")  # type: ignore[no-untyped-call]
             self.channel.persistent = False
-        super().write(data)  # type: ignore[no-untyped-call]
+        transport = self.channel.transport
+        # Head and body: most answers are written whole.
+        self.watch.hold(transport)
+        try:
+            super().write(data)  # type: ignore[no-untyped-call]
+        finally:
+            self.watch.release(transport)
 
     def _refuse(self) -> None:
         self.is_refused = True
