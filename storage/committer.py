@@ -347,9 +347,11 @@ class Committer:
 
     def _publish(self, done: Sequence[_Done]) -> None:
         entries = [
-            LogEntry(position, change.kind, change.key(), change)
+            LogEntry(position, change.kind, key, change)
             for one in done
-            for position, change in zip(one.written.positions, one.written.changes, strict=True)
+            for position, change, key in zip(
+                one.written.positions, one.written.changes, one.written.keys, strict=True
+            )
             if change.logged
         ]
         if entries:
@@ -374,9 +376,11 @@ def _first_entry(done: Sequence[_Done]) -> tuple[int, str, tuple[str, ...]] | No
     """Position, kind and key of the first entry of the log that was written."""
     return next(
         (
-            (position, change.kind, change.key())
+            (position, change.kind, key)
             for one in done
-            for position, change in zip(one.written.positions, one.written.changes, strict=True)
+            for position, change, key in zip(
+                one.written.positions, one.written.changes, one.written.keys, strict=True
+            )
             if change.logged
         ),
         None,

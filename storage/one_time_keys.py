@@ -40,6 +40,7 @@ FALLBACK_USED: Final = "fallback_key.used"
 _CHUNK = 400
 Pool = tuple[str, str, str]
 """User ID, device ID, algorithm: what a claim takes a key from."""
+_DEVICE: Final = itemgetter(0, 1)
 _Pool = tuple[int, bytes, bytes]
 """The same, as the database has it."""
 
@@ -323,7 +324,7 @@ class ClaimOneTimeKeys(Change):
 
     def key(self) -> tuple[str, ...]:
         """User ID and device ID of each device, in turn: `storage.to_device.pairs` takes them apart."""
-        return tuple(chain.from_iterable(dict.fromkeys(pool[:2] for pool in self.pools)))
+        return tuple(chain.from_iterable(dict.fromkeys(map(_DEVICE, self.pools))))
 
     def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
         assert isinstance(result, GivenKeys)

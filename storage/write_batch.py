@@ -60,10 +60,12 @@ class Arrival:
 
 @dataclass(slots=True)
 class Written:
-    """What was written together: changes, the position and result of each, the log's new head."""
+    """What was written together: changes, the key, position and result of each, the log's new head."""
 
     head: int
     changes: Sequence[Change] = ()
+    keys: list[tuple[str, ...]] = field(default_factory=list)
+    """Empty for what has no entry in the log."""
     positions: list[int] = field(default_factory=list)
     results: list[object] = field(default_factory=list)
 
@@ -104,6 +106,7 @@ class WriteBatch:
         added = self._write_changes(tx, head, [RecordsTouched()], [""])
         written.head = added.head
         written.changes = [*written.changes, *added.changes]
+        written.keys += added.keys
         written.positions += added.positions
         written.results += added.results
 
@@ -130,6 +133,7 @@ class WriteBatch:
             if change.logged:
                 next_position += 1
             written.positions.append(next_position if change.logged else 0)
+            written.keys.append(change.key() if change.logged else ())
         self._write_log(tx, written, origins)
         written.results = [None] * len(changes)
         for run in _runs(changes):
@@ -146,8 +150,10 @@ class WriteBatch:
         tx.later(
             "INSERT INTO log (position, kind, at_ms, entry_key, origin) VALUES (?, ?, ?, ?, ?)",
             [
-                (position, kinds[change.kind], now_ms, orjson.dumps(change.key()), sites[origin])
-                for position, change, origin in zip(written.positions, written.changes, origins, strict=True)
+                (position, kinds[change.kind], now_ms, orjson.dumps(key), sites[origin])
+                for position, change, key, origin in zip(
+                    written.positions, written.changes, written.keys, origins, strict=True
+                )
                 if change.logged
             ],
         )

@@ -246,6 +246,18 @@ class DatabaseTests(StorageMixin):
         found = self.read(lambda tx: tx.all("SELECT scope, request, event_id, at_ms FROM transactions"))
         self.assertEqual(sorted(found), sorted(changes))
 
+    def test_many_plain_values_written_later_are_what_they_were(self) -> None:
+        plain = ["it's", '"quoted"', "{,}", "NULL", "", " ", "100%", "?", "-- ;", "%s", "a, b"]
+        insert = "INSERT INTO transactions (scope, request, event_id, at_ms) VALUES (?, ?, ?, ?)"
+        rows: list[tuple[str, bytes, str, int]] = []
+        for number, more in enumerate(([], ["\x01"], ["a\x01b", "\x01"], ["\\"], ["\u00e9"])):
+            values = [*plain, *more]
+            changes = [(f"{text}{number}", text.encode(), text, number) for text in values]
+            self.database.write_now(partial(WriteTransaction.later, sql=insert, rows=changes))
+            rows += changes
+        found = self.read(lambda tx: tx.all("SELECT scope, request, event_id, at_ms FROM transactions"))
+        self.assertEqual(sorted(found), sorted(rows))
+
     def test_many_values_of_several_kinds_are_written_one_by_one(self) -> None:
         rows = [
             (901 + number, memoryview(b"%d" % number) if number % 2 else b"x%d" % number)
