@@ -54,22 +54,15 @@ class ClaimKeys:
         """
         if sum(len(devices) for devices in users.values()) > MAX_DEVICES:
             raise TooLarge(f"Claim keys of at most {MAX_DEVICES} devices at a time.")
-        # If it is no user ID, nobody has keys under it.
-        local = {
-            user_id: devices for user_id, devices in users.items() if user_id.endswith(self._end_of_ours)
-        }
-        remote = {
-            user_id: devices
-            for user_id, devices in users.items()
-            if user_id not in local and is_user_id(user_id)
-        }
-        claimed = await self._claim_local(
-            [
-                (user_id, device_id, algorithm)
-                for user_id, of in local.items()
-                for device_id, algorithm in of.items()
-            ]
-        )
+        local: list[Pool] = []
+        remote = {}
+        for user_id, devices in users.items():
+            if user_id.endswith(self._end_of_ours):
+                # If it is no user ID, nobody has keys under it.
+                local += [(user_id, device_id, algorithm) for device_id, algorithm in devices.items()]
+            elif is_user_id(user_id):
+                remote[user_id] = devices
+        claimed = await self._claim_local(local)
         if not remote:
             return ClaimedKeys(claimed)
         answer = await self._remote.claim(remote, timeout_ms)
