@@ -70,8 +70,8 @@ class RegisterAccount:
         return user_id
 
     async def register(self, new: NewAccount, *also: Change) -> None:
-        """Make the account; `also` is committed together with it."""
-        password_hash = None if new.password is None else await self._passwords.hash(new.password)
+        """Make the account; `also` is committed together with it. Raises `WithCode` if the name is taken."""
+        password_hash = None if new.password is None else await self._hash(new.user_id, new.password)
         changes: list[Change] = [
             CreateAccount(
                 new.user_id,
@@ -90,6 +90,16 @@ class RegisterAccount:
             await self._committer.commit(*changes)
         except AccountExists as error:
             raise _in_use() from error
+
+    async def _hash(self, user_id: str, password: str) -> str:
+        # On the thread that hashes: the way to another one and back takes longer than the answer.
+        return await self._platform.in_thread(lambda: self._hash_if_free(user_id, password))
+
+    def _hash_if_free(self, user_id: str, password: str) -> str:
+        """Nothing is hashed, and nobody's commit made to wait, for a name that is taken."""
+        if self._database.ask_here(lambda tx: self._accounts.exists(tx, user_id)):
+            raise _in_use()
+        return self._passwords.hash_here(password)
 
 
 def _name(new: NewAccount) -> SetProfileField:

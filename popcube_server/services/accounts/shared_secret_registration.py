@@ -65,7 +65,7 @@ class SharedSecretRegistration:
         if not hmac.compare_digest(shared_secret_mac(secret, request), request.mac.encode()):
             raise NotAllowed("The HMAC is wrong.")
         self._used[request.nonce] = self._platform.now_ms()
-        user_id = await self._register_account.check_available(request.name)
+        user_id = self._register_account.check_possible(request.name)
         owner = SessionOwner(user_id, self._start_session.position, request.is_admin)
         session = self._start_session.prepare(owner, DeviceChoice(None, None, False))
         await self._register_account.register(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from popcube_server.services.accounts.register_account import NewAccount, RegisterAccount
-from popcube_server.services.auth.interactive_auth import InteractiveAuth
+from popcube_server.services.auth.interactive_auth import Confirmed, InteractiveAuth
 from popcube_server.services.auth.interactive_session import Flow, Operation
 from popcube_server.services.auth.login_bans import address_key
 from popcube_server.services.auth.password_policy import check_password
@@ -16,7 +16,7 @@ from popcube_server.services.auth.start_session import (
     StartSession,
     check_device,
 )
-from popcube_server.services.errors import MissingParam, NotAllowed
+from popcube_server.services.errors import AuthenticationNeeded, MissingParam, NotAllowed, WithCode
 from popcube_server.services.rate_limits import RateLimiter
 from storage.change import Change
 from storage.registration_tokens import TokenUsedUp, UseRegistrationToken
@@ -68,15 +68,16 @@ class SignUp:
         if wanted.password is not None:
             check_password(self._policy, wanted.password)
         check_device(wanted.device)
-        if wanted.name is not None:
-            await self._check_name(wanted.name)
-        self._by_address.check(address_key(address))
-        operation = Operation(endpoint, "", wanted.name or "", wanted.parameters)
-        confirmed = await self._interactive_auth.confirm(operation, self._flows(), wanted.auth, address)
+        # Whether it is still to be had is seen when the account is made.
+        user_id = self._user_id(wanted.name)
+        counted = address_key(address)
+        self._by_address.check(counted)
+        confirmed = await self._confirm(
+            Operation(endpoint, "", wanted.name or "", wanted.parameters), wanted, address
+        )
         if wanted.password is None:
             raise MissingParam("'password' is missing.")
-        user_id = self._user_id(wanted.name)
-        self._by_address.spend(address_key(address))
+        self._by_address.spend(counted)
         also: list[Change] = []
         if confirmed.registration_token is not None:
             also.append(UseRegistrationToken(confirmed.registration_token, confirmed.session_id))
@@ -89,6 +90,10 @@ class SignUp:
             await self._register_account.register(NewAccount(user_id, wanted.password), *also)
         except TokenUsedUp as error:
             raise NotAllowed("The registration token cannot be used any more.") from error
+        except WithCode:
+            # The name is taken, for which no password was hashed.
+            self._by_address.give_back(counted)
+            raise
         if wanted.inhibit_login:
             return user_id, None
         self._start_session.began(session)
@@ -107,17 +112,27 @@ class SignUp:
         self._start_session.began(session)
         return session.tokens
 
+    async def _confirm(self, operation: Operation, wanted: Wanted, address: str) -> Confirmed:
+        # "Homeservers MUST perform the relevant checks and return these codes before performing User-Interactive
+        # Authentication."
+        if self._section.registration_requires_token:
+            await self._check_free(wanted.name)
+        try:
+            return await self._interactive_auth.confirm(operation, self._flows(), wanted.auth, address)
+        except AuthenticationNeeded:
+            # Where no token is asked for, nothing is proved: whoever sends the stage with the first request hears of
+            # the name when the account is made, a moment later.
+            await self._check_free(wanted.name)
+            raise
+
     def _flows(self) -> tuple[Flow, ...]:
         return ((REGISTRATION_TOKEN,),) if self._section.registration_requires_token else ((DUMMY,),)
 
-    async def _check_name(self, name: str) -> None:
-        if self._section.inhibit_user_in_use_error:
-            self._register_account.check_possible(name)
-        else:
+    async def _check_free(self, name: str | None) -> None:
+        if name is not None and not self._section.inhibit_user_in_use_error:
             await self._register_account.check_available(name)
 
     def _user_id(self, name: str | None) -> str:
-        """Whether it is still to be had is seen when the account is written."""
         if name is None:
             return self._register_account.random_user_id()
         return self._register_account.check_possible(name)

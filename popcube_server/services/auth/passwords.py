@@ -38,7 +38,11 @@ class Passwords:
         self._usual_form = _form(self._nobody)
 
     async def hash(self, password: str) -> str:
-        return await self._platform.in_thread(lambda: self._hasher.hash(self._prepared(password)))
+        return await self._platform.in_thread(lambda: self.hash_here(password))
+
+    def hash_here(self, password: str) -> str:
+        """`hash` on the calling thread, which is not the reactor's."""
+        return self._hasher.hash(self._prepared(password))
 
     def is_outdated(self, password_hash: str) -> bool:
         """Whether a new hash of the same password would be a better one."""

@@ -53,6 +53,12 @@ class RegisterTests(WitnessedTestCase):
             self.assert_refused(self.post(REGISTER, wanted(name)), 400, "M_USER_IN_USE")
             self.assert_refused(self.get(f"{AVAILABLE}?username={name}"), 400, "M_USER_IN_USE")
 
+    def test_taken_name_is_refused_before_anybody_is_led_through_stages(self) -> None:
+        self.given_user("alice")
+        for auth in (None, {}, {"type": "m.login.password"}):
+            body = {key: value for key, value in wanted(auth=auth).items() if value is not None}
+            self.assert_refused(self.post(REGISTER, body), 400, "M_USER_IN_USE")
+
     def test_name_taken_in_one_organisation_is_free_in_the_other(self) -> None:
         self.given_user("alice")
         self.assertTrue(
@@ -137,3 +143,9 @@ class RegistrationLimitTests(WitnessedTestCase):
         self.assert_refused(answer, 429, "M_LIMIT_EXCEEDED")
         self.clock.advance(answer[1]["retry_after_ms"] / 1000)
         self.given_user("c")
+
+    def test_taken_name_uses_nothing_up(self) -> None:
+        self.ok(self.post(REGISTER, wanted("a")))
+        for _ in range(3):
+            self.assert_refused(self.post(REGISTER, wanted("a")), 400, "M_USER_IN_USE")
+        self.ok(self.post(REGISTER, wanted("b")))

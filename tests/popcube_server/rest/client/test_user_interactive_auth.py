@@ -174,6 +174,13 @@ class RegistrationTokenTests(WitnessedTestCase):
         self.ok(self.post(REGISTER, {"username": "a", "password": "x", "auth": {"session": session}}))
         self.assertFalse(self.is_valid())
 
+    def test_taken_name_takes_no_use(self) -> None:
+        self.given_token(uses=2)
+        self.ok(self.register("a"))
+        status, answer = self.register("a")
+        self.assertEqual((status, answer["errcode"]), (400, "M_USER_IN_USE"))
+        self.assertTrue(self.is_valid())
+
     def test_use_that_was_only_held_comes_back(self) -> None:
         self.given_token(uses=1)
         session = self.post(REGISTER, {"username": "a", "password": "x"})[1]["session"]
