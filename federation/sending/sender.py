@@ -47,6 +47,8 @@ RETRY_S: Final = 5.0
 RENEW_TYPING_S: Final = 30.0
 """Servers are known to stop showing after a minute that somebody types, if they do not hear it again."""
 MEMBER: Final = "m.room.member"
+_KINDS: Final = {StoreEvent.kind, ForwardEvent.kind, SendToRemoteDevices.kind, DestinationBack.kind}
+"""Entries of which something goes out, beside those of devices and what passes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +138,32 @@ class Sender:
             if isinstance(entry.change, StoreEvent) and self._is_ours(entry.change.sender):
                 # Who is in the room now, not when the entry's turn comes: who joins later gets nothing of before.
                 self._sources.servers.warm(entry.change.room_id)
-        if not self._running and self._timer is None and not self._stopping:
+        if self._running or self._timer is not None or self._stopping:
+            return
+        is_next = self._begun and entries[0].position == self._position.value + 1
+        if is_next and not any(map(self._concerns, entries)):
+            self._passed(entries)
+            self._save_when_due()
+        else:
             # Not from within the log: its other followers, and whoever wrote, come first.
             self._schedule(0)
+
+    def _concerns(self, entry: LogEntry) -> bool:
+        return (
+            entry.kind in _KINDS
+            or self._sources.devices.concerns(entry)
+            or self._sources.ephemeral.concerns(entry)
+        )
+
+    def _passed(self, entries: Sequence[LogEntry]) -> None:
+        self._position.value = entries[-1].position
+        # What was written down of the place itself is no reason to write it down again.
+        self._has_news = self._has_news or any(entry.kind != SaveProgress.kind for entry in entries)
+
+    def _save_when_due(self) -> None:
+        is_idle = self._save_timer is None and not self._stopping
+        if is_idle and self._has_news and self._reached() > self._saved:
+            self._save_timer = self._sources.clock.callLater(SAVE_AFTER_S, self._save_now)
 
     def _schedule(self, delay_s: float) -> None:
         self._timer = self._sources.clock.callLater(delay_s, self._begin)
@@ -168,13 +193,9 @@ class Sender:
         while not self._stopping and self._position.value < self._sources.log.position:
             for entry in await self._read():
                 await self._take(entry)
-                self._position.value = entry.position
-                # What was written down of the place itself is no reason to write it down again.
-                self._has_news = self._has_news or entry.kind != SaveProgress.kind
+                self._passed((entry,))
             await self._deliveries.flush()
-        is_due = self._has_news and self._reached() > self._saved
-        if self._save_timer is None and not self._stopping and is_due:
-            self._save_timer = self._sources.clock.callLater(SAVE_AFTER_S, self._save_now)
+        self._save_when_due()
         self._rest()
 
     def _rest(self) -> None:
