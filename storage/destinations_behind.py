@@ -1,6 +1,7 @@
 """What other servers were not sent while they did not answer, or were too slow: rooms, and since when.
 
-Tables `federation_lagging` and `federation_behind`; forgetting a destination clears `federation_to_device` too.
+Tables `federation_lagging` and `federation_behind`; forgetting a destination clears `federation_overlooked` and
+`federation_to_device` too.
 """
 
 from collections.abc import Sequence
@@ -175,6 +176,7 @@ class ForgetDestination(Change):
         names = [(change.destination,) for _, change in changes]
         tx.many("DELETE FROM federation_lagging WHERE destination = ?", names)
         tx.many("DELETE FROM federation_behind WHERE destination = ?", names)
+        tx.many("DELETE FROM federation_overlooked WHERE destination = ?", names)
         tx.many("DELETE FROM federation_to_device WHERE destination = ?", names)
 
 

@@ -5,6 +5,7 @@ contradict what it heard, is here once this site has taken in its log up to wher
 From then on nobody can bring back what the record speaks of:
 
 - that an event is to be passed on (`forward`): the entry of the log is there, and a repeat would only be sent again;
+- that a server passed over an event, or has it now (`federation_overlooked`): the same;
 - that media were deleted (`deleted_media`): a look at them on the other side of a cut has arrived, if there was one.
 """
 
@@ -17,6 +18,7 @@ from storage.change import Change
 from storage.database import IN_LIST_LIMIT, Transaction, WriteTransaction
 from storage.forwarded_events import ForwardEvent
 from storage.media_use import DeleteUnusedMedia
+from storage.overlooked_events import OVERLOOKED
 from storage.replication.record_index import RecordIndex
 from synapse_like_config.lazy_dataclasses import dataclass
 
@@ -39,10 +41,8 @@ class ForgetTold(Change):
         for _, change in changes:
             bound = find_told(tx, change.peers)
             if bound > 0:
-                tx.run(
-                    "DELETE FROM records WHERE kind = ? AND position <= ?",
-                    (tx.name_id(ForwardEvent.kind), bound),
-                )
+                kinds = tuple(tx.name_ids((ForwardEvent.kind, OVERLOOKED)).values())
+                tx.run("DELETE FROM records WHERE kind IN (??) AND position <= ?", (kinds, bound))
                 _forget_deleted_media(tx, bound)
 
 

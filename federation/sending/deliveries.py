@@ -29,6 +29,7 @@ from storage.committer import Committed
 from storage.database import Waiter, start
 from storage.destinations_behind import DestinationsBehindRepository
 from storage.device_list_updates import DeviceUpdate
+from storage.overlooked_events import ForgetOverlooked
 from storage.sender_epoch import SenderReplaced
 from storage.to_device_remote import ToDeviceRemoteRepository
 
@@ -62,7 +63,9 @@ class Deliveries:
         self._catching_up = CatchingUp(
             tools.database, tools.missed, self._falling_behind, self._tenure, position
         )
-        self._overlooked = Overlooked(tools.clock, tools.servers, self._add_again)
+        self._overlooked = Overlooked(
+            tools.clock, tools.database, tools.servers, self._tenure, self._add_again
+        )
         self._under_way = UnderWay(server_name, tools.transactions, tools.clock, self._tenure)
         self._work = WorkOff(
             tools.batches,
@@ -121,6 +124,7 @@ class Deliveries:
             self._parked.park(one.destination, max(0, one.retry_at_ms - now_ms) / 1000)
         for destination in waiting:
             self.add_messages(destination)
+        await self._overlooked.begin()
 
     async def stop(self) -> None:
         """Break off the transactions under way: they are sent again after the next start."""
@@ -159,10 +163,15 @@ class Deliveries:
             elif destination != self._server_name:
                 self._add_event(destination, event)
 
-    def _add_again(self, destination: str, event: QueuedEvent) -> None:
-        # Whoever has taken over sends it, if anybody does: nothing would ever take it from a queue here.
-        if not self._tenure.is_over:
+    async def _add_again(self, destination: str, events: Sequence[QueuedEvent]) -> None:
+        # Whoever has taken over sends them, if anybody does: nothing would ever take them from a queue here.
+        if self._tenure.is_over or not events:
+            return
+        for event in events:
             self.add_event(event, (destination,), ())
+        if destination in self._parked:
+            await self.flush()
+            await self.commit(ForgetOverlooked(destination, tuple(event.event_id for event in events)))
 
     def _add_event(self, destination: str, event: QueuedEvent) -> None:
         queue = self._queues.add_event(destination, event)

@@ -10,6 +10,7 @@ from federation.sending.tenure import Tenure
 from storage.change import Change
 from storage.committer import CommitFailed
 from storage.destinations_behind import FallBehind, RoomBehind
+from storage.overlooked_events import ForgetOverlooked
 
 
 class FallingBehind:
@@ -69,7 +70,10 @@ class FallingBehind:
             )
         since = (self._position() if queue.floor is None else queue.floor) - 1
         fallen = FallBehind(queue.destination, since, tuple(rooms.values()))
-        await self._tenure.commit(fallen, *self.told(queue.destination, since))
+        # What it passed over before is one thing more that it misses now.
+        overlooked = tuple(event.event_id for event in waiting if event.times_overlooked)
+        forgotten = (ForgetOverlooked(queue.destination, overlooked),) if overlooked else ()
+        await self._tenure.commit(fallen, *self.told(queue.destination, since), *forgotten)
         queue.floor = None
 
     def told(self, destination: str, since: int | None) -> Sequence[Change]:

@@ -74,7 +74,8 @@ class NotTaken:
         """Nothing goes there: not whitelisted, or a name that is this server's."""
         self._queues.drop(queue.destination)
         self._catching_up.drop(queue.destination)
-        if batch.messages or queue.has_messages or queue.is_behind:
+        was_sent_before = any(event.times_overlooked for event in queue.events)
+        if batch.messages or queue.has_messages or queue.is_behind or was_sent_before:
             forgotten = ForgetDestination(queue.destination)
             await self._tenure.commit(forgotten, *self._falling_behind.told(queue.destination, None))
 

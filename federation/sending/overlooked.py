@@ -7,14 +7,20 @@ nothing said after them, they would never be heard of there. Source: server-serv
 """
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
+
+from twisted.python.failure import Failure
 
 from federation.expiring_cache import ExpiringCache
 from federation.sending.destination_queue import Clock, QueuedEvent, Timer
 from federation.sending.room_servers import RoomServers
-from storage.database import start
+from federation.sending.tenure import Tenure
+from storage.change import Change
+from storage.database import Database, start
+from storage.overlooked_events import ForgetOverlooked, NoteOverlooked, OverlookedEventsRepository
+from storage.sender_epoch import SenderReplaced
 
 logger = logging.getLogger(__name__)
 
@@ -25,52 +31,88 @@ MAX_WAITING: Final = 1_000
 GIVEN_UP_MS: Final = 3_600_000
 MAX_GIVEN_UP: Final = 10_000
 
+SendAgain = Callable[[str, Sequence[QueuedEvent]], Awaitable[None]]
+"""A destination, and what it is to be sent."""
+
 
 class Overlooked:
-    """Sends them again, a few times. After a restart it does not: the room's next event tells of them."""
+    """Sends them again, a few times. The database knows of them: whoever sends next goes on with it."""
 
     def __init__(
-        self, clock: Clock, servers: RoomServers, send_again: Callable[[str, QueuedEvent], None]
+        self, clock: Clock, database: Database, servers: RoomServers, tenure: Tenure, send_again: SendAgain
     ) -> None:
         self._clock = clock
+        self._database = database
+        self._repository = OverlookedEventsRepository()
         self._servers = servers
+        self._tenure = tenure
         self._send_again = send_again
         self._timers: set[Timer] = set()
         self._given_up: ExpiringCache[tuple[str, str], bool] = ExpiringCache(MAX_GIVEN_UP, self._now_ms)
         """(Destination, room): it passes over whatever is said there, or says nothing of what it takes."""
 
-    def note(self, destination: str, events: Iterable[QueuedEvent], answer: Mapping[str, Any]) -> None:
-        """What `destination` answered to a transaction with these events."""
-        again = []
+    async def begin(self) -> None:
+        """Go on for whoever sent before."""
+        by_destination: dict[str, list[QueuedEvent]] = {}
+        for one in await self._database.read(self._repository.get_all):
+            event = QueuedEvent(one.nid, one.room_id, one.event_id, times_overlooked=1)
+            by_destination.setdefault(one.destination, []).append(event)
+        for destination, events in by_destination.items():
+            await self._send(destination, events)
+
+    def note(
+        self, destination: str, events: Iterable[QueuedEvent], answer: Mapping[str, Any]
+    ) -> Sequence[Change]:
+        """What `destination` answered to a transaction with these events; what is to be written down of that."""
+        again: list[QueuedEvent] = []
+        over: list[QueuedEvent] = []
         for event in events:
-            if event.event_id in answer["pdus"]:
-                continue
-            room = (destination, event.room_id)
-            if event.times_overlooked == len(PAUSES_S):
-                self._given_up.put(room, True, self._now_ms() + GIVEN_UP_MS)
-            elif self._given_up.find(room) is None:
-                again.append(replace(event, times_overlooked=event.times_overlooked + 1))
-        if not again or len(self._timers) >= MAX_WAITING:
-            return
-        logger.info("%s passed over %d events, which are sent again", destination, len(again))
+            is_again = event.event_id not in answer["pdus"] and self._is_wanted(destination, event)
+            (again if is_again else over).append(event)
+        if len(self._timers) >= MAX_WAITING:
+            over += again
+            again.clear()
+        changes: list[Change] = []
+        ended = tuple(event.event_id for event in over if event.times_overlooked)
+        if ended:
+            changes.append(ForgetOverlooked(destination, ended))
+        if again:
+            logger.info("%s passed over %d events, which are sent again", destination, len(again))
+            new = tuple(event.event_id for event in again if not event.times_overlooked)
+            if new:
+                changes.append(NoteOverlooked(destination, new))
+            self._send_later(destination, again)
+        return changes
+
+    def _is_wanted(self, destination: str, event: QueuedEvent) -> bool:
+        """Whether what was passed over is to be sent once more."""
+        room = (destination, event.room_id)
+        if event.times_overlooked < len(PAUSES_S):
+            return self._given_up.find(room) is None
+        self._given_up.put(room, True, self._now_ms() + GIVEN_UP_MS)
+        return False
+
+    def _send_later(self, destination: str, events: Iterable[QueuedEvent]) -> None:
+        again = [replace(event, times_overlooked=event.times_overlooked + 1) for event in events]
         again.sort(key=lambda event: event.position)
         pause_s = PAUSES_S[min(event.times_overlooked for event in again) - 1]
 
         def send() -> None:
             self._timers.discard(timer)
-            start(
-                self._send(destination, again),
-                lambda failure: logger.error("Not sent again to %s: %s", destination, failure.value),
-            )
+            start(self._send(destination, again), lambda failure: _not_sent(destination, failure))
 
         timer = self._clock.callLater(pause_s, send)
         self._timers.add(timer)
 
     async def _send(self, destination: str, events: Iterable[QueuedEvent]) -> None:
+        staying: list[QueuedEvent] = []
+        left: list[QueuedEvent] = []
         for event in events:
-            # It may have left meanwhile.
-            if destination in await self._servers.get(event.room_id):
-                self._send_again(destination, event)
+            is_there = destination in await self._servers.get(event.room_id)
+            (staying if is_there else left).append(event)
+        if left:
+            await self._tenure.commit(ForgetOverlooked(destination, tuple(event.event_id for event in left)))
+        await self._send_again(destination, staying)
 
     def stop(self) -> None:
         """Send nothing again any more."""
@@ -80,3 +122,9 @@ class Overlooked:
 
     def _now_ms(self) -> int:
         return int(self._clock.seconds() * 1000)
+
+
+def _not_sent(destination: str, failure: Failure) -> None:
+    # Whoever has taken over sends them.
+    if not failure.check(SenderReplaced):
+        logger.error("Not sent again to %s: %s", destination, failure.value)

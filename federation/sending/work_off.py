@@ -60,9 +60,12 @@ class WorkOff:
                 if queue.is_empty:
                     break
                 continue
-            if not batch.is_empty and not await self._send(queue, batch):
-                return
-            await self._acknowledge(queue, batch)
+            answer: Mapping[str, Any] | None = None
+            if not batch.is_empty:
+                answer = await self._send(queue, batch)
+                if answer is None:
+                    return
+            await self._acknowledge(queue, batch, answer)
         queue.state = State.IDLE
         if queue.is_empty:
             self._queues.drop(queue.destination)
@@ -72,33 +75,37 @@ class WorkOff:
             queue.floor = queue.find_oldest()
         return await self._batches.make(queue, self._position(), int(self._clock.seconds() * 1000))
 
-    async def _send(self, queue: DestinationQueue, batch: Batch) -> bool:
-        """Whether it was acknowledged; if not, the queue is backing off."""
+    async def _send(self, queue: DestinationQueue, batch: Batch) -> Mapping[str, Any] | None:
+        """What was answered; None if it was not acknowledged, and then the queue is backing off."""
         if not self._tenure.is_held():
             # Another site may be sending by now. It begins where this one is known to have come.
-            return False
+            return None
         try:
             answer = await self._under_way.send(queue.destination, batch)
         except CancelledError:
             # The server stops: the queue's floor sees to it that this is sent again.
-            return False
+            return None
         except NotFederated:
             await self._not_taken.forget(queue, batch)
-            return False
+            return None
         except FederationError as error:
             logger.info("Not sent: %s", error)
             await self._not_taken.leave_alone(queue, batch, error)
-            return False
+            return None
         _log_refused(queue.destination, answer)
-        self._overlooked.note(queue.destination, batch.events, answer)
-        return True
+        return answer
 
-    async def _acknowledge(self, queue: DestinationQueue, batch: Batch) -> None:
+    async def _acknowledge(
+        self, queue: DestinationQueue, batch: Batch, answer: Mapping[str, Any] | None
+    ) -> None:
+        """`answer` is None if nothing of the batch was left to be sent."""
         queue.drop_events(batch.events)
         queue.pause_ms = 0
         queue.limit = min(2 * queue.limit, MAX_PDUS)
         queue.is_careful = queue.is_careful and queue.limit < MAX_PDUS
         changes: list[Change] = []
+        if answer is not None:
+            changes += self._overlooked.note(queue.destination, batch.events, answer)
         if batch.messages:
             changes.append(RemoteDelivered(queue.destination, batch.messages))
         if batch.rooms:

@@ -20,6 +20,7 @@ from storage.replication.kinds.media import MEDIA
 from storage.replication.kinds.notifications import NOTIFICATIONS
 from storage.replication.kinds.old_site_keys import OLD_SITE_KEYS
 from storage.replication.kinds.one_time_keys import ONE_TIME_KEYS
+from storage.replication.kinds.overlooked import OVERLOOKED_EVENTS
 from storage.replication.kinds.profiles import PROFILES
 from storage.replication.kinds.received import RECEIVED
 from storage.replication.kinds.rooms import ROOMS
@@ -42,6 +43,7 @@ ALL_KINDS: Final[Sequence[RecordKind]] = (
     KEY_SIGNATURES,
     OLD_SITE_KEYS,
     LAGS,
+    OVERLOOKED_EVENTS,
     *KEYS,
     *KEY_BACKUPS,
     *ONE_TIME_KEYS,

@@ -11,6 +11,7 @@ from federation.sending.presence_renewal import INTERVAL_S
 from federation.transport.errors import HttpRefusal, NotFederated
 from storage.destinations_behind import DestinationsBehindRepository
 from storage.forwarded_events import ForwardEvent
+from storage.overlooked_events import OverlookedEventsRepository
 from storage.presence import SetPresence
 from storage.receipts import PRIVATE, PUBLIC, StoreReceipt
 from storage.sender_epoch import HoldDuty, SenderReplaced, TakeOver
@@ -107,6 +108,69 @@ class SenderTests(SenderMixin):
         self.set_state(room_id, f"@remote:{X}", "m.room.member", f"@remote:{X}", {"membership": "leave"})
         self.pass_time(1)
         self.assertEqual(self.others.bodies(X), ["hello"])
+        self.assertEqual(self.overlooked(), [])
+
+    def overlooked(self) -> list[tuple[str, str]]:
+        rows = self.result(self.database.read(OverlookedEventsRepository().get_all))
+        return [(row.destination, row.event_id) for row in rows]
+
+    def test_event_that_a_server_passes_over_is_sent_again_after_a_restart(self) -> None:
+        room_id = self.given_shared_room(X, Y)
+        self.others.passing_over.add(X)
+        event_id = self.say(room_id, "welcome")
+        # Until the sender's place is past it.
+        self.pass_time(30)
+        self.assertEqual(self.overlooked(), [(X, event_id)])
+        self.others.taken.clear()
+        self.crash()
+        self.assertEqual((self.others.bodies(X), self.others.bodies(Y)), (["welcome"], []))
+        self.others.taken.clear()
+        self.others.passing_over.clear()
+        self.restart()
+        self.assertEqual((self.others.bodies(X), self.others.bodies(Y)), (["welcome"], []))
+        self.assertEqual(self.overlooked(), [])
+        self.restart()
+        self.pass_time(120)
+        self.assertEqual(self.others.bodies(X), ["welcome"])
+
+    def test_server_that_never_speaks_of_events_is_sent_them_a_few_times_after_a_restart(self) -> None:
+        room_id = self.given_shared_room(X)
+        self.others.passing_over.add(X)
+        self.say(room_id, "welcome")
+        self.pass_time(20)
+        self.others.taken.clear()
+        self.restart()
+        for _ in range(6):
+            self.pass_time(60)
+        self.assertEqual(self.others.bodies(X), ["welcome"] * 3)
+        self.assertEqual(self.overlooked(), [])
+
+    def test_event_that_a_server_passed_over_before_it_went_down_is_not_kept_twice(self) -> None:
+        room_id = self.given_shared_room(X)
+        self.others.passing_over.add(X)
+        self.say(room_id, "hello")
+        self.given_down(X)
+        self.pass_time(1)
+        self.assertEqual(self.deliveries.state_of(X), State.BACKING_OFF)
+        self.assertEqual(self.overlooked(), [])
+        self.others.passing_over.clear()
+        self.restart()
+        self.recover(X)
+        self.assertEqual(self.others.bodies(X), ["hello"] * 2)
+
+    def test_event_that_a_server_passed_over_waits_for_it_while_it_is_down(self) -> None:
+        room_id = self.given_shared_room(X)
+        self.others.passing_over.add(X)
+        self.say(room_id, "hello")
+        self.given_down(X)
+        self.be_online(ALICE)
+        self.assertEqual(self.deliveries.state_of(X), State.BACKING_OFF)
+        self.pass_time(1)
+        self.assertEqual(self.overlooked(), [])
+        self.others.passing_over.clear()
+        self.crash()
+        self.recover(X)
+        self.assertEqual(self.others.bodies(X), ["hello"] * 2)
 
     def test_invite_is_told_to_the_server_of_the_invited(self) -> None:
         room_id = self.given_shared_room()

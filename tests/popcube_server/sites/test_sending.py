@@ -183,6 +183,27 @@ class AloneSendingTests(SendingCase):
         self.assert_bob_reads("before", "missed 0", "missed 1", "missed 2")
         self.assertEqual(self.bodies(), ["missed 2"])
 
+    def test_what_was_passed_over_is_sent_again_by_who_takes_over(self) -> None:
+        nothing = HttpResponse(200, {"content-type": "application/json"}, b'{"pdus": {}}')
+        self.network.far_servers[TWO] = lambda route, request: nothing
+        self.given_message(self.alice, self.room_id, "hello")
+        self.wait(15)
+        # Until the sender's place is past it, also for the other site.
+        self.given_message(self.alice, self.given_room(self.alice), "elsewhere")
+        self.wait(30)
+        self.kill(ANNA)
+        del self.network.far_servers[TWO]
+        self.assertEqual(self.take_over(BERTA), 200)
+        self.wait(5)
+        self.assertEqual(self.bodies(), ["hello"])
+        self.assert_bob_reads("hello")
+        self.revive(ANNA)
+        self.wait(2 * TERM_S)
+        self.assertEqual(self.take_over(ANNA), 200)
+        self.wait(60)
+        self.assertEqual(self.senders(), [ANNA])
+        self.assertEqual(self.bodies(), ["hello"])
+
     def upload_keys(self, user: TestUser) -> None:
         name = f"ed25519:{user.device_id}"
         signer = EventSigner(user.user_id, name, SigningKey(user.device_id.encode().ljust(32, b"0")))

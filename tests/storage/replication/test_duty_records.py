@@ -8,6 +8,7 @@ from storage.destinations_behind import DestinationsBehindRepository, FallBehind
 from storage.device_list_updates import DeviceListUpdatesRepository, NoteDeviceChange
 from storage.duties import Decision, DutiesRepository, Progress, SaveProgress, StoreDecision, TakeDutyOver
 from storage.lags import KnownLag, LagsRepository, NoteLag
+from storage.overlooked_events import ForgetOverlooked, NoteOverlooked, OverlookedEventsRepository
 from storage.stripped_states import KeepStripped
 from tests.storage.replication.sites_case import SitesMixin, StoredSite
 from tests.storage.storage_case import PostgresStorage, SqliteStorage
@@ -15,6 +16,7 @@ from tests.storage.storage_case import PostgresStorage, SqliteStorage
 DUTY = "federation"
 ALICE = "@alice:one.example"
 FAR = "far.example"
+EVENTS = ("$one", "$two", "$three")
 
 
 class DutyRecordsTests(SitesMixin):
@@ -63,6 +65,36 @@ class DutyRecordsTests(SitesMixin):
         self.berta.commit(NoteLag(KnownLag(FAR, 2, "berta", None)))
         self.exchange(self.anna, self.berta)
         self.assertEqual(self.lag(self.anna), KnownLag(FAR, 2, "berta", None))
+
+    def overlooked(self, site: StoredSite) -> frozenset[str]:
+        repository = OverlookedEventsRepository()
+        return frozenset(
+            name
+            for name in EVENTS
+            if site.read(lambda tx: repository.is_noted(tx, FAR, name))  # noqa: B023
+        )
+
+    def test_events_that_were_passed_over_come_to_the_same_in_any_order(self) -> None:
+        for seed in range(10):
+            chance = random.Random(seed)
+            sites = [self.given_site(name) for name in ("x", "y", "z")]
+            for _ in range(15):
+                site = chance.choice(sites)
+                site.now_ms += chance.randrange(5000)
+                change = chance.choice((NoteOverlooked, ForgetOverlooked))
+                site.commit(change(FAR, tuple(chance.sample(EVENTS, 2))))
+                chance.choice(sites).hear(chance.choice([other for other in sites if other is not site]))
+            self.exchange(*sites)
+            self.exchange(*sites)
+            self.assertEqual(len({self.overlooked(site) for site in sites}), 1, seed)
+
+    def test_who_sends_next_knows_what_was_passed_over(self) -> None:
+        self.anna.commit(NoteOverlooked(FAR, EVENTS))
+        self.exchange(self.anna, self.berta)
+        self.assertEqual(self.overlooked(self.berta), frozenset(EVENTS))
+        self.berta.commit(ForgetOverlooked(FAR, EVENTS[1:]))
+        self.exchange(self.anna, self.berta)
+        self.assertEqual(self.overlooked(self.anna), frozenset(EVENTS[:1]))
 
     def test_stream_ids_grow_whoever_tells_of_a_device(self) -> None:
         first, second = NoteDeviceChange(ALICE, "A", 900, 1), NoteDeviceChange(ALICE, "B", 4, 2)

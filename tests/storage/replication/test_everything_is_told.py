@@ -44,6 +44,7 @@ KINDS = {
     "to_device_shared": ("to_device",),
     "to_device_delivered": ("to_device.delivered",),
     "federation_lags": ("federation_lag",),
+    "federation_overlooked": ("federation_overlooked",),
     "federation_to_device": ("to_device_remote",),
     "device_list_updates": ("device_list_update",),
     "federation_to_device_delivered": ("to_device_remote.delivered",),

@@ -7,6 +7,7 @@ from storage.forwarded_events import ForwardEvent
 from storage.media import ContentRecord, StoreMedia
 from storage.media_use import DeleteUnusedMedia
 from storage.merge_media import find_media_state
+from storage.overlooked_events import OVERLOOKED, NoteOverlooked, OverlookedEventsRepository
 from storage.replication.own_site import SeePeerLog
 from storage.site_links import MoveSiteCursor, NotePeerKnows
 from tests.storage.replication.sites_case import SitesMixin, StoredSite
@@ -55,6 +56,18 @@ class ForgetToldTests(SitesMixin):
         self.hear_of("carla", self.end, 10, 10)
         self.anna.commit(ForgetTold(PEERS))
         self.assertEqual(self.kept(), (True, True))  # type: ignore[attr-defined]
+
+    def test_that_an_event_was_passed_over_is_kept_and_told_to_nobody_any_more(self) -> None:
+        self.anna.commit(NoteOverlooked("far.example", ("$event",)))
+        for peer in PEERS:
+            self.hear_of(peer, self.anna.log.position, 10, 10)
+        self.assertIn(OVERLOOKED, {kind for kind, _ in self.anna.all_values()})
+        self.anna.commit(ForgetTold(PEERS))
+        self.assertNotIn(OVERLOOKED, {kind for kind, _ in self.anna.all_values()})
+        is_noted = self.anna.read(
+            lambda tx: OverlookedEventsRepository().is_noted(tx, "far.example", "$event")
+        )
+        self.assertTrue(is_noted)  # type: ignore[attr-defined]
 
     def test_of_a_site_that_was_rebuilt_what_its_old_log_knew_does_not_count(self) -> None:
         for peer in PEERS:

@@ -1,0 +1,91 @@
+"""Events that other servers passed over, and that are to be sent to them again: table `federation_overlooked`."""
+
+from collections.abc import Iterable, Sequence
+from typing import ClassVar, Final, Self
+
+from storage.change import Change
+from storage.database import Transaction, WriteTransaction
+from storage.event_rows import EventsRepository
+from synapse_like_config.lazy_dataclasses import dataclass
+
+OVERLOOKED: Final = "federation_overlooked"
+"""The record of one: (server name, event ID)."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverlookedEvent:
+    """`nid` is the event's number."""
+
+    destination: str
+    nid: int
+    room_id: str
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteOverlooked(Change):
+    """A destination passed over these events: it is to be sent them again."""
+
+    kind: ClassVar[str] = OVERLOOKED
+    area: ClassVar[str] = "sending"
+    logged: ClassVar[bool] = False
+
+    destination: str
+    event_ids: tuple[str, ...]
+
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return _records(self.destination, self.event_ids)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        tx.many(
+            "INSERT INTO federation_overlooked (destination, event_id) VALUES (?, ?)"
+            " ON CONFLICT (destination, event_id) DO NOTHING",
+            [(change.destination, event_id) for _, change in changes for event_id in change.event_ids],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetOverlooked(Change):
+    """It took them, or is not sent them any more."""
+
+    kind: ClassVar[str] = "federation_not_overlooked"
+    area: ClassVar[str] = "sending"
+    logged: ClassVar[bool] = False
+
+    destination: str
+    event_ids: tuple[str, ...]
+
+    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
+        return _records(self.destination, self.event_ids)
+
+    @classmethod
+    def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        tx.many(
+            "DELETE FROM federation_overlooked WHERE destination = ? AND event_id = ?",
+            [(change.destination, event_id) for _, change in changes for event_id in change.event_ids],
+        )
+
+
+class OverlookedEventsRepository:
+    def get_all(self, tx: Transaction) -> list[OverlookedEvent]:
+        """In the order of the events. Those that are not here are left out."""
+        rows = tx.all("SELECT destination, event_id FROM federation_overlooked")
+        events = {row.event_id: row for row in EventsRepository().get_by_id(tx, {row[1] for row in rows})}
+        found = [
+            OverlookedEvent(destination, events[event_id].nid, events[event_id].room_id, event_id)
+            for destination, event_id in rows
+            if event_id in events
+        ]
+        return sorted(found, key=lambda one: one.nid)
+
+    def is_noted(self, tx: Transaction, destination: str, event_id: str) -> bool:
+        found = tx.value(
+            "SELECT 1 FROM federation_overlooked WHERE destination = ? AND event_id = ?",
+            (destination, event_id),
+        )
+        return found is not None
+
+
+def _records(destination: str, event_ids: Iterable[str]) -> Iterable[tuple[str, tuple[str, ...]]]:
+    return tuple((OVERLOOKED, (destination, event_id)) for event_id in event_ids)
