@@ -93,7 +93,11 @@ class OutsideCase(SynchronousTestCase):
             first = users[0].state(room_id)
             for user in users[1:]:
                 one = user.state(room_id)
-                different = [key for key in first.keys() | one.keys() if first.get(key) != one.get(key)]
+                different = {
+                    key: (first.get(key), one.get(key))
+                    for key in first.keys() | one.keys()
+                    if first.get(key) != one.get(key)
+                }
                 assert not different, f"{user.user_id} on {user.peer.name}: {different}"
             members = [members_of(user, room_id) for user in users]
             assert all(each == members[0] for each in members), members

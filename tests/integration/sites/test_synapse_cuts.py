@@ -77,9 +77,13 @@ class CutsTests(OutsideCase):
                 self.sites.heal()
             self.bea.send_text(self.room_id, f"healed {preferred.name}")
             self.alice.send_state(self.room_id, "m.room.power_levels", levels)
+            # A site that heard of Sam's last topic only after he had lost his power soft-fails it: until an event
+            # follows it, that is no part of the room there, while it is one for Synapse.
+            self.sam.send_text(self.room_id, f"and on {preferred.name}")
             self.settle(self.room_id, *everywhere)
         texts = [f"{number} {site}" for site in SITES for number in range(3)]
-        self.check_texts(everywhere, self.room_id, [*texts, *(f"healed {site}" for site in SITES)])
+        texts += [f"{beginning} {site}" for site in SITES for beginning in ("healed", "and on")]
+        self.check_texts(everywhere, self.room_id, texts)
 
     def test_a_room_that_both_sites_join_during_a_cut_becomes_one_room(self) -> None:
         tom = self.given_user(self.synapse, "tom")
