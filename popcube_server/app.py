@@ -116,6 +116,8 @@ class Server:
             self._organisation = build_organisation(core, self._network, self._load)
         except (OSError, ValueError, SSL.Error) as error:
             raise SystemExit(f"sites: {error}") from error
+        # From now on the database is read on threads, each of which has a connection of its own.
+        core.database.leave()
 
     def _make_network(self) -> Network:
         try:

@@ -259,6 +259,12 @@ class Database:
                 self._connections.append(connection)
         return connection
 
+    def leave(self) -> None:
+        """Close the calling thread's connection: for the end of start-up. Another one is made if it reads again."""
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is not None:
+            self._drop(connection)
+
     def close(self) -> None:
         """Close every connection; nothing may be running."""
         with self._lock:

@@ -1,11 +1,15 @@
 """Where the data is: SQLite for one process on one machine, PostgreSQL for everything else."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from synapse_like_config import options
 from synapse_like_config.errors import WrongValue
 from synapse_like_config.lazy_dataclasses import dataclass
 from synapse_like_config.values import Plain
+
+MIN_CONNECTIONS: Final = 4
+"""One that writes, one that reads, and those of the threads for other work (`storage.engines.engine.WORK_THREADS`)."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,12 @@ class DatabaseConfig:
                 raise WrongValue("must be a whole number from 1 to 1000", f"args.{key}")
         if self.cp_min > self.cp_max:
             raise WrongValue("must not be more than cp_max", "args.cp_min")
+        if self.name == "psycopg2" and self.cp_max < MIN_CONNECTIONS:
+            # Where Synapse would wait for its one connection, this server has threads that keep one each.
+            raise WrongValue(
+                f"must be {MIN_CONNECTIONS} at least: so many connections to PostgreSQL a server needs",
+                "args.cp_max",
+            )
         if self.name == "sqlite3" and not isinstance(self.args.get("database", "x"), str):
             raise WrongValue("must be the path of the database file", "args.database")
 

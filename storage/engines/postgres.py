@@ -414,5 +414,5 @@ class PostgresEngine:
 
 def open_engine(database: DatabaseConfig) -> PostgresEngine:
     # One of the connections writes, others are those of threads for other work.
-    readers = max(1, database.cp_max - 1 - WORK_THREADS)
+    readers = database.cp_max - 1 - WORK_THREADS
     return PostgresEngine(database.connection_arguments, readers)

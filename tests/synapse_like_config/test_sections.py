@@ -74,13 +74,13 @@ class DatabaseTests(ConfigTestCase):
         self.assertEqual(("sqlite3", "/a/b.db"), (database.name, database.sqlite_path))
 
     def test_postgres_arguments_are_those_of_libpq(self) -> None:
-        text = "database: {name: psycopg2, args: {user: u, password: p, dbname: d, port: 5432, cp_min: 2, cp_max: 3}}\n"
+        text = "database: {name: psycopg2, args: {user: u, password: p, dbname: d, port: 5432, cp_min: 2, cp_max: 4}}\n"
         database = self.config(text).database
         self.assertEqual("psycopg2", database.name)
         self.assertEqual(
             {"user": "u", "password": "p", "dbname": "d", "port": 5432}, database.connection_arguments
         )
-        self.assertEqual((2, 3), (database.cp_min, database.cp_max))
+        self.assertEqual((2, 4), (database.cp_min, database.cp_max))
 
     def test_the_pool_has_synapses_size_unless_told(self) -> None:
         self.assertEqual((5, 10), (DatabaseConfig().cp_min, DatabaseConfig().cp_max))
@@ -93,6 +93,14 @@ class DatabaseTests(ConfigTestCase):
             self.assertIn(
                 "database.args.cp_m", self.error(f"database: {{name: psycopg2, args: {args}}}\n").key
             )
+
+    def test_pool_that_is_too_small_for_the_threads_is_refused(self) -> None:
+        self.assertEqual(4, self.config("database: {name: psycopg2, args: {cp_max: 4}}\n").database.cp_max)
+        error = self.error("database: {name: psycopg2, args: {cp_max: 3}}\n")
+        self.assertEqual("database.args.cp_max", error.key)
+        self.assertIn("must be 4 at least", str(error))
+        # SQLite has no pool.
+        self.config("database: {name: sqlite3, args: {cp_max: 1}}\n")
 
     def test_other_engines_are_refused(self) -> None:
         self.assertIn("must be one of sqlite3, psycopg2", str(self.error("database: {name: mysql}\n")))
