@@ -4,6 +4,7 @@ from typing import Any, Protocol
 
 from twisted.internet.interfaces import IAddress
 from twisted.web.http import HTTPChannel, HTTPFactory, Request
+from twisted.web.http_headers import Headers
 
 
 class Root(Protocol):
@@ -13,7 +14,7 @@ class Root(Protocol):
 
 
 class QuietChannel(HTTPChannel):
-    """Asks its socket for addresses once, not for each request."""
+    """Asks its socket for addresses once, not for each request, and writes the head of an answer as one piece."""
 
     _peer: IAddress | None = None
     _host: IAddress | None = None
@@ -27,6 +28,17 @@ class QuietChannel(HTTPChannel):
         if self._host is None:
             self._host = super().getHost()  # type: ignore[no-untyped-call]
         return self._host
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Any) -> None:  # noqa: N802
+        # Headers have made sure that nothing in them ends a line. A list of pairs has not, and is rare.
+        if not isinstance(headers, Headers):
+            super().writeHeaders(version, code, reason, headers)  # type: ignore[no-untyped-call]
+            return
+        lines = [b"%b %b %b\r\n" % (version, code, reason)]
+        for name, values in headers.getAllRawHeaders():
+            lines += [b"%b: %b\r\n" % (name, value) for value in values]
+        lines.append(b"\r\n")
+        self.write(b"".join(lines))  # type: ignore[no-untyped-call]
 
 
 class QuietSite(HTTPFactory):

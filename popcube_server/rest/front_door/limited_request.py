@@ -7,6 +7,7 @@ import time
 from io import BytesIO
 from typing import Any, Protocol
 
+from twisted.python.failure import Failure
 from twisted.web.http import Request
 
 from popcube_server.rest.errors import error_answer
@@ -73,15 +74,13 @@ class LimitedRequest(Request):
     is_refused = False
 
     def gotLength(self, length: int | None) -> None:
-        transport = self.channel.transport
         # The request line was read, and is given to the request only with its last byte. What is no upload need not
         # be taken in to be refused.
         target = getattr(self.channel, "_path", b"")
         absolute = None if target.startswith(b"/") else split_absolute_form(target)
         if (target if absolute is None else absolute[1]).startswith(_SIGNED_PATHS):
             self.max_body_bytes = self.max_signed_bytes
-        self.watch.began(transport)
-        self.notifyFinish().addBoth(lambda _: self.watch.ended(transport))
+        self.watch.began(self.transport)
         if length is not None and length > self.max_body_bytes:
             self._refuse()
             return
@@ -134,13 +133,21 @@ class LimitedRequest(Request):
             # The server stops: the client is not to send its next request here.
             self.setHeader(b"Connection", b"close")  # type: ignore[no-untyped-call]
             self.channel.persistent = False
-        transport = self.channel.transport
         # Head and body: most answers are written whole.
-        self.watch.hold(transport)
+        self.watch.hold(self.transport)
         try:
             super().write(data)  # type: ignore[no-untyped-call]
         finally:
-            self.watch.release(transport)
+            self.watch.release(self.transport)
+
+    def finish(self) -> None:
+        # First: the connection's next request may be there already, and begins with this one's end.
+        self.watch.ended(self.transport)
+        super().finish()  # type: ignore[no-untyped-call]
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.watch.ended(self.transport)
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
     def _refuse(self) -> None:
         self.is_refused = True

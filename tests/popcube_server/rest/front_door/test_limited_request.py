@@ -163,3 +163,55 @@ class LargeBodiesTests(SynchronousTestCase):
             self.assertIs(self.post(LARGE_BODY_BYTES), BytesIO)
         for channel in others:
             self.close(channel)
+
+
+class Patient:
+    """Answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+
+    def render(self, request: Request) -> None:
+        self.requests.append(request)
+
+
+class BusyConnections(Connections):
+    def __init__(self) -> None:
+        super().__init__()
+        self.busy: set[object] = set()
+
+    def began(self, transport: object) -> None:
+        self.busy.add(transport)
+
+    def ended(self, transport: object) -> None:
+        self.busy.discard(transport)
+
+
+class WatchedRequestTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.root, self.watch = Patient(), BusyConnections()
+        self.transport = StringTransport()
+        site = QuietSite(self.root, limited_request(100, 50, self.watch), Clock(), None)
+        self.channel = site.buildProtocol(None)
+        self.channel.makeConnection(self.transport)
+
+    def test_connection_is_busy_while_a_request_is_under_way(self) -> None:
+        self.channel.dataReceived(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertEqual(self.watch.busy, {self.transport})
+        self.root.requests[0].finish()
+        self.assertEqual(self.watch.busy, set())
+        self.channel.connectionLost(Failure(ConnectionDone()))
+
+    def test_connection_stays_busy_with_the_next_request_that_is_there_already(self) -> None:
+        self.channel.dataReceived(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 2)
+        self.root.requests[0].finish()
+        self.assertEqual(len(self.root.requests), 2)
+        self.assertEqual(self.watch.busy, {self.transport})
+        self.root.requests[1].finish()
+        self.assertEqual(self.watch.busy, set())
+        self.channel.connectionLost(Failure(ConnectionDone()))
+
+    def test_connection_that_is_lost_is_not_busy(self) -> None:
+        self.channel.dataReceived(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.channel.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.watch.busy, set())
