@@ -58,7 +58,7 @@ class Overlooked:
             event = QueuedEvent(one.nid, one.room_id, one.event_id, times_overlooked=1)
             by_destination.setdefault(one.destination, []).append(event)
         for destination, events in by_destination.items():
-            await self._send(destination, events)
+            self._start(destination, events)
 
     def note(
         self, destination: str, events: Iterable[QueuedEvent], answer: Mapping[str, Any]
@@ -99,10 +99,13 @@ class Overlooked:
 
         def send() -> None:
             self._timers.discard(timer)
-            start(self._send(destination, again), lambda failure: _not_sent(destination, failure))
+            self._start(destination, again)
 
         timer = self._clock.callLater(pause_s, send)
         self._timers.add(timer)
+
+    def _start(self, destination: str, events: Sequence[QueuedEvent]) -> None:
+        start(self._send(destination, events), lambda failure: _not_sent(destination, failure))
 
     async def _send(self, destination: str, events: Iterable[QueuedEvent]) -> None:
         staying: list[QueuedEvent] = []
