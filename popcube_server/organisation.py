@@ -54,6 +54,7 @@ from storage.log import Log, LogRepository
 from storage.migrate import migrate
 from storage.names import Names
 from storage.replication.own_records import NoRecords, OwnRecords
+from storage.to_device_sorting import sort_leftover
 from synapse_like_config.config import ServerConfig
 from synapse_like_config.lazy_dataclasses import dataclass
 
@@ -150,6 +151,7 @@ def build_core(
     metrics = Metrics()
     database = Database(engine, threads.read, threads.write, Names(NAMES_CACHE_SIZE))
     migrate(engine, database, on_migration)
+    sort_leftover(database)
     log = Log(LOG_TAIL_SIZE)
     log.start_at(database.read_now(LogRepository().get_position))
     metrics.watch_log_position(lambda: log.position)

@@ -16,6 +16,7 @@ from storage.database import Transaction, WriteTransaction
 from storage.device_keys import find_existing_devices
 from storage.replication.own_site import find_own_log
 from storage.replication.record_index import RecordIndex
+from storage.to_device_unsorted import take_out
 from synapse_like_config.lazy_dataclasses import dataclass
 
 MAX_PENDING = 10_000
@@ -78,42 +79,52 @@ class SendToDevice(Change):
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> list[object]:
         """On several sites, the keys of the messages' records."""
-        log, is_checked = _look_around(tx, [change.known_at for _, change in changes])
-        present = _without_gone(tx, changes) if is_checked else changes
-        names = tx.intern(user for _, change in present for user, _ in change.recipients)
-        inbox: list[tuple[int, bytes, int, bytes | None, int | None]] = []
-        shared: list[tuple[int, int, bytes, int]] = []
-        keys: list[object] = []
-        watched: list[tuple[int, bytes]] = []
-        for position, change in present:
-            places: list[tuple[int, bytes]] = []
-            for number, message in enumerate(change.messages):
-                recipients = message.recipients
-                at = [(names[user], device.encode()) for user, device in recipients]
-                if len(recipients) > 1:
-                    shared.append((position, number, message.event, len(recipients)))
-                    inbox += [(*device, position, None, number) for device in at]
-                else:
-                    inbox += [(*device, position, message.event, None) for device in at]
-                places += at
-            watched += _sample(position, places)
-            named = change.recipients if log else ()
-            keys.append(tuple((*device, log, str(position)) for device in named))
-        tx.later(
-            "INSERT INTO to_device_shared (position, number, event, waiting) VALUES (?, ?, ?, ?)", shared
-        )
-        tx.later(
-            "INSERT INTO to_device_inbox (user_nid, device, position, event, shared) VALUES (?, ?, ?, ?, ?)",
-            inbox,
-        )
-        _drop_oldest(tx, watched)
-        return keys
+        log, present = without_gone(tx, changes)
+        put_into_inboxes(tx, [(position, change.messages) for position, change in present])
+        return [
+            tuple((*device, log, str(position)) for device in (change.recipients if log else ()))
+            for position, change in present
+        ]
 
 
-def _without_gone(
-    tx: Transaction, changes: Sequence[tuple[int, SendToDevice]]
-) -> list[tuple[int, SendToDevice]]:
-    """The same without devices that are not there, and without events that are for nobody then."""
+def put_into_inboxes(tx: WriteTransaction, sent: Sequence[tuple[int, Sequence[ToDeviceMessage]]]) -> None:
+    """Messages by the position of the request that brought them."""
+    names = tx.intern(user for _, messages in sent for each in messages for user, _ in each.recipients)
+    inbox: list[tuple[int, bytes, int, bytes | None, int | None]] = []
+    shared: list[tuple[int, int, bytes, int]] = []
+    watched: list[tuple[int, bytes]] = []
+    for position, messages in sent:
+        places: list[tuple[int, bytes]] = []
+        for number, message in enumerate(messages):
+            recipients = message.recipients
+            at = [(names[user], device.encode()) for user, device in recipients]
+            if len(recipients) > 1:
+                shared.append((position, number, message.event, len(recipients)))
+                inbox += [(*device, position, None, number) for device in at]
+            else:
+                inbox += [(*device, position, message.event, None) for device in at]
+            places += at
+        watched += _sample(position, places)
+    tx.later("INSERT INTO to_device_shared (position, number, event, waiting) VALUES (?, ?, ?, ?)", shared)
+    tx.later(
+        "INSERT INTO to_device_inbox (user_nid, device, position, event, shared) VALUES (?, ?, ?, ?, ?)",
+        inbox,
+    )
+    _drop_oldest(tx, watched)
+
+
+def without_gone(
+    tx: WriteTransaction, changes: Sequence[tuple[int, SendToDevice]]
+) -> tuple[str, Sequence[tuple[int, SendToDevice]]]:
+    """This site's log (empty: there is one site), and the changes without devices that are not there.
+
+    Events that are for nobody then are left out.
+    """
+    log, is_checked = _look_around(tx, [change.known_at for _, change in changes])
+    return log, _existing(tx, changes) if is_checked else changes
+
+
+def _existing(tx: Transaction, changes: Sequence[tuple[int, SendToDevice]]) -> list[tuple[int, SendToDevice]]:
     existing = find_existing_devices(tx, {device for _, change in changes for device in change.recipients})
     return [
         (
@@ -346,6 +357,8 @@ class RemoveToDeviceMessages(Change):
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
+        gone = {(change.user_id, device_id) for _, change in changes for device_id in change.device_ids}
+        take_out(tx, gone.__contains__)
         for position, change in changes:
             for device_id in change.device_ids:
                 _delete(tx, (change.user_id, device_id), "position <= ?", position)
@@ -356,6 +369,7 @@ class RemoveToDeviceMessages(Change):
 
 def wipe(tx: WriteTransaction, user_id: str) -> None:
     """Everything that waits for a user."""
+    take_out(tx, lambda device: device[0] == user_id)
     user = tx.name_id(user_id)
     rows = tx.all("SELECT DISTINCT device FROM to_device_inbox WHERE user_nid = ?", (user,))
     for (device,) in rows:

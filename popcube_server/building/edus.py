@@ -67,7 +67,7 @@ def build_edus(
     )
     typing = TypingNotices(committer, database, core.log, base.user_rooms, platform)
     rooms = EduRooms(RoomAccess(base.rooms, base.events, server_name), base.user_rooms)
-    to_device = ReceiveToDevice(server_name, database, committer, platform)
+    to_device = ReceiveToDevice(server_name, database, committer, platform, core.sites is None)
     services: dict[str, EduService] = {
         TYPING: ReceiveTyping(rooms, typing),
         RECEIPT: ReceiveReceipts(rooms, base.events, committer),

@@ -100,6 +100,7 @@ def build_keys(core: Core, needs: KeyNeeds) -> EndToEnd:
                 needs.transactions,
                 needs.remote_inboxes,
                 key_requests,
+                core.sites is None,
             )
         ),
     )

@@ -12,7 +12,7 @@ from storage.committer import Committer
 from storage.database import Database
 from storage.device_keys import DeviceKeysRepository
 from storage.remote_devices import AlreadyReceived, ForgetReceived, RecordReceived
-from storage.to_device import SendToDevice
+from storage.to_device_sorting import send_on_only_site, send_on_several_sites
 
 KEPT_MS: Final = 30 * 24 * 3600 * 1000
 """How long a server may go on sending a message that it believes was not taken."""
@@ -21,12 +21,18 @@ CLEANING_INTERVAL_S: Final = 6 * 3600.0
 
 class ReceiveToDevice:
     def __init__(
-        self, server_name: str, database: Database, committer: Committer, platform: Platform
+        self,
+        server_name: str,
+        database: Database,
+        committer: Committer,
+        platform: Platform,
+        is_only_site: bool,
     ) -> None:
         self._server_name = server_name
         self._database = database
         self._committer = committer
         self._platform = platform
+        self._sent = send_on_only_site if is_only_site else send_on_several_sites
         self._device_keys = DeviceKeysRepository()
 
     async def receive(self, origin: str, content: Mapping[str, Any]) -> None:
@@ -51,7 +57,7 @@ class ReceiveToDevice:
             return
         record = RecordReceived(origin, message_id, self._platform.now_ms())
         try:
-            await self._committer.commit(record, SendToDevice(found))
+            await self._committer.commit(record, *self._sent(found))
         except AlreadyReceived:
             # The other server did not hear that it was taken.
             return

@@ -24,6 +24,7 @@ from storage.to_device import (
     names_device,
     pairs,
 )
+from storage.to_device_sorting import SendUnsorted, SortToDevice
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,12 @@ DEFAULT_LIMIT = 100
 NOTHING = PendingRange(0, 0)
 FLUSH_AFTER_S: Final = 0.05
 """For so long it is collected what devices have: what one commit deletes costs little more than one device's."""
+SORT_AFTER_S: Final = 5.0
+"""For so long messages wait to be sorted: who is there has them by then."""
+MAX_UNSORTED_BYTES: Final = 2 * 1024 * 1024
+"""With more they are sorted at once."""
+RECIPIENT_BYTES: Final = 64
+"""What a recipient of a message counts for."""
 RETRY_AFTER_S: Final = 5.0
 _KINDS_OF_USER: Final = frozenset({"to_device_delivered", "to_device_removed", AddDevice.kind})
 
@@ -44,6 +51,9 @@ class ToDeviceInbox:
 
     What a device has is deleted a little later. Until then it is remembered here; if a crash forgets it, the device
     has said so in its token all the same.
+
+    On the only site, what is new for several devices is not in their inboxes before it is sorted
+    (storage/to_device_sorting.py). Before a device's inbox is read, what is there for it is.
     """
 
     def __init__(
@@ -65,6 +75,15 @@ class ToDeviceInbox:
         self._delivered: dict[Device, int] = {}
         """What is still to be deleted: up to which position."""
         self._timer: Timer | None = None
+        self._unsorted: dict[Device, int] = {}
+        """Devices for which something is unsorted: the newest position of that."""
+        self._unsorted_bytes = 0
+        self._has: dict[Device, int] = {}
+        """Up to which position devices have what may be unsorted."""
+        self._inbox_upto = log.position
+        """Nothing newer is in any inbox."""
+        self._sort_timer: Timer | None = None
+        self._is_stopped = False
         log.follow(self._follow)
 
     def find_has_after(self, user_id: str, device_id: str, since: int) -> bool | None:
@@ -87,6 +106,7 @@ class ToDeviceInbox:
         held = self._held.find(device, max(since + 1, known.oldest))
         if held is not None:
             return [message for message in held if since < message[0] <= upto][:limit]
+        await self._sort_for(device)
         return await self._database.read(
             lambda tx: self._repository.get_after(tx, user_id, device_id, since, upto, limit)
         )
@@ -98,8 +118,11 @@ class ToDeviceInbox:
         # Nothing to delete is the usual case, and costs nothing.
         if known.newest > 0 and known.oldest <= upto:
             self._forget(device, upto)
-            self._delivered[device] = max(upto, self._delivered.get(device, 0))
-            self._flush_after(FLUSH_AFTER_S)
+            if device in self._unsorted:
+                self._has[device] = max(upto, self._has.get(device, 0))
+            if known.oldest <= self._inbox_upto:
+                self._delivered[device] = max(upto, self._delivered.get(device, 0))
+                self._flush_after(FLUSH_AFTER_S)
 
     async def delivered_elsewhere(self, user_id: str, device_id: str, log: str, upto: int) -> None:
         """The device has everything that another site took up to a position of its log: it comes from there."""
@@ -117,10 +140,13 @@ class ToDeviceInbox:
         """Nothing to do before a device has something."""
 
     async def stop(self) -> None:
-        """Delete what is to be deleted."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        """Sort what is to be sorted, and delete what is to be deleted."""
+        for timer in (self._timer, self._sort_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._sort_timer = None
+        self._is_stopped = True
+        await self._sort()
         await self._flush()
 
     def _flush_after(self, delay_s: float) -> None:
@@ -144,10 +170,43 @@ class ToDeviceInbox:
             if self._delivered.get(device) == upto:
                 del self._delivered[device]
 
+    def _sort_after(self, delay_s: float) -> None:
+        # What comes after the end is sorted at the next start.
+        if self._sort_timer is None and not self._is_stopped:
+            self._sort_timer = self._platform.call_later(delay_s, self._sort_now)
+
+    def _sort_now(self) -> None:
+        self._sort_timer = None
+        start(self._sort(), lambda failure: self._sort_failed(failure.value))
+
+    def _sort_failed(self, error: BaseException | None) -> None:
+        logger.error("Messages to devices were not sorted, and will be in %.0f s: %s", RETRY_AFTER_S, error)
+        self._sort_after(RETRY_AFTER_S)
+
+    async def _sort_for(self, device: Device) -> None:
+        """Before the inbox of a device is read."""
+        if device in self._unsorted:
+            await self._sort()
+
+    async def _sort(self) -> None:
+        if not self._unsorted:
+            return
+        upto, inbox_upto = self._log.position, self._inbox_upto
+        self._unsorted_bytes = 0
+        # What a device gets meanwhile is deleted behind this.
+        self._inbox_upto = upto
+        committed = await self._committer.commit(SortToDevice(upto, tuple(self._has.items())))
+        if not committed.results[0] and self._inbox_upto == upto:
+            # Everybody had everything.
+            self._inbox_upto = inbox_upto
+        self._unsorted = {device: newest for device, newest in self._unsorted.items() if newest > upto}
+        self._has = {device: has for device, has in self._has.items() if device in self._unsorted}
+
     async def _range(self, device: Device) -> PendingRange:
         known = self.ranges.get(device)
         if known is not None:
             return known
+        await self._sort_for(device)
         position = self._log.position
         known = await self._database.read(lambda tx: self._repository.find_range(tx, *device)) or NOTHING
         known = _behind(known, self._delivered.get(device, 0))
@@ -174,7 +233,12 @@ class ToDeviceInbox:
                 self._drop((entry.key[0], entry.key[1]))
 
     def _arrived(self, entry: LogEntry) -> None:
-        self._widen(pairs(entry.key), entry.position)
+        devices = pairs(entry.key)
+        self._widen(devices, entry.position)
+        if isinstance(entry.change, SendUnsorted):
+            self._note_unsorted(devices, entry.position, entry.change)
+        else:
+            self._inbox_upto = entry.position
         match entry.change:
             case SendToDevice(messages=messages):
                 for message in messages:
@@ -182,8 +246,21 @@ class ToDeviceInbox:
             case MergeToDevice(user_id=user_id, device_id=device_id, event=event):
                 self._held.add(((user_id, device_id),), entry.position, event)
             case _:
-                for device in pairs(entry.key):
+                for device in devices:
                     self._held.drop(device)
+
+    def _note_unsorted(self, devices: Iterable[Device], position: int, change: SendUnsorted) -> None:
+        self._unsorted.update(dict.fromkeys(devices, position))
+        for message in change.messages:
+            self._unsorted_bytes += len(message.event) + RECIPIENT_BYTES * len(message.recipients)
+        if self._unsorted_bytes < MAX_UNSORTED_BYTES:
+            self._sort_after(SORT_AFTER_S)
+        else:
+            if self._sort_timer is not None:
+                self._sort_timer.cancel()
+                self._sort_timer = None
+            # Not from within the log.
+            self._sort_after(0)
 
     def _widen(self, devices: Iterable[Device], newest: int) -> None:
         ranges = self.ranges

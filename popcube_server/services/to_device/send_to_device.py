@@ -16,7 +16,8 @@ from popcube_server.services.rooms.transactions import Transactions
 from storage.change import Change
 from storage.committer import Committer
 from storage.log import Log
-from storage.to_device import Device, SendToDevice, ToDeviceMessage
+from storage.to_device import Device, ToDeviceMessage
+from storage.to_device_sorting import send_on_only_site, send_on_several_sites
 from storage.transactions import RecordTransaction
 
 MAX_RECIPIENTS = 10_000
@@ -50,6 +51,7 @@ class SendToDevices:
         transactions: Transactions,
         remote: RemoteInboxes,
         key_requests: RateLimiter,
+        is_only_site: bool,
     ) -> None:
         self._server_name = server_name
         self._platform = platform
@@ -59,6 +61,7 @@ class SendToDevices:
         self._transactions = transactions
         self._remote = remote
         self._key_requests = key_requests
+        self._sent = send_on_only_site if is_only_site else send_on_several_sites
 
     async def send(self, requester: Requester, event_type: str, txn_id: str, messages: Messages) -> None:
         """Once per transaction ID: a repeat does nothing. Devices that do not exist are passed over."""
@@ -89,12 +92,10 @@ class SendToDevices:
             # Who cannot exist gets nothing, like a device that does not exist.
             elif is_user_id(user_id):
                 (local if domain_of(user_id) == self._server_name else remote)[user_id] = devices
-        changes: list[Change] = []
         users = await self._local_keys.get(local)
         existing = {user_id: user.device_ids for user_id, user in users.items()}
         found = make_messages(sender, event_type, local, existing)
-        if found:
-            changes.append(SendToDevice(found, known_at))
+        changes: list[Change] = [*self._sent(found, known_at)] if found else []
         if remote:
             changes += self._remote.changes_for(sender, event_type, remote)
         return changes

@@ -110,6 +110,7 @@ TELL_NOTHING = {
     "IndexUser": "derived",
     "SetOpenRoom": "derived",
     "MoveCursor": "of this site's log",
+    "SortToDevice": "only where there is one site",
     "RecordsTouched": "only an entry of the log",
     "ReserveRegistrationToken": "a registration goes on where it began",
     "RemoveToDeviceMessages": "goes with the device, whose deletion is told",

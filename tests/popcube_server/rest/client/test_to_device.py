@@ -6,6 +6,7 @@ import orjson
 
 from popcube_server.services.to_device.send_to_device import MAX_RECIPIENTS
 from storage.to_device import ToDeviceRepository
+from storage.to_device_sorting import sort_leftover
 from tests.popcube_server.rest.client.keys_case import V3, KeysTestCase
 from tests.popcube_server.server_case import TWO, TestUser
 
@@ -21,6 +22,7 @@ class SendToDeviceTests(KeysTestCase):
 
     def inbox(self, device: TestUser) -> list[Any]:
         database = self.organisations[device.server_name].core.database
+        sort_leftover(database)
         rows = database.read_now(
             lambda tx: ToDeviceRepository().get_after(tx, device.user_id, device.device_id, 0, 2**40, 1000)
         )
