@@ -7,6 +7,7 @@ import signal
 import socket
 import ssl
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -159,6 +160,23 @@ class ShutdownTests(ServerProcessTestCase):
             eventually(lambda: _value(cursor, waiting) > 0, "the server's transaction waits")
             self.assertEqual(server.terminate(), 0)
         self.assertIn("A thread for write work does not end", server.log_text())
+
+    def test_database_that_is_gone_does_not_keep_it_from_ending(self) -> None:
+        database = postgres_database(self)
+        server = self.start_server(database)
+        self.given_room(server)
+        arguments = database.as_connect_arguments()
+        with closing(psycopg2.connect(**{**arguments, "dbname": "postgres"})) as other:
+            other.autocommit = True
+            cursor = other.cursor()
+            cursor.execute(f'ALTER DATABASE "{arguments["dbname"]}" ALLOW_CONNECTIONS false')
+            ended = "SELECT COUNT(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE datname = %s"
+            cursor.execute(ended, (arguments["dbname"],))
+            started_s = time.monotonic()
+            self.assertEqual(server.terminate(), 0)
+        # The grace is 30 s.
+        self.assertLess(time.monotonic() - started_s, DEADLINE_S)
+        self.assertIn("did not end well", server.log_text())
 
     def test_second_signal_ends_it_at_once(self) -> None:
         server = self.start_server()
