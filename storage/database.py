@@ -128,6 +128,13 @@ class WriteTransaction(Transaction):
         """A statement whose answer does not matter."""
         self.all(sql, parameters)
 
+    def often(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
+        """As `all`, without `??`, for a long statement of many requests, which need not be planned for each of them.
+
+        The types of its parameters must show from what they are compared with.
+        """
+        return self._connection.execute_often(sql, parameters)
+
     def move(self, move: Move, rows: Sequence[Sequence[Any]], values: Sequence[Any]) -> Answer:
         """Move what `move` finds with each of several sets of integers, bytes and texts, of which there are some.
 

@@ -128,7 +128,7 @@ class SetFirstDeviceKeys(SetDeviceKeys):
             of = (names[change.user_id], change.device_id.encode())
             if "\0" in change.device_id:
                 raise DeviceGone("no device has such an ID")
-            rows = tx.all(
+            rows = tx.often(
                 "SELECT 1 FROM devices WHERE user_id = ? AND device_id = ?"
                 " UNION ALL SELECT 2 FROM device_keys WHERE user_nid = ? AND device = ?"
                 " UNION ALL SELECT 3 FROM cross_signing_keys WHERE user_nid = ? AND public_key = ?"

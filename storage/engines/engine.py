@@ -82,6 +82,12 @@ class Connection(Protocol):
         The types of its parameters must show from what they are compared with.
         """
 
+    def execute_often(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
+        """As `execute`, for one of the few statements that are worth being planned once for all requests.
+
+        The types of its parameters must show from what they are compared with.
+        """
+
     def execute_each(self, select: str, rows: Sequence[Sequence[int]]) -> list[Row]:
         """The rows of a SELECT with each of several sets of parameters, which are integers: one answer, in no order."""
 

@@ -227,6 +227,10 @@ class PostgresConnection:
             return NotNullViolation(str(error))
         return StorageError(str(error))
 
+    def execute_often(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
+        values = ", ".join(map(self._literal, parameters))
+        return self._execute_call(self._prepared.call(number_parameters(sql), "", values))
+
     def execute_each(self, select: str, rows: Sequence[Sequence[int]]) -> list[Row]:
         # One statement, planned once, that goes through the parameters: UNION ALL would be planned part by part, and
         # looks so expensive that processes are started for it.

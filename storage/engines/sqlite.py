@@ -96,6 +96,9 @@ class SqliteConnection:
     def execute_alone(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
         return self.execute(sql, parameters)
 
+    def execute_often(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
+        return self.execute(sql, parameters)
+
     def execute_each(self, select: str, rows: Sequence[Sequence[int]]) -> list[Row]:
         # A prepared statement that is run again costs less than a longer one that has to be prepared.
         return [found for row in rows for found in self.execute(select, row)]

@@ -96,6 +96,23 @@ class DatabaseTests(StorageMixin):
         self.assertEqual(sorted(rows), [(901, 902), (902, 903), (904, 906), (905, 907), (908, 912)])
         self.assertEqual(self.read(lambda tx: tx.each(select, [])), [])
 
+    def test_statement_of_many_requests_sees_what_was_written_before_it(self) -> None:
+        values = [b"it's \\ 100 % $1 ?", b"\0\xff", "Zoë".encode()]
+
+        def work(tx: WriteTransaction) -> list[list[tuple[object, ...]]]:
+            rows = [(900 + number, value) for number, value in enumerate(values)]
+            tx.later("INSERT INTO names (nid, name) VALUES (?, ?)", rows)
+            select = "SELECT nid FROM names WHERE name = ? AND nid >= ?"
+            return [tx.often(select, (value, 900)) for value in (*values, b"none")]
+
+        for _ in range(2):
+            self.assertEqual(self.database.write_now(work), [[(900,)], [(901,)], [(902,)], []])
+            self.database.write_now(lambda tx: tx.run("DELETE FROM names WHERE nid >= 900"))
+        self.assertRaises(
+            StorageError, self.database.write_now, lambda tx: tx.often("SELECT nonsense WHERE 1 = ?", (1,))
+        )
+        self.assertEqual(self.database.write_now(work)[0], [(900,)])
+
     def test_rows_are_moved_and_what_follows_or_the_commit_brings_the_answer(self) -> None:
         move = Move(
             "SELECT n.nid FROM names n WHERE n.nid >= ? AND n.name = ? ORDER BY n.nid LIMIT 1",

@@ -77,6 +77,10 @@ class MortalConnection:
         self._step()
         return self._connection.execute(sql, parameters)
 
+    def execute_often(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
+        self._step()
+        return self._connection.execute_often(sql, parameters)
+
     def execute_alone(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
         self._step()
         return self._connection.execute_alone(sql, parameters)
