@@ -46,6 +46,9 @@ class Change:
     logged: ClassVar[bool] = True
     """False for bookkeeping that no follower ever needs: it takes no position."""
 
+    is_remembered: ClassVar[bool] = True
+    """Whether the log keeps the value in memory. False for what may be large and no follower looks back at."""
+
     def key(self) -> tuple[str, ...]:
         """What changed, enough for a follower that has only the log to read the new value."""
         raise TypeError(f"{type(self).__name__} is logged and gives no key")
@@ -75,4 +78,4 @@ class LogEntry:
     kind: str
     key: tuple[str, ...]
     change: Change | None
-    """The value itself, if it was committed by this process; otherwise read it from its repository."""
+    """The value itself, if it was committed by this process, and remembered; otherwise read it from its repository."""

@@ -43,7 +43,12 @@ class Log:
         if entries[0].position != self.position + 1:
             # Somebody else wrote in between: memory has a gap, and only the table knows what is in it.
             self._tail.clear()
-        self._tail.extend(entries)
+        self._tail.extend(
+            entry
+            if entry.change is None or entry.change.is_remembered
+            else LogEntry(entry.position, entry.kind, entry.key, None)
+            for entry in entries
+        )
         self.position = entries[-1].position
         for follower in tuple(self._followers):
             try:

@@ -114,6 +114,7 @@ class AddOneTimeKeys(Change):
 
     kind: ClassVar[str] = "one_time_keys"
     area: ClassVar[str] = "keys"
+    is_remembered: ClassVar[bool] = False
 
     user_id: str
     device_id: str

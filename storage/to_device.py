@@ -59,6 +59,7 @@ class SendToDevice(Change):
 
     kind: ClassVar[str] = "to_device"
     area: ClassVar[str] = "to_device"
+    is_remembered: ClassVar[bool] = False
 
     messages: tuple[ToDeviceMessage, ...]
     known_at: int | None = None

@@ -50,6 +50,10 @@ class Bookkeeping(Note):
     logged: ClassVar[bool] = False
 
 
+class LargeNote(Note):
+    is_remembered: ClassVar[bool] = False
+
+
 class CommitterTests(StorageMixin):
     def test_results_come_back_per_change(self) -> None:
         committed = self.result(self.committer.commit(Note("a"), Note("b"), Note("a")))
@@ -78,6 +82,19 @@ class CommitterTests(StorageMixin):
         tail = self.log.since(1)
         assert tail is not None
         self.assertEqual([entry.position for entry in tail], [2, 3])
+
+    def test_what_is_large_is_told_to_followers_and_not_remembered(self) -> None:
+        seen: list[Change | None] = []
+        self.log.follow(lambda entries: seen.extend(entry.change for entry in entries))
+        changes = (Note("a"), LargeNote("b"))
+        self.result(self.committer.commit(*changes))
+        self.assertEqual(seen, [*changes])
+        tail = self.log.since(0)
+        assert tail is not None
+        self.assertEqual(
+            [(entry.position, entry.kind, entry.key, entry.change) for entry in tail],
+            [(1, Note.kind, ("a",), changes[0]), (2, Note.kind, ("b",), None)],
+        )
 
     def test_follower_that_fails_stops_neither_the_others_nor_the_writing(self) -> None:
         seen: list[int] = []
