@@ -206,8 +206,9 @@ class ToDeviceInbox:
         known = self.ranges.get(device)
         if known is not None:
             return known
-        await self._sort_for(device)
+        # What comes while it is sorted may be in no inbox yet.
         position = self._log.position
+        await self._sort_for(device)
         known = await self._database.read(lambda tx: self._repository.find_range(tx, *device)) or NOTHING
         known = _behind(known, self._delivered.get(device, 0))
         # What was committed for the device meanwhile was not applied to an entry that did not exist yet. What else is

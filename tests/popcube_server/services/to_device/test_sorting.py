@@ -1,5 +1,6 @@
 """The inbox where messages are sorted later: nobody misses one, nothing stays behind, and who is there costs no row."""
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -80,6 +81,14 @@ class SortingTests(SqliteStorage, KeysMixin, SynchronousTestCase):
         self.send("2")
         self.assertEqual(self.after(), ["1", "2"])
         self.assertEqual(self.left(), (0, 2))
+
+    def test_message_that_comes_with_the_commit_of_a_sort_is_not_passed_over(self) -> None:
+        position = self.send("1")
+        with self.committer.together():
+            reading = Deferred.fromCoroutine(self.inbox.after(*A1, 0, position))
+            self.committer.submit([SendUnsorted((ToDeviceMessage(b"2", (A1,)),))])
+        self.assertEqual(self.successResultOf(reading), [(position, b"1")])
+        self.assertEqual(self.after(position), ["2"])
 
     def test_more_than_there_is_room_for_is_sorted_and_read(self) -> None:
         self.after()
