@@ -101,7 +101,9 @@ class Sender:
         self._save_timer: Timer | None = None
         self._renewal: Timer | None = None
         self._saved = 0
-        self._has_news = False
+        self._is_saving = False
+        self._news_at = 0
+        """The last entry of the log that is a reason to write the place down."""
         self._began_at = 0
         self._at_rest: list[Waiter[None]] = []
 
@@ -157,12 +159,13 @@ class Sender:
 
     def _passed(self, entries: Sequence[LogEntry]) -> None:
         self._position.value = entries[-1].position
-        # What was written down of the place itself is no reason to write it down again.
-        self._has_news = self._has_news or any(entry.kind != SaveProgress.kind for entry in entries)
+        # What was written down of the place itself is none.
+        news = [entry.position for entry in entries if entry.kind != SaveProgress.kind]
+        self._news_at = news[-1] if news else self._news_at
 
     def _save_when_due(self) -> None:
-        is_idle = self._save_timer is None and not self._stopping
-        if is_idle and self._has_news and self._reached() > self._saved:
+        is_idle = self._save_timer is None and not self._is_saving and not self._stopping
+        if is_idle and self._news_at > self._saved and self._reached() > self._saved:
             self._save_timer = self._sources.clock.callLater(SAVE_AFTER_S, self._save_now)
 
     def _schedule(self, delay_s: float) -> None:
@@ -367,7 +370,12 @@ class Sender:
     async def _save(self) -> None:
         reached = self._reached()
         if reached > self._saved:
-            # Not past what the sender that took over has done.
-            await self._deliveries.commit(*self._sources.place.moves(reached))
+            self._is_saving = True
+            try:
+                # Not past what the sender that took over has done.
+                await self._deliveries.commit(*self._sources.place.moves(reached))
+            finally:
+                self._is_saving = False
             self._saved = reached
-            self._has_news = reached < self._position.value
+            # What came meanwhile.
+            self._save_when_due()

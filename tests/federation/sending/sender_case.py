@@ -15,13 +15,14 @@ from federation.sending.ephemeral import EphemeralEdus, SharingServers
 from federation.sending.missed import Missed
 from federation.sending.newcomer_heads import NewcomerHeads
 from federation.sending.own_devices import OwnDevices
-from federation.sending.place import OwnPlace
+from federation.sending.place import OwnPlace, SharedPlace
 from federation.sending.presence_newcomers import PresenceNewcomers
 from federation.sending.presence_renewal import PresenceRenewal
 from federation.sending.receipt_pace import ReceiptPace
 from federation.sending.refusals import Refusals
 from federation.sending.room_servers import RoomServers
 from federation.sending.sender import Position, Sender, SenderSources
+from federation.sending.sending_duty import ALONE
 from federation.sending.sending_tools import SendingTools
 from federation.transport.errors import Unreachable
 from storage.destinations import (
@@ -109,6 +110,7 @@ class FakePauses:
 
 class SenderMixin(EngineMixin):
     limits = QueueLimits(one=200)
+    duty = ALONE
 
     def setUp(self) -> None:
         self.others = FakeServers()
@@ -138,6 +140,7 @@ class SenderMixin(EngineMixin):
                 self.limits,
             ),
             position,
+            self.duty,
         )
         sources = SenderSources(
             self.log,
@@ -154,7 +157,7 @@ class SenderMixin(EngineMixin):
             PresenceNewcomers(OWN, self.database, servers),
             DeviceChanges(OWN, self.database, are_names_shown=True),
             LogRepository(),
-            OwnPlace(self.database),
+            SharedPlace(self.database, self.duty) if self.duty.log else OwnPlace(self.database),
         )
         self.sender = Sender(OWN, sources, self.deliveries, position)
         self.sender.start()

@@ -8,6 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from federation.sending.destination_queue import QueueLimits, State
 from federation.sending.presence_renewal import INTERVAL_S
+from federation.sending.sending_duty import SendingDuty
+from federation.sites.duties.duty import Always
 from federation.transport.errors import HttpRefusal, NotFederated
 from storage.destinations_behind import DestinationsBehindRepository
 from storage.forwarded_events import ForwardEvent
@@ -194,6 +196,20 @@ class SenderTests(SenderMixin):
         room_id = self.given_shared_room(X, Y)
         self.say(room_id, "hello")
         self.assertEqual(len(self.deliveries), 0)
+
+    def test_sender_of_several_sites_writes_its_place_down_once_and_then_rests(self) -> None:
+        self.duty = SendingDuty(Always(), "this site's log")
+        self.restart()
+        room_id = self.given_shared_room(X)
+        self.say(room_id, "hello")
+        self.pass_time(10)
+        written = self.log.position
+        for _ in range(5):
+            self.pass_time(10)
+        self.assertEqual(self.log.position, written)
+        self.say(room_id, "hello again")
+        self.pass_time(10)
+        self.assertEqual(self.log.position, written + 2)
 
     def test_transaction_ids_are_never_repeated(self) -> None:
         room_id = self.given_shared_room(X)
