@@ -132,7 +132,6 @@ class LimitedRequest(Request):
         if self.watch.is_closing:
             # The server stops: the client is not to send its next request here.
             self.setHeader(b"Connection", b"close")  # type: ignore[no-untyped-call]
-            self.channel.persistent = False
         # Head and body: most answers are written whole.
         self.watch.hold(self.transport)
         try:
@@ -143,6 +142,9 @@ class LimitedRequest(Request):
     def finish(self) -> None:
         # First: the connection's next request may be there already, and begins with this one's end.
         self.watch.ended(self.transport)
+        if self.watch.is_closing and not self._disconnected:
+            # Also where the answer had begun before: nobody else would end the connection.
+            self.channel.persistent = False
         super().finish()  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure) -> None:

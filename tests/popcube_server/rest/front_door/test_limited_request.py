@@ -179,6 +179,11 @@ class BusyConnections(Connections):
     def __init__(self) -> None:
         super().__init__()
         self.busy: set[object] = set()
+        self.is_stopping = False
+
+    @property
+    def is_closing(self) -> bool:
+        return self.is_stopping
 
     def began(self, transport: object) -> None:
         self.busy.add(transport)
@@ -209,6 +214,19 @@ class WatchedRequestTests(SynchronousTestCase):
         self.assertEqual(self.watch.busy, {self.transport})
         self.root.requests[1].finish()
         self.assertEqual(self.watch.busy, set())
+        self.channel.connectionLost(Failure(ConnectionDone()))
+
+    def test_answer_that_had_begun_when_the_server_stopped_is_the_last_of_its_connection(self) -> None:
+        self.channel.dataReceived(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        request = self.root.requests[0]
+        request.setHeader(b"Content-Length", b"10")
+        request.write(b"first")
+        self.watch.is_stopping = True
+        request.write(b", end")
+        self.assertFalse(self.transport.disconnecting)
+        request.finish()
+        self.assertTrue(self.transport.value().endswith(b"\r\n\r\nfirst, end"))
+        self.assertTrue(self.transport.disconnecting)
         self.channel.connectionLost(Failure(ConnectionDone()))
 
     def test_connection_that_is_lost_is_not_busy(self) -> None:
