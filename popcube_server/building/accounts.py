@@ -109,7 +109,6 @@ def _registration_servlets(core: Core, auth: Auth, register_account: RegisterAcc
             core.server_name,
             auth.interactive_auth,
             sign_up,
-            register_account,
             make_limiter(core, NAME_CHECKS),
         ),
         RegistrationTokenValidity(

@@ -7,7 +7,6 @@ from popcube_server.rest.client.device_choice import parse_device_choice, tokens
 from popcube_server.rest.client.user_interactive_auth import without_auth
 from popcube_server.rest.endpoint import Access, Call, endpoint
 from popcube_server.rest.parse import find_object, find_string, get_bool, query_choice, query_string
-from popcube_server.services.accounts.register_account import RegisterAccount
 from popcube_server.services.accounts.sign_up import SignUp, Wanted
 from popcube_server.services.auth.interactive_auth import InteractiveAuth
 from popcube_server.services.auth.login_bans import address_key
@@ -20,13 +19,11 @@ class Register:
         server_name: str,
         interactive_auth: InteractiveAuth,
         sign_up: SignUp,
-        register_account: RegisterAccount,
         name_checks: RateLimiter,
     ) -> None:
         self._interactive_auth = interactive_auth
         self._server_name = server_name
         self._sign_up = sign_up
-        self._register_account = register_account
         self._name_checks = name_checks
 
     @endpoint("POST", "/_matrix/client/v3/register", Access.OPEN)
@@ -54,6 +51,5 @@ class Register:
     async def available(self, call: Call) -> Mapping[str, Any]:
         self._name_checks.spend(address_key(call.client_address))
         name = query_string(call, "username")
-        self._sign_up.check_enabled()
-        await self._register_account.check_available(name)
+        await self._sign_up.check_name(name)
         return {"available": True}

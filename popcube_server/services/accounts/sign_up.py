@@ -61,6 +61,12 @@ class SignUp:
         if not self._section.enable_registration:
             raise NotAllowed("Registration is closed on this server.")
 
+    async def check_name(self, name: str) -> None:
+        """Raises if `name` is impossible or reserved, or if it is taken and strangers may know that."""
+        self.check_enabled()
+        self._register_account.check_possible(name)
+        await self._check_free(name)
+
     async def register(self, wanted: Wanted, endpoint: str, address: str) -> tuple[str, NewTokens | None]:
         """The new user's ID, and tokens unless the client wants none."""
         self.check_enabled()
@@ -91,8 +97,10 @@ class SignUp:
         except TokenUsedUp as error:
             raise NotAllowed("The registration token cannot be used any more.") from error
         except WithCode:
-            # The name is taken, for which no password was hashed.
-            self._by_address.give_back(counted)
+            # The name is taken: but for two who came at once, no password was hashed. Where names are not told, these
+            # answers tell them, and are counted.
+            if not self._section.inhibit_user_in_use_error:
+                self._by_address.give_back(counted)
             raise
         if wanted.inhibit_login:
             return user_id, None

@@ -149,3 +149,18 @@ class RegistrationLimitTests(WitnessedTestCase):
         for _ in range(3):
             self.assert_refused(self.post(REGISTER, wanted("a")), 400, "M_USER_IN_USE")
         self.ok(self.post(REGISTER, wanted("b")))
+
+
+class InhibitedNamesTests(WitnessedTestCase):
+    extra_configuration = "inhibit_user_in_use_error: true"
+    limits = "rc_registration: {per_second: 0.1, burst_count: 2}"
+
+    def test_taken_name_shows_at_the_end_alone_and_each_guess_is_counted(self) -> None:
+        self.ok(self.post(REGISTER, wanted("a")))
+        self.assertTrue(self.ok(self.get(f"{AVAILABLE}?username=a"))["available"])
+        self.assertEqual(self.post(REGISTER, {"username": "a", "password": "x"})[0], 401)
+        self.assert_refused(self.post(REGISTER, wanted("a")), 400, "M_USER_IN_USE")
+        self.assert_refused(self.post(REGISTER, wanted("a")), 429, "M_LIMIT_EXCEEDED")
+
+    def test_impossible_name_is_never_free(self) -> None:
+        self.assert_refused(self.get(f"{AVAILABLE}?username=a%20b"), 400, "M_INVALID_USERNAME")
