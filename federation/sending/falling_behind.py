@@ -1,6 +1,7 @@
 """Writes down what destinations miss, so that memory need not hold it."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from federation.sending.destination_queue import DestinationQueue, QueuedEvent
 from federation.sending.inherited import Inherited
@@ -33,13 +34,15 @@ class FallingBehind:
 
     def mark(self, destination: str, event: QueuedEvent, newest: int | None) -> None:
         """It misses an event; `newest` is its position if it gets nothing of the room after it. `flush` writes it."""
+        self._add(destination, RoomBehind(event.room_id, event.position, newest, event.position))
+
+    def _add(self, destination: str, behind: RoomBehind) -> None:
         rooms = self._marks.setdefault(destination, [])
-        oldest = event.position
         for at, room in enumerate(rooms):
-            if room.room_id == event.room_id:
-                oldest = rooms.pop(at).oldest
+            if room.room_id == behind.room_id:
+                behind = replace(behind, oldest=rooms.pop(at).oldest)
                 break
-        rooms.append(RoomBehind(event.room_id, oldest, newest, event.position))
+        rooms.append(behind)
 
     async def flush(self) -> None:
         """Write the marks down. Raises `CommitFailed`, and then they are kept."""
@@ -53,7 +56,11 @@ class FallingBehind:
         try:
             await self._tenure.commit(*changes)
         except CommitFailed:
-            self._marks = marks
+            # What was marked meanwhile is newer.
+            newer, self._marks = self._marks, marks
+            for destination, rooms in newer.items():
+                for room in rooms:
+                    self._add(destination, room)
             raise
 
     async def write_down(self, queue: DestinationQueue, waiting: Sequence[QueuedEvent]) -> None:
