@@ -5,7 +5,6 @@ from typing import ClassVar, Final, Self
 
 from storage.change import Change
 from storage.database import Transaction, WriteTransaction
-from storage.event_rows import EventsRepository
 from synapse_like_config.lazy_dataclasses import dataclass
 
 OVERLOOKED: Final = "federation_overlooked"
@@ -70,14 +69,15 @@ class ForgetOverlooked(Change):
 class OverlookedEventsRepository:
     def get_all(self, tx: Transaction) -> list[OverlookedEvent]:
         """In the order of the events. Those that are not here are left out."""
-        rows = tx.all("SELECT destination, event_id FROM federation_overlooked")
-        events = {row.event_id: row for row in EventsRepository().get_by_id(tx, {row[1] for row in rows})}
-        found = [
-            OverlookedEvent(destination, events[event_id].nid, events[event_id].room_id, event_id)
-            for destination, event_id in rows
-            if event_id in events
+        rows = tx.all(
+            "SELECT o.destination, e.nid, e.room, e.event_id FROM federation_overlooked o"
+            " JOIN events e ON e.event_id = o.event_id ORDER BY e.nid"
+        )
+        rooms = tx.names_of(row[2] for row in rows)
+        return [
+            OverlookedEvent(destination, nid, rooms[room], event_id)
+            for destination, nid, room, event_id in rows
         ]
-        return sorted(found, key=lambda one: one.nid)
 
     def is_noted(self, tx: Transaction, destination: str, event_id: str) -> bool:
         found = tx.value(
