@@ -372,6 +372,8 @@ class Sender:
         if reached > self._saved:
             self._is_saving = True
             try:
+                # What was to be written down and could not be may be from before that.
+                await self._deliveries.flush()
                 # Not past what the sender that took over has done.
                 await self._deliveries.commit(*self._sources.place.moves(reached))
             finally:

@@ -6,11 +6,12 @@ from typing import Any
 import orjson
 from twisted.trial.unittest import SynchronousTestCase
 
-from federation.sending.destination_queue import QueueLimits, State
+from federation.sending.destination_queue import QueuedEvent, QueueLimits, State
 from federation.sending.presence_renewal import INTERVAL_S
 from federation.sending.sending_duty import SendingDuty
 from federation.sites.duties.duty import Always
 from federation.transport.errors import HttpRefusal, NotFederated
+from storage.account_data import NO_ROOM, SetAccountData
 from storage.destinations_behind import DestinationsBehindRepository
 from storage.forwarded_events import ForwardEvent
 from storage.overlooked_events import OverlookedEventsRepository
@@ -219,6 +220,20 @@ class SenderTests(SenderMixin):
             self.say(room_id, text)
         ids = [txn_id for _, txn_id, _ in self.others.taken]
         self.assertEqual(len(ids), len(set(ids)))
+
+    def test_what_a_dead_server_misses_is_written_down_before_the_place_is(self) -> None:
+        room_id, other_room_id = self.given_shared_room(X), self.given_shared_room(X)
+        event_id = self.say(room_id, "told twice")
+        position = self.log.position
+        self.given_down(X)
+        self.say(other_room_id, "missed")
+        # As when a queue that was too long could not be written down.
+        self.deliveries.add_event(QueuedEvent(position, room_id, event_id), (X,), ())
+        self.result(self.committer.commit(SetAccountData(ALICE, NO_ROOM, "concerns.nobody", b"{}")))
+        self.pass_time(10)
+        self.crash()
+        self.recover(X)
+        self.assertEqual(self.others.bodies(X), ["told twice", "told twice", "missed"])
 
     def test_server_that_is_back_gets_the_latest_of_each_room(self) -> None:
         one, other = self.given_shared_room(X), self.given_shared_room(X)
