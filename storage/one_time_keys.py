@@ -400,7 +400,7 @@ def _claim(
     """The oldest keys of each pool for so many claims; `position`: of the change that claims, or of the last one."""
     moved = _move_oldest(tx, position, list(pools))
     if count == len(pools):
-        return GivenKeys(lambda: [_taken_of(moved).get(pool) for pool in pools])
+        return GivenKeys(lambda: list(map(_taken_of(moved).get, pools)))
     keys: list[Claimed] = [None] * count
     waiting = {pool: list(indexes) for pool, indexes in pools.items()}
     while True:

@@ -1,6 +1,9 @@
 """One-time keys: in order, once each, then the fallback key."""
 
 import random
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,12 +15,14 @@ from storage.committer import Committed
 from storage.database import Waiter
 from storage.device_keys import DeviceGone, NotFirstKeys, RemoveDeviceKeys, SetFirstDeviceKeys
 from storage.devices import DeleteDevice
+from storage.engines.engine import Row
 from storage.one_time_keys import (
     CLAIMED_REMEMBERED,
     MAX_PER_DEVICE,
     AddFirstOneTimeKeys,
     AddOneTimeKeys,
     ClaimAnyKeys,
+    ClaimOneTimeKeys,
     DeviceKeyCounts,
     GivenKeys,
     KeyExists,
@@ -262,6 +267,30 @@ class OneTimeKeysTests(KeysMixin):
 
 def given_moves(moves: st.SearchStrategy[list[tuple[str, int]]]):  # type: ignore[no-untyped-def]
     return given(steps=moves, seed=st.integers(0, 2**32))
+
+
+class CountedAnswer:
+    """Counts how often somebody goes through it."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = rows
+        self.reads = 0
+
+    @property
+    def rows(self) -> Sequence[Row]:
+        self.reads += 1
+        return self._rows
+
+
+class LargeClaimTests(SynchronousTestCase):
+    def test_answer_is_gone_through_once_however_many_pools_there_are(self) -> None:
+        devices = [f"D{number}" for number in range(300)]
+        answer = CountedAnswer([(1, device.encode(), SIGNED.encode(), b"key", b"{}") for device in devices])
+        tx: Any = SimpleNamespace(intern=lambda names: dict.fromkeys(names, 1), move=lambda *_: answer)
+        claim = ClaimOneTimeKeys(tuple((ALICE, device, SIGNED) for device in devices))
+        (given,) = ClaimOneTimeKeys.write(tx, [(1, claim)])
+        self.assertEqual(given.keys, [OneTimeKey(SIGNED, "key", b"{}")] * len(devices))
+        self.assertEqual(answer.reads, 1)
 
 
 async def _wait(waiter: Waiter[Committed]) -> Committed:
