@@ -161,6 +161,7 @@ class MergeToDevice(Change):
 
     kind: ClassVar[str] = "to_device"
     area: ClassVar[str] = "to_device"
+    is_remembered: ClassVar[bool] = False
 
     user_id: str
     device_id: str

@@ -29,6 +29,7 @@ class SendToRemoteDevices(Change):
 
     kind: ClassVar[str] = "to_device_remote"
     area: ClassVar[str] = "sending"
+    is_remembered: ClassVar[bool] = False
 
     messages: tuple[tuple[str, bytes], ...]
 
@@ -67,6 +68,7 @@ class MergeRemoteMessage(Change):
 
     kind: ClassVar[str] = SendToRemoteDevices.kind
     area: ClassVar[str] = "sending"
+    is_remembered: ClassVar[bool] = False
 
     destination: str
     log: str

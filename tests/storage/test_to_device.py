@@ -2,12 +2,14 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from storage.change import LogEntry
 from storage.devices import DeleteDevice
 from storage.log import LogRepository
 from storage.replication.wipe_user import WipeUser
 from storage.to_device import (
     LOOK_EVERY,
     MAX_PENDING,
+    MergeToDevice,
     PendingRange,
     RemoveToDeviceMessages,
     SendToDevice,
@@ -17,6 +19,7 @@ from storage.to_device import (
     names_device,
     pairs,
 )
+from storage.to_device_remote import MergeRemoteMessage, SendToRemoteDevices
 from tests.storage.keys_case import ALICE, BOB, KeysMixin
 from tests.storage.storage_case import PostgresStorage, SqliteStorage
 
@@ -78,6 +81,17 @@ class ToDeviceTests(KeysMixin):
         position = self.send((b"1", (A1, B1)), (b"2", (A2,)))
         entry = self.read(lambda tx: LogRepository().read_after(tx, position - 1, 1))[0]
         self.assertEqual((entry.kind, pairs(entry.key)), ("to_device", [A1, B1, A2]))
+
+    def test_log_does_not_keep_what_the_messages_are(self) -> None:
+        for change in (
+            SendToDevice((ToDeviceMessage(b"{}", (A1,)),)),
+            MergeToDevice(*A1, "log", 1, b"{}"),
+            SendToRemoteDevices((("two.example", b"{}"),)),
+            MergeRemoteMessage("two.example", "log", 1, 0, b"{}"),
+        ):
+            position = self.result(self.committer.commit(change)).position
+            remembered = self.log.since(position - 1)
+            self.assertEqual(remembered, [LogEntry(position, change.kind, change.key(), None)])
 
     def test_key_names_its_devices_and_no_others(self) -> None:
         key = (ALICE, "A1", BOB, ALICE, BOB, "B1", ALICE, "A2")
