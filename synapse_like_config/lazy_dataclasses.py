@@ -118,8 +118,8 @@ def _make_fields(
 
 
 _FIELDS = _Fields()
-_FROZEN = SimpleNamespace(frozen=True)
-_NOT_FROZEN = SimpleNamespace(frozen=False)
+_FROZEN = SimpleNamespace(frozen=True, repr=True)
+_NOT_FROZEN = SimpleNamespace(frozen=False, repr=True)
 
 
 def _first_init(self: Any, *args: Any, **kwargs: Any) -> None:

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import pickle
+import pprint
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar, Generic, TypeVar
 
@@ -186,6 +187,11 @@ class DecoratorTests(SynchronousTestCase):
         children: list[object] = []
         children.append(Node(children))
         self.assertEqual("Node(children=[...])", repr(children[0]))
+
+    def test_it_can_be_printed_over_several_lines(self) -> None:
+        point = Point(1, tags=("a tag",) * 20)
+        # As a failed comparison in a test is shown.
+        self.assertEqual(pprint.pformat([point]), f"[{point!r}]")
 
     def test_there_are_slots_and_nothing_else(self) -> None:
         self.assertFalse(hasattr(Point(1), "__dict__"))
