@@ -32,7 +32,7 @@ def register_directly(config: ServerConfig, wanted: WantedAccount) -> str:
     register_account = build_accounts(core).register_account
 
     async def register() -> str:
-        user_id = await register_account.check_available(wanted.name)
+        user_id = register_account.check_possible(wanted.name)
         await register_account.register(
             NewAccount(user_id, wanted.password, wanted.display_name, is_admin=wanted.is_admin)
         )
