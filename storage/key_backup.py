@@ -249,6 +249,7 @@ class StoreSessionKeys(Change):
 
     kind: ClassVar[str] = "key_backup"
     area: ClassVar[str] = "key_backup"
+    is_remembered: ClassVar[bool] = False
 
     user_id: str
     version: int
@@ -370,6 +371,7 @@ class MergeSessionKey(Change):
 
     kind: ClassVar[str] = "key_backup"
     area: ClassVar[str] = "key_backup"
+    is_remembered: ClassVar[bool] = False
 
     user_id: str
     version: int

@@ -2,6 +2,7 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from storage.change import LogEntry
 from storage.key_backup import (
     MAX_VERSIONS,
     BackupFull,
@@ -11,6 +12,7 @@ from storage.key_backup import (
     DeleteBackup,
     DeleteSessionKeys,
     KeyBackupRepository,
+    MergeSessionKey,
     NoSuchBackup,
     NotCurrentBackup,
     OtherAlgorithm,
@@ -87,6 +89,16 @@ class KeyBackupTests(KeysMixin):
         self.assertEqual(self.keys(1, ROOM, "s2"), {ROOM: {"s2": PLAIN}})
         self.assertEqual(self.keys(1, ROOM, "s3"), {})
         self.assertEqual(self.keys(2), {})
+
+    def test_log_does_not_keep_what_the_keys_are(self) -> None:
+        self.create()
+        for change in (
+            StoreSessionKeys(ALICE, 1, (RoomSessionKey(ROOM, "s", PLAIN),)),
+            MergeSessionKey(ALICE, 1, ROOM, "s", PLAIN),
+        ):
+            position = self.result(self.committer.commit(change)).position
+            remembered = self.log.since(position - 1)
+            self.assertEqual(remembered, [LogEntry(position, change.kind, change.key(), None)])
 
     def test_better_key_is_kept(self) -> None:
         self.create()
