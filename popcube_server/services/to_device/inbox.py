@@ -86,11 +86,6 @@ class ToDeviceInbox:
         self._is_stopped = False
         log.follow(self._follow)
 
-    def find_has_after(self, user_id: str, device_id: str, since: int) -> bool | None:
-        """Whether something waits behind a position; None if that is not in memory."""
-        known = self.ranges.get((user_id, device_id))
-        return None if known is None else known.newest > since
-
     async def after(
         self, user_id: str, device_id: str, since: int, upto: int, limit: int = DEFAULT_LIMIT
     ) -> Sequence[tuple[int, bytes]]:

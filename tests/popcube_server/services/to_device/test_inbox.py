@@ -5,11 +5,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from popcube_server.services.keys.device_cleanup import DeviceCleanup
 from popcube_server.services.platform import Platform
-from popcube_server.services.to_device.inbox import FLUSH_AFTER_S, RETRY_AFTER_S, ToDeviceInbox
+from popcube_server.services.to_device.inbox import FLUSH_AFTER_S, NOTHING, RETRY_AFTER_S, ToDeviceInbox
 from storage.device_keys import DeviceGone, SetDeviceKeys
 from storage.devices import DeleteDevice
 from storage.engines.engine import StorageError
-from storage.to_device import MergeToDevice, SendToDevice, ToDeviceDelivered, ToDeviceMessage
+from storage.to_device import MergeToDevice, PendingRange, SendToDevice, ToDeviceDelivered, ToDeviceMessage
 from storage.write_batch import Arrival, Arrived
 from tests.storage.keys_case import ALICE, BOB, KeysMixin
 from tests.storage.storage_case import SqliteStorage, synchronous
@@ -76,16 +76,15 @@ class ToDeviceInboxTests(SqliteStorage, KeysMixin, SynchronousTestCase):
         self.send("for another", "B1", BOB)
         position = self.log.position
         self.assertEqual(self.after(0), [])
-        self.assertEqual(self.inbox.find_has_after(ALICE, "A1", 0), False)
+        self.assertEqual(self.inbox.ranges.peek((ALICE, "A1")), NOTHING)
         self.delivered(position)
         self.assertEqual(self.log.position, position)
 
     def test_new_message_is_seen_by_a_warm_cache(self) -> None:
         self.after(0)
         position = self.send("1")
-        self.assertEqual(self.inbox.find_has_after(ALICE, "A1", position - 1), True)
-        self.assertEqual(self.inbox.find_has_after(ALICE, "A1", position), False)
-        self.assertIsNone(self.inbox.find_has_after(ALICE, "A2", 0))
+        self.assertEqual(self.inbox.ranges.peek((ALICE, "A1")), PendingRange(position, position))
+        self.assertIsNone(self.inbox.ranges.peek((ALICE, "A2")))
         self.assertEqual(self.after(0), ["1"])
 
     def test_first_of_two_messages_goes_once_delivered(self) -> None:
@@ -147,7 +146,7 @@ class ToDeviceInboxTests(SqliteStorage, KeysMixin, SynchronousTestCase):
 
         self.database._run_read = read_then_remove
         self.result(self.inbox.delivered(ALICE, "A1", 0))
-        self.assertIsNone(self.inbox.find_has_after(ALICE, "A1", 0))
+        self.assertIsNone(self.inbox.ranges.peek((ALICE, "A1")))
 
     def test_removed_device_has_no_messages(self) -> None:
         self.after(0)
