@@ -1,13 +1,22 @@
 """Messages to devices of the only site: in no inbox until they are sorted, and then in those of who has none yet."""
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from storage.committer import CommitFailed
 from storage.devices import DeleteDevice
 from storage.replication.wipe_user import WipeUser
-from storage.to_device import RemoveToDeviceMessages, SendToDevice, ToDeviceMessage, ToDeviceRepository
+from storage.to_device import (
+    RemoveToDeviceMessages,
+    SendToDevice,
+    ToDeviceDelivered,
+    ToDeviceMessage,
+    ToDeviceRepository,
+)
 from storage.to_device_sorting import SendUnsorted, SortToDevice, send_on_only_site, sort_leftover
 from tests.storage.keys_case import ALICE, BOB, KeysMixin
 from tests.storage.storage_case import PostgresStorage, SqliteStorage
+from tests.support.mortal_engine import Fate, MortalEngine
 
 A1, A2, B1 = (ALICE, "A1"), (ALICE, "A2"), (BOB, "B1")
 Device = tuple[str, str]
@@ -99,6 +108,30 @@ class ToDeviceSortingTests(KeysMixin):
         sort_leftover(self.database)
         self.assertEqual([self.after(A1), self.after(B1)], [[b"1"], [b"1"]])
         self.assertEqual(self.left(), (0, 2, 1))
+
+    def test_sort_that_is_killed_at_any_step_is_done_or_not_begun(self) -> None:
+        engine = self.engine
+        for steps in range(100):
+            position = self.send((b"1", (A1, A2, B1)))
+            fate = Fate()
+            self.engine = MortalEngine(engine, fate)
+            self.open()
+            fate.die_after(steps)
+            sorting = Deferred.fromCoroutine(
+                self.committer.commit(SortToDevice(position, ((A1, position),)))
+            ).addErrback(lambda failure: failure.trap(CommitFailed))
+            self.successResultOf(sorting)  # type: ignore[attr-defined]
+            self.engine = engine
+            self.open()
+            self.assertIn(self.left(), ((1, 0, 0), (0, 2, 1)))
+            sort_leftover(self.database)
+            self.assertEqual([self.after(A2), self.after(B1)], [[b"1"], [b"1"]])
+            self.assertEqual(self.left()[0], 0)
+            self.result(self.committer.commit(*(ToDeviceDelivered(*each, position) for each in (A1, A2, B1))))
+            self.assertEqual(self.left(), (0, 0, 0))
+            if not fate.is_dead:
+                break
+        self.assertGreater(steps, 3)
 
 
 class SqliteToDeviceSortingTests(SqliteStorage, ToDeviceSortingTests, SynchronousTestCase):
