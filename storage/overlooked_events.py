@@ -22,10 +22,9 @@ class OverlookedEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class NoteOverlooked(Change):
-    """A destination passed over these events: it is to be sent them again."""
+class _OfDestination(Change):
+    """What both changes share. It is bookkeeping here, and told to other sites by its records."""
 
-    kind: ClassVar[str] = OVERLOOKED
     area: ClassVar[str] = "sending"
     logged: ClassVar[bool] = False
 
@@ -33,36 +32,38 @@ class NoteOverlooked(Change):
     event_ids: tuple[str, ...]
 
     def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
-        return _records(self.destination, self.event_ids)
+        return [(OVERLOOKED, row) for row in self.rows()]
+
+    def rows(self) -> list[tuple[str, str]]:
+        return [(self.destination, event_id) for event_id in self.event_ids]
+
+
+@dataclass(frozen=True, slots=True)
+class NoteOverlooked(_OfDestination):
+    """A destination passed over these events: it is to be sent them again."""
+
+    kind: ClassVar[str] = OVERLOOKED
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         tx.many(
             "INSERT INTO federation_overlooked (destination, event_id) VALUES (?, ?)"
             " ON CONFLICT (destination, event_id) DO NOTHING",
-            [(change.destination, event_id) for _, change in changes for event_id in change.event_ids],
+            [row for _, change in changes for row in change.rows()],
         )
 
 
 @dataclass(frozen=True, slots=True)
-class ForgetOverlooked(Change):
+class ForgetOverlooked(_OfDestination):
     """It took them, or is not sent them any more."""
 
     kind: ClassVar[str] = "federation_not_overlooked"
-    area: ClassVar[str] = "sending"
-    logged: ClassVar[bool] = False
-
-    destination: str
-    event_ids: tuple[str, ...]
-
-    def records(self, result: object) -> Iterable[tuple[str, tuple[str, ...]]]:
-        return _records(self.destination, self.event_ids)
 
     @classmethod
     def write(cls, tx: WriteTransaction, changes: Sequence[tuple[int, Self]]) -> None:
         tx.many(
             "DELETE FROM federation_overlooked WHERE destination = ? AND event_id = ?",
-            [(change.destination, event_id) for _, change in changes for event_id in change.event_ids],
+            [row for _, change in changes for row in change.rows()],
         )
 
 
@@ -85,7 +86,3 @@ class OverlookedEventsRepository:
             (destination, event_id),
         )
         return found is not None
-
-
-def _records(destination: str, event_ids: Iterable[str]) -> Iterable[tuple[str, tuple[str, ...]]]:
-    return tuple((OVERLOOKED, (destination, event_id)) for event_id in event_ids)

@@ -154,8 +154,7 @@ class PostgresConnection:
         if self._connection.closed:
             self._open()
         # Nothing is there that would begin a transaction. Few statements are asked so, and planning takes half of that.
-        values = ", ".join(map(self._literal, parameters))
-        call = self._prepared.call(number_parameters(sql), "", values)
+        call = self._call(sql, parameters)
         return self._answered(call, self._execute_reconnecting(call.statement))
 
     def _execute_first(self, statement: str, parameters: Sequence[Any] | None) -> list[Row]:
@@ -228,8 +227,7 @@ class PostgresConnection:
         return StorageError(str(error))
 
     def execute_often(self, sql: str, parameters: Sequence[Any]) -> list[Row]:
-        values = ", ".join(map(self._literal, parameters))
-        return self._execute_call(self._prepared.call(number_parameters(sql), "", values))
+        return self._execute_call(self._call(sql, parameters))
 
     def execute_each(self, select: str, rows: Sequence[Sequence[int]]) -> list[Row]:
         # One statement, planned once, that goes through the parameters: UNION ALL would be planned part by part, and
@@ -244,6 +242,9 @@ class PostgresConnection:
         sql = f"WITH taken AS ({take}), kept AS ({move.keep}) SELECT * FROM taken"  # noqa: S608
         self._awaited = _Awaited(self._call_given(sql, move.find, rows, values), self._send_if_awaited)
         return self._awaited
+
+    def _call(self, sql: str, parameters: Sequence[Any]) -> PreparedCall:
+        return self._prepared.call(number_parameters(sql), "", ", ".join(map(self._literal, parameters)))
 
     def _call_given(
         self, sql: str, select: str, rows: Sequence[Sequence[Any]], values: Sequence[Any] = ()
